@@ -1,0 +1,160 @@
+"""Every error this system raises on purpose.
+
+* HoldfastError
+  + BadDeclaration     a project file says something that can't be meant
+    - NoSuchProject    no project file has this name
+    - BrokenProject    the project file fails to import
+  + BadSetting         an environment variable or option has a value that can't be used
+  + SchemaMismatch     a frame lacks columns its schema names
+  + BadRow             a row handed to the service does not fit the schema
+  + BatchRefused       a batch is unfit as a whole: empty, broken, or too many bad rows
+  + NoBatch            a project has no accepted batch yet
+  + SourceUnavailable  a source can't be read from here
+  + Corrupt            a file does not have the content that was recorded for it
+  + NotReplicated      the remote does not hold everything it should
+  + TooFewRows         a step needs more rows than it was given
+  + OutOfMemory        the device has no room for this training
+  + NoChampion         a project has no serving model yet
+  + NoSuchVersion      the registry has no such version
+  + NotPromotable      a version may not serve, with the gates it failed
+  + LostRace           another promotion came first
+  + Busy               another holder has the lease
+  + StaleToken         the holder's fencing token is no longer the newest
+  + ServerUnavailable  a server that this step needs does not answer
+
+Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from difflib import get_close_matches
+
+
+class HoldfastError(Exception):
+    """Base of all expected failures; the CLI prints it on one line and exits with status 1."""
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str:
+    """Return a hint naming the known word nearest to `wrong`, else all of them."""
+    known = sorted(known)
+    close = get_close_matches(wrong, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+class BadDeclaration(HoldfastError):
+    """A project file says something that can't be meant."""
+
+
+class NoSuchProject(BadDeclaration):
+    """No project file has this name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"no project named {name!r}; {nearest(name, known)}")
+
+
+class BrokenProject(BadDeclaration):
+    """The project file fails to import; only this project is disabled."""
+
+    def __init__(self, name: str, where: str, why: str) -> None:
+        self.name, self.where, self.why = name, where, why
+        super().__init__(f"project {name!r} is disabled: {where}: {why}")
+
+
+class BadSetting(HoldfastError):
+    """An environment variable or option has a value that can't be used."""
+
+
+class SchemaMismatch(HoldfastError):
+    """A frame lacks columns its schema names."""
+
+    def __init__(self, missing: Iterable[str], present: Iterable[str]) -> None:
+        present = list(present)
+        self.missing = sorted(missing)
+        hints = "; ".join(f"{name!r} ({nearest(name, present)})" for name in self.missing)
+        super().__init__(f"columns missing: {hints}")
+
+
+class BadRow(HoldfastError):
+    """A row handed to the service does not fit the schema; `where` is a path like rows[3].age."""
+
+    def __init__(self, where: str, why: str) -> None:
+        self.where, self.why = where, why
+        super().__init__(f"{where}: {why}")
+
+
+class BatchRefused(HoldfastError):
+    """A batch is unfit as a whole; its rows are in quarantine."""
+
+    def __init__(self, project: str, batch: str, why: str) -> None:
+        self.project, self.batch, self.why = project, batch, why
+        super().__init__(f"batch {batch!r} of {project} refused: {why}")
+
+
+class NoBatch(HoldfastError):
+    """A project has no accepted batch yet."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+        super().__init__(f"no batch yet: run ingest/{project}")
+
+
+class SourceUnavailable(HoldfastError):
+    """A source can't be read from here; the message says what to put where."""
+
+
+class Corrupt(HoldfastError):
+    """A file does not have the content that was recorded for it, so it is not used."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(f"{what} is corrupt: recorded {expected[:19]}, found {found[:19]}")
+
+
+class NotReplicated(HoldfastError):
+    """The remote does not hold everything it should."""
+
+
+class TooFewRows(HoldfastError):
+    """A step needs more rows than it was given, else its answer would be noise."""
+
+    def __init__(self, what: str, rows: int, minimum: int) -> None:
+        self.rows, self.minimum = rows, minimum
+        super().__init__(f"{what}: {rows} rows given, at least {minimum} needed")
+
+
+class OutOfMemory(HoldfastError):
+    """The device has no room for this training."""
+
+
+class NoChampion(HoldfastError):
+    """A project has no serving model yet."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"{project} has no champion yet: run train/{project}")
+
+
+class NoSuchVersion(HoldfastError):
+    """The registry has no such version."""
+
+
+class NotPromotable(HoldfastError):
+    """A version may not serve; the message names the gates it failed."""
+
+
+class LostRace(HoldfastError):
+    """Another promotion came first, so this one must be judged anew."""
+
+
+class Busy(HoldfastError):
+    """Another holder has the lease."""
+
+    def __init__(self, project: str, holder: str, until: datetime) -> None:
+        self.holder, self.until = holder, until
+        super().__init__(f"{project} is already training: {holder} holds the lease until {until:%H:%M:%S} UTC")
+
+
+class StaleToken(HoldfastError):
+    """The holder's fencing token is no longer the newest; nothing it made will be judged."""
+
+
+class ServerUnavailable(HoldfastError):
+    """A server that this step needs does not answer."""

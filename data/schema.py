@@ -1,0 +1,135 @@
+"""What a project's data is: typed columns and the roles they play. Needs numpy only."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from data.declared import declared
+from data.errors import BadDeclaration, nearest
+
+Rows = dict[str, np.ndarray]
+"""Columns of equal length N, by name: a Number is float64 (NaN where null); a Category, the key and the
+entity are object arrays of str (None where null); an Image is uint8 (N, H, W) or, with several channels,
+(N, H, W, C); the time is datetime64[us] in UTC."""
+
+
+@declared
+class Number:
+    """A quantity. Bounds are inclusive, in the column's own unit."""
+
+    low: float | None = None
+    high: float | None = None
+    integer: bool = False
+    nullable: bool = False
+
+
+@declared
+class Category:
+    """One of some levels. `open` lets levels not named here in (they share one code); else they are bad data."""
+
+    levels: tuple[str, ...]
+    open: bool = False
+    nullable: bool = False
+
+
+@declared
+class Image:
+    """A uint8 picture; `high` is the brightest value a pixel can have."""
+
+    height: int
+    width: int
+    channels: int = 1
+    high: int = 255
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture: (H, W), or (H, W, C) with several channels."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
+
+Column = Number | Category | Image
+
+
+@declared
+class Schema:
+    """Columns by name, and which of them play a role.
+
+    `columns` holds the features and the target. The key, the time and the entity stand beside them: the
+    key names a row and is unique; the entity (default: the key) is what rows share when they must not be
+    split between training and judging; the time is when the row's fact happened.
+    """
+
+    columns: Mapping[str, Column]
+    target: str
+    key: str
+    time: str | None = None
+    entity: str | None = None
+    sensitive: tuple[str, ...] = ()
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.target, *self.sensitive):
+            if name not in self.columns:
+                raise BadDeclaration(f"schema has no column {name!r}; {nearest(name, self.columns)}")
+        if isinstance(self.columns[self.target], Image):
+            raise BadDeclaration(f"the target {self.target!r} must be a Category or a Number")
+        for name in self.identifiers:
+            if name in self.columns:
+                raise BadDeclaration(f"{name!r} is a key, entity or time: it stands beside the columns, not in them")
+
+    @property
+    def features(self) -> dict[str, Column]:
+        """The columns a model may learn from, in declared order."""
+        return {name: column for name, column in self.columns.items() if name != self.target}
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Key, entity and time, as far as declared."""
+        return tuple(dict.fromkeys(name for name in (self.key, self.entity, self.time) if name is not None))
+
+    @property
+    def entity_column(self) -> str:
+        """The column whose value decides a row's role."""
+        return self.entity or self.key
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column a batch has, identifiers first."""
+        return (*self.identifiers, *self.columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `schema_from_json` is the inverse."""
+        columns = {name: {"type": type(column).__name__, **asdict(column)} for name, column in self.columns.items()}  # type: ignore[call-overload]
+        roles = ("target", "key", "time", "entity", "sensitive", "subject")
+        return {"columns": columns, **{role: getattr(self, role) for role in roles}}
+
+
+def schema_from_json(stored: Mapping[str, Any]) -> Schema:
+    """Read what `Schema.to_json` wrote, or a JSON file of it."""
+    columns = {name: column_from_json(column) for name, column in stored["columns"].items()}
+    roles = {role: stored[role] for role in ("target", "key", "time", "entity", "subject")}
+    return Schema(columns=columns, sensitive=tuple(stored["sensitive"]), **roles)
+
+
+def column_from_json(stored: Mapping[str, Any]) -> Column:
+    """Read one column as `Schema.to_json` wrote it."""
+    kinds: dict[str, type[Column]] = {"Number": Number, "Category": Category, "Image": Image}
+    keys = {key: tuple(value) if key == "levels" else value for key, value in stored.items() if key != "type"}
+    return kinds[stored["type"]](**keys)
+
+
+def length(rows: Rows) -> int:
+    """Count the rows, N."""
+    return len(next(iter(rows.values()))) if rows else 0
+
+
+def take(rows: Rows, which: np.ndarray) -> Rows:
+    """Select rows by a boolean mask or by positions."""
+    return {name: values[which] for name, values in rows.items()}
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """Join parts that have the same columns, in order."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

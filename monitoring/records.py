@@ -1,0 +1,137 @@
+"""The words in which the rooms speak of what happened: plain values, no storage and no statistics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Check = Literal["data", "performance"]
+Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
+IncidentKind = Literal["fault", "drift", "degraded", "refused-data", "retraining", "registry"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of the service. `at` is when it was answered; `row_time` is the row's own time, else `at`."""
+
+    id: str
+    project: str
+    generation: int
+    at: datetime
+    row_time: datetime
+    features: bytes  # models.predictor: pack_row of the row as validated, identifiers included
+    output: Mapping[str, Any]  # as answered: {"class", "confidence", "probabilities"} or {"value"}
+    sequence: int = -1  # position within (project, generation) from 0, given by the store
+    label: str | float | None = None
+
+
+@dataclass(frozen=True)
+class Label:
+    """The truth about one prediction."""
+
+    prediction_id: str
+    value: str | float
+    at: datetime
+
+
+@dataclass(frozen=True)
+class WindowKey:
+    """One window of one generation: rows [start_row, end_row) by sequence, or [start, end) by row time.
+
+    `rows` is what the log holds of it, `closed_at` the clock's time when it ended.
+    """
+
+    project: str
+    generation: int
+    index: int
+    start: datetime
+    end: datetime
+    start_row: int | None = None
+    end_row: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check said of one window. `cut` marks a window that a swap ended early."""
+
+    window: WindowKey
+    check: Check
+    outcome: Outcome
+    rows: int
+    reason: str  # one sentence for people
+    detail: Mapping[str, Any] = field(default_factory=dict)  # statistics, thresholds, columns; JSON values
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that people should know, from its opening to its closing."""
+
+    id: int
+    project: str
+    kind: IncidentKind
+    generation: int
+    opened_at: datetime
+    reason: str
+    detail: Mapping[str, Any]
+    acknowledged_at: datetime | None = None
+    closed_at: datetime | None = None
+    closed_why: str | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What serves: the ledger's own counter, which only grows."""
+
+    project: str
+    number: int
+    version: str  # MLflow's
+    run_id: str
+    manifest_sha256: str
+    at: datetime
+    actor: str
+    reason: str
+    gates: list[Mapping[str, Any]]
+    waived: tuple[str, ...] = ()
+    cut: datetime | None = None  # newest row time its version learned from
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the ledger: what was decided, about what, from which inputs."""
+
+    id: int
+    project: str
+    at: datetime
+    kind: str  # alert, suppress, retrain, wait, skip, train, promote, keep, refuse, rollback, harvest, ingest, fault-cleared
+    subject: str  # "incident 3", "version 7", "batch 2026-11-01"
+    reason: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """The ledger's promise that one incident gets one retraining, seen through to a verdict."""
+
+    id: int
+    project: str
+    incident_id: int | None
+    token: int  # fencing token of the attempt in force
+    attempt: int
+    state: Literal["open", "running", "ended"]
+    opened_at: datetime
+    started_at: datetime | None = None
+    run: str | None = None  # the orchestrator's run
+    ended_at: datetime | None = None
+    outcome: str | None = None  # promoted, kept, refused, challenger (a person decides), failed, abandoned
+
+
+@dataclass(frozen=True)
+class Message:
+    """One alert for one channel, as it waits in the outbox. `id` is the same in every copy sent."""
+
+    id: str
+    channel: str
+    kind: str  # alert, event
+    payload: Mapping[str, Any]
+    created_at: datetime
+    attempts: int = 0

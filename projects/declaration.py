@@ -1,0 +1,81 @@
+"""The one thing a project file makes, and every word it needs: `from projects.declaration import …`."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
+
+from data.declared import declared
+from data.errors import BadDeclaration
+from data.expectations import Expect
+from data.schema import Category, Column, Image, Number, Rows, Schema
+from data.sources import Batch, Bundled, Catalogued, Files, Query
+from models.declarations import Evaluation, Features, Gates, Model, Training
+from monitoring.declarations import Governor, Labels, Monitors, Schedule, Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Batch",
+    "Bundled",
+    "Catalogued",
+    "Category",
+    "Column",
+    "Evaluation",
+    "Expect",
+    "Features",
+    "Files",
+    "Gates",
+    "Governor",
+    "Image",
+    "Labels",
+    "Model",
+    "Monitors",
+    "Number",
+    "Project",
+    "Query",
+    "Rows",
+    "Schedule",
+    "Schema",
+    "Source",
+    "Training",
+    "Window",
+]
+
+Source = Callable[[], "pd.DataFrame | Iterable[Batch]"]
+"""Anything that, called, gives a frame or dated batches: a plain function, or one of the classes above."""
+
+
+@declared
+class Project:
+    """A use case: which data, which model, what must hold. A project file binds one to the name `project`."""
+
+    name: str
+    task: Literal["classification", "regression"]
+    schema: Schema
+    source: Source
+    model: Model
+    features: Features | None = None
+    expectations: tuple[Expect, ...] = ()
+    labels: Labels = Labels()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    gates: Gates = Gates()
+    monitors: Monitors = Monitors()
+    governor: Governor = Governor()
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):
+            raise BadDeclaration(f"name {self.name!r}: a lower-case letter, then letters, digits or _, 40 at most")
+        kind = type(self.schema.columns[self.schema.target]).__name__
+        wanted = "Category" if self.task == "classification" else "Number"
+        if kind != wanted:
+            raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
+        if self.evaluation.metric not in METRICS[self.task]:
+            raise BadDeclaration(f"{self.task} has no metric {self.evaluation.metric!r}; {METRICS[self.task]}")
+        if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
+            raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
+
+
+METRICS = {"classification": ("accuracy", "f1", "log_loss"), "regression": ("mae", "rmse", "r2")}

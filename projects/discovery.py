@@ -1,0 +1,122 @@
+"""Find project files by name and load each by its path, under a private package name.
+
+A user's folder may stand in a repository with its own `models/` or `data/`: the file is loaded as
+`holdfast_projects.<hash of the folder>.<name>`, so `from .models.net import Net` finds the user's package and
+`import models` still finds ours.
+"""
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from data.errors import BrokenProject, HoldfastError, NoSuchProject
+from projects.declaration import Project
+
+SHIPPED = Path(__file__).parent
+RESERVED = {"__init__", "declaration", "discovery"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A project file: where it stands, and its text's hash."""
+
+    name: str
+    path: Path
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file as it is now."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+def find(folders: Iterable[Path]) -> dict[str, Found]:
+    """Return every project file by name, shipped ones first; a user's file of the same name wins."""
+    found = {}
+    for folder in (SHIPPED, *folders):
+        for path in sorted(folder.glob("*.py")):
+            if path.stem.startswith("_") or (folder == SHIPPED and path.stem in RESERVED):
+                continue
+            if folder == SHIPPED or "Project(" in path.read_text(errors="replace"):
+                found[path.stem] = Found(path.stem, path.resolve())
+    return found
+
+
+def load(name: str, folders: Iterable[Path]) -> Project:
+    """Import one project file and return its `project`.
+
+    Raises:
+        NoSuchProject: no file has this name.
+        BrokenProject: the file fails to import, makes no `project`, or names it otherwise; the message names the line.
+    """
+    found = find(folders)
+    if name not in found:
+        raise NoSuchProject(name, found)
+    module = import_file(found[name])
+    project = getattr(module, "project", None)
+    where = str(found[name].path)
+    if not isinstance(project, Project):
+        raise BrokenProject(name, where, "it must bind a Project to the name `project`")
+    if project.name != name:
+        raise BrokenProject(name, where, f"the file is named {name!r} and its project {project.name!r}")
+    return project
+
+
+def load_all(folders: Iterable[Path]) -> tuple[dict[str, Project], dict[str, BrokenProject]]:
+    """Load every project file; those that fail are returned beside the others and disable nothing else."""
+    folders = tuple(folders)
+    loaded: dict[str, Project] = {}
+    broken: dict[str, BrokenProject] = {}
+    for name in find(folders):
+        try:
+            loaded[name] = load(name, folders)
+        except BrokenProject as error:
+            broken[name] = error
+    return loaded, broken
+
+
+def import_file(found: Found) -> ModuleType:
+    """Import a project file under its private name, anew when its text has changed.
+
+    Raises: BrokenProject, with the line in the file that failed.
+    """
+    folder = found.path.parent
+    package = f"holdfast_projects_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    name = f"{package}.{found.name}"
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__holdfast_sha256__", None) == found.sha256:
+        return known
+    if package not in sys.modules:
+        parent = ModuleType(package)
+        parent.__path__ = [str(folder)]
+        sys.modules[package] = parent
+    spec = importlib.util.spec_from_file_location(name, found.path)
+    if spec is None or spec.loader is None:
+        raise BrokenProject(found.name, str(found.path), "not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__["__holdfast_sha256__"] = found.sha256
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a stranger's file may raise anything, and must disable only itself
+        sys.modules.pop(name, None)
+        raise BrokenProject(found.name, failing_line(error, found.path), explain(error)) from error
+    return module
+
+
+def failing_line(error: BaseException, path: Path) -> str:
+    """Name the line of `path` that raised, as file:line."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def explain(error: BaseException) -> str:
+    """One line on an error: ours as they are, others with their type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HoldfastError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,96 @@
+"""What the machine, not the project, decides: read from the environment once, by `connect()` or a process's entry."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from data.errors import BadSetting
+
+CLONE = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """Every field is the variable `HOLDFAST_<FIELD>`; the two servers keep the names their own tools use."""
+
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="forbid", frozen=True, populate_by_name=True)
+
+    home: Path = Field(default=Path(".holdfast"), description="Folder of all state.")
+    projects: str = Field(default="", description="Folders with project files, separated by ':'.")
+    datasets: Path | None = Field(default=None, description="Folder looked into before downloading a public data set.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where training runs.")
+    public_url: str = Field(default="", description="What links in messages start with.")
+    database_url: str = Field(default="", description="The store; empty: SQLite under the home.")
+    data_remote: str = Field(default="", description="Where batches are pushed: a folder or s3://…; empty: a folder under the home.")
+    alert_urls: str = Field(default="", description="Apprise URLs, separated by spaces.")
+    webhook_url: str = Field(default="", description="Receives every alert as signed JSON.")
+    webhook_secret: str = Field(default="", description="HMAC key of the signed webhook.")
+    smtp_url: str = Field(default="", description="smtp[s]://user:password@host:port; empty: no e-mail.")
+    email_to: str = Field(default="", description="Addressees of alerts, separated by commas.")
+    email_from: str = Field(default="holdfast@localhost", description="Sender of alerts.")
+    lease_seconds: float = Field(default=120.0, gt=0, description="How long a silent retraining keeps its lease.")
+    keeper_seconds: float = Field(default=1.0, gt=0, description="Pause between the keeper's rounds.")
+    intent_grace_seconds: float = Field(default=60.0, gt=0, description="How long an intent waits for its run before the keeper starts one.")
+    runner_limit: int = Field(default=2, ge=1, description="Flow runs at a time.")
+    service_port: int = Field(default=8000, description="Port of the service.")
+    prefect_port: int = Field(default=4200, description="Port of the embedded Prefect server.")
+    mlflow_port: int = Field(default=5000, description="Port of the embedded MLflow server.")
+    host: str = Field(default="127.0.0.1", description="Where the service listens; the UIs stay on loopback.")
+    prefect_api_url: str = Field(default="", validation_alias="PREFECT_API_URL", description="A Prefect server you run.")
+    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server you run.")
+
+    @field_validator("home")
+    @classmethod
+    def absolute(cls, home: Path) -> Path:
+        """Paths are absolute once read, so that a child's folder doesn't matter."""
+        return home.expanduser().absolute()
+
+    @property
+    def project_folders(self) -> tuple[Path, ...]:
+        """Folders with users' project files, absolute."""
+        return tuple(Path(part).expanduser().absolute() for part in self.projects.split(":") if part)
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.home / 'holdfast.db'}"
+
+    @property
+    def lease_ttl(self) -> timedelta:
+        """How long a silent retraining keeps its lease."""
+        return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def workspace(self) -> Path:
+        """The DVC workspace of this home: the clone for the clone's own .holdfast, else one inside the home."""
+        return CLONE if self.home == CLONE / ".holdfast" else self.home / "workspace"
+
+    @property
+    def prefect_url(self) -> str:
+        """API URL of the Prefect server in use."""
+        return self.prefect_api_url or f"http://127.0.0.1:{self.prefect_port}/api"
+
+    @property
+    def mlflow_url(self) -> str:
+        """URL of the MLflow server in use."""
+        return self.mlflow_tracking_uri or f"http://127.0.0.1:{self.mlflow_port}"
+
+    @property
+    def service_url(self) -> str:
+        """URL under which this machine reaches the service."""
+        return f"http://127.0.0.1:{self.service_port}"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the environment.
+
+    Raises: BadSetting, naming the variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise BadSetting(f"HOLDFAST_{name.upper()}: {first['msg']}") from error
