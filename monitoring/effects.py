@@ -1,0 +1,59 @@
+"""What a verdict, or a round of the governor, changes: plain values that the store writes in one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitoring.records import IncidentKind, Message
+
+
+@dataclass(frozen=True)
+class NewIncident:
+    """An incident to open, unless one of its kind is open in the project already."""
+
+    project: str
+    kind: IncidentKind
+    generation: int
+    reason: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewIntent:
+    """A retraining to promise. `incident_id` None means the incident that the same effects open."""
+
+    project: str
+    incident_id: int | None = None
+
+
+@dataclass(frozen=True)
+class NewDecision:
+    """A line for the ledger. `subject` None means the incident that the same effects open.
+
+    The store adds `incident` (opened by the same effects) and `intent` (promised by them) to the inputs.
+    """
+
+    project: str
+    kind: str  # as in records.Decision
+    subject: str | None
+    reason: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Everything that stands or falls together.
+
+    `closed`: (incident id, why). The store adds `incident`, `intent` and `token` to the payloads of `messages`.
+    An incident that turns out to be open already takes the place of `opened`; `messages` are dropped then,
+    since its first opening has sent them, and so is the intent if that incident has one.
+    """
+
+    opened: NewIncident | None = None
+    closed: tuple[tuple[int, str], ...] = ()
+    messages: tuple[Message, ...] = ()
+    intent: NewIntent | None = None
+    decisions: tuple[NewDecision, ...] = ()
+
+
+NOTHING = Effects()
