@@ -1,0 +1,129 @@
+"""One row as bytes and back, exactly: how the prediction log keeps what was asked. Needs numpy and orjson only.
+
+A packed row is a JSON list of the identifiers and of the features that are no images, in the schema's order,
+then for rows with images a NUL byte (which JSON text can't hold) and each image's uint8 pixels.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+
+from data.errors import BadRow, Corrupt
+from data.schema import Image, Number, Rows, Schema
+
+
+def pack_row(schema: Schema, rows: Rows, i: int) -> bytes:
+    """Pack row `i` of `rows`.
+
+    Raises: BadRow for an infinite number or text that is not Unicode.
+    """
+    one = {name: rows[name][i : i + 1] for name in packed_names(schema)}
+    return pack_all(schema, one)[0]
+
+
+def pack_all(schema: Schema, rows: Rows) -> list[bytes]:
+    """Pack every row; the target, if there, is left out.
+
+    Raises: BadRow for an infinite number or text that is not Unicode.
+    """
+    pictures = [np.ascontiguousarray(rows[name]) for name in image_names(schema)]
+    columns = [plain_values(schema, name, rows[name]) for name in scalar_names(schema)]
+    packed = []
+    for i, values in enumerate(zip(*columns, strict=True)):
+        try:
+            text = orjson.dumps(values)
+        except TypeError as error:
+            raise BadRow(f"rows[{i}]", str(error)) from error
+        packed.append(text + b"\0" + b"".join(picture[i].tobytes() for picture in pictures) if pictures else text)
+    return packed
+
+
+def unpack_rows(schema: Schema, packed: Sequence[bytes]) -> Rows:
+    """Return the rows that were packed, in order, without the target.
+
+    Raises: Corrupt for bytes that this schema did not pack.
+    """
+    names = scalar_names(schema)
+    heads, tails = zip(*(row.split(b"\0", 1) if b"\0" in row else (row, b"") for row in packed)) if packed else ((), ())
+    try:
+        values = [orjson.loads(head) for head in heads]
+    except orjson.JSONDecodeError as error:
+        raise Corrupt("a packed row", "JSON", str(error)) from error
+    for row in values:
+        if not isinstance(row, list) or len(row) != len(names):
+            raise Corrupt("a packed row", f"{len(names)} values", f"{row!r}")
+    rows = {name: typed_values(schema, name, [row[j] for row in values]) for j, name in enumerate(names)}
+    return {**rows, **unpack_images(schema, tails)}
+
+
+def unpack_images(schema: Schema, tails: Sequence[bytes]) -> Rows:
+    """Cut each row's pixels into its images."""
+    rows: Rows = {}
+    start = 0
+    sizes = {name: image_size(schema, name) for name in image_names(schema)}
+    for tail in tails:
+        if len(tail) != sum(sizes.values()):
+            raise Corrupt("a packed row", f"{sum(sizes.values())} pixels", f"{len(tail)}")
+    for name, size in sizes.items():
+        pixels = b"".join(tail[start : start + size] for tail in tails)
+        rows[name] = np.frombuffer(pixels, np.uint8).reshape(len(tails), *image(schema, name).shape).copy()
+        start += size
+    return rows
+
+
+def row_hash(packed: bytes) -> str:
+    """Return the sha256 of a packed row, in hex."""
+    return hashlib.sha256(packed).hexdigest()
+
+
+def plain_values(schema: Schema, name: str, values: np.ndarray) -> list[float | str | int | None]:
+    """Turn one column into what JSON can hold exactly; null is None."""
+    if name == schema.time:
+        moments = values.astype("datetime64[us]")
+        known = ~np.isnat(moments)
+        return [int(at) if ok else None for at, ok in zip(moments.astype(np.int64).tolist(), known, strict=True)]
+    if isinstance(schema.columns.get(name), Number):
+        if np.isinf(values).any():
+            raise BadRow(f"rows[{int(np.flatnonzero(np.isinf(values))[0])}].{name}", "a number must be finite")
+        return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 (NaN)
+    return list(values.tolist())
+
+
+def typed_values(schema: Schema, name: str, values: list[float | str | int | None]) -> np.ndarray:
+    """Undo `plain_values`."""
+    if name == schema.time:
+        return np.array(["NaT" if at is None else at for at in values], dtype="datetime64[us]")
+    if isinstance(schema.columns.get(name), Number):
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def packed_names(schema: Schema) -> tuple[str, ...]:
+    """Every column that is packed."""
+    return (*schema.identifiers, *schema.features)
+
+
+def scalar_names(schema: Schema) -> list[str]:
+    """Identifiers and features that are no images, in the order they are packed."""
+    return [name for name in packed_names(schema) if not isinstance(schema.columns.get(name), Image)]
+
+
+def image_names(schema: Schema) -> list[str]:
+    """Image features, in the order they are packed."""
+    return [name for name, column in schema.features.items() if isinstance(column, Image)]
+
+
+def image(schema: Schema, name: str) -> Image:
+    """Return the column, which is an Image."""
+    column = schema.columns[name]
+    assert isinstance(column, Image)
+    return column
+
+
+def image_size(schema: Schema, name: str) -> int:
+    """Bytes of one picture."""
+    return int(np.prod(image(schema, name).shape))
