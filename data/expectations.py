@@ -1,6 +1,7 @@
 """What must hold of a batch: the words for saying it, and what a schema says by itself. Needs no tool."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from typing import Any
 
 from data.declared import declared
@@ -16,7 +17,7 @@ class Expect:
 
     type: str
     column: str | None = None
-    arguments: Mapping[str, Any] = {}
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

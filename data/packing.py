@@ -46,16 +46,16 @@ def unpack_rows(schema: Schema, packed: Sequence[bytes]) -> Rows:
     Raises: Corrupt for bytes that this schema did not pack.
     """
     names = scalar_names(schema)
-    heads, tails = zip(*(row.split(b"\0", 1) if b"\0" in row else (row, b"") for row in packed)) if packed else ((), ())
+    parts = [row.partition(b"\0") for row in packed]
     try:
-        values = [orjson.loads(head) for head in heads]
+        values = [orjson.loads(head) for head, _, _ in parts]
     except orjson.JSONDecodeError as error:
         raise Corrupt("a packed row", "JSON", str(error)) from error
     for row in values:
         if not isinstance(row, list) or len(row) != len(names):
             raise Corrupt("a packed row", f"{len(names)} values", f"{row!r}")
     rows = {name: typed_values(schema, name, [row[j] for row in values]) for j, name in enumerate(names)}
-    return {**rows, **unpack_images(schema, tails)}
+    return {**rows, **unpack_images(schema, [tail for _, _, tail in parts])}
 
 
 def unpack_images(schema: Schema, tails: Sequence[bytes]) -> Rows:

@@ -163,6 +163,13 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
         raise SourceUnavailable(f"the source fails: {type(error).__name__}: {one_line(error)}") from error
 
 
+def checked(given: object) -> Batch:
+    """Refuse what a source gives when it is no batch."""
+    if not isinstance(given, Batch):
+        raise SourceUnavailable(f"the source gives a {type(given).__name__}, not a frame or batches")
+    return given
+
+
 def read_file(path: Path) -> "pd.DataFrame":
     """Read a CSV file as text (a key keeps its zeros; the schema types the rest) or a Parquet file as it is."""
     import pandas as pd
@@ -170,7 +177,8 @@ def read_file(path: Path) -> "pd.DataFrame":
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        return pq.read_table(path, page_checksum_verification=True).to_pandas()
+        frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        return frame
     if path.name.endswith((".csv", ".csv.gz")):
         return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
     raise ValueError("neither .csv, .csv.gz nor .parquet")
