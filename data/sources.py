@@ -154,9 +154,7 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
         given = source()
         batches = [Batch(f"all-{content_hash(given)[:12]}", given)] if isinstance(given, pd.DataFrame) else given
         for batch in batches:
-            if not isinstance(batch, Batch):
-                raise SourceUnavailable(f"the source gives a {type(batch).__name__}, not a frame or batches")
-            yield batch
+            yield checked(batch)
     except HoldfastError:
         raise
     except Exception as error:  # a stranger's function may raise anything

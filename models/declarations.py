@@ -1,6 +1,7 @@
 """What a project file may say about its model, its training and its gates."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from data.declared import declared
@@ -36,7 +37,7 @@ class Model:
     """
 
     network: str | NetworkFactory
-    options: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @declared
@@ -96,7 +97,7 @@ class Gates:
     row's answer in this process. `extra`: functions of a `Comparison` that return one `GateResult`.
     """
 
-    floors: Mapping[str, float] = {}
+    floors: Mapping[str, float] = field(default_factory=dict)
     margin: float = 0.02
     anchor_rows: int = 200
     baseline: bool = True
