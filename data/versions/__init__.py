@@ -1,0 +1,7 @@
+"""The only door to DVC: a registry of batches in a Git repository of its own, and a workspace of pipeline outputs."""
+
+from data.versions.registry import Change, DataRegistry, Landed
+from data.versions.snapshot import Kind, Snapshot, SnapshotFile
+from data.versions.workspace import Workspace
+
+__all__ = ["Change", "DataRegistry", "Kind", "Landed", "Snapshot", "SnapshotFile", "Workspace"]
