@@ -21,9 +21,14 @@ class Settings(BaseSettings):
     projects: str = Field(default="", description="Folders with project files, separated by ':'.")
     datasets: Path | None = Field(default=None, description="Folder looked into before downloading a public data set.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where training runs.")
+    clock: Literal["wall", "data"] = Field(
+        default="wall", description="`data` in a replay: now is the newest row time."
+    )
     public_url: str = Field(default="", description="What links in messages start with.")
     database_url: str = Field(default="", description="The store; empty: SQLite under the home.")
-    data_remote: str = Field(default="", description="Where batches are pushed: a folder or s3://…; empty: a folder under the home.")
+    data_remote: str = Field(
+        default="", description="Where batches are pushed: a folder or s3://…; empty: a folder under the home."
+    )
     alert_urls: str = Field(default="", description="Apprise URLs, separated by spaces.")
     webhook_url: str = Field(default="", description="Receives every alert as signed JSON.")
     webhook_secret: str = Field(default="", description="HMAC key of the signed webhook.")
@@ -32,14 +37,20 @@ class Settings(BaseSettings):
     email_from: str = Field(default="holdfast@localhost", description="Sender of alerts.")
     lease_seconds: float = Field(default=120.0, gt=0, description="How long a silent retraining keeps its lease.")
     keeper_seconds: float = Field(default=1.0, gt=0, description="Pause between the keeper's rounds.")
-    intent_grace_seconds: float = Field(default=60.0, gt=0, description="How long an intent waits for its run before the keeper starts one.")
+    intent_grace_seconds: float = Field(
+        default=60.0, gt=0, description="How long an intent waits for its run before the keeper starts one."
+    )
     runner_limit: int = Field(default=2, ge=1, description="Flow runs at a time.")
     service_port: int = Field(default=8000, description="Port of the service.")
     prefect_port: int = Field(default=4200, description="Port of the embedded Prefect server.")
     mlflow_port: int = Field(default=5000, description="Port of the embedded MLflow server.")
     host: str = Field(default="127.0.0.1", description="Where the service listens; the UIs stay on loopback.")
-    prefect_api_url: str = Field(default="", validation_alias="PREFECT_API_URL", description="A Prefect server you run.")
-    mlflow_tracking_uri: str = Field(default="", validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server you run.")
+    prefect_api_url: str = Field(
+        default="", validation_alias="PREFECT_API_URL", description="A Prefect server you run."
+    )
+    mlflow_tracking_uri: str = Field(
+        default="", validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server you run."
+    )
 
     @field_validator("home")
     @classmethod

@@ -1,0 +1,58 @@
+# One vocabulary for hands, hooks and CI. Needs Python 3.11 to 3.13, git and make.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+ROOMS := holdfast flows serving tasks projects monitoring models data
+
+.PHONY: help demo test check up down docs bench soak format install
+
+help:
+	@echo 'make demo    install, then close the whole loop on real images (about 3 minutes after installation)'
+	@echo 'make test    install, then run every test (at most 15 minutes on 2 cores)'
+	@echo 'make check   formatting, lint, types, direction of imports'
+	@echo 'make up      start the stack in the foreground; make down stops it'
+	@echo 'make docs    write the generated pages; make bench measures; make soak runs the long failure tests'
+
+install: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'Holdfast needs Python 3.11, 3.12 or 3.13 on the PATH' >&2; exit 1; }
+	@echo 'installing into .venv from requirements.lock (a few minutes the first time)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m compileall -q $(ROOMS)
+	@touch $@
+
+demo: install
+	@$(BIN)/holdfast demo
+
+test: install
+	@$(BIN)/python -m pytest
+
+check: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+up: install
+	@$(BIN)/holdfast up
+
+down: install
+	@$(BIN)/holdfast down
+
+docs: install
+	@$(BIN)/holdfast pipeline --write
+	@$(BIN)/python -m holdfast.reference
+
+bench: install
+	@for script in bench/*.py; do $(BIN)/python $$script; done
+
+soak: install
+	@$(BIN)/python -m pytest --soak -m soak

@@ -1,0 +1,48 @@
+"""From prepared rows to a version folder: fit, export, write."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from models.encoding import Encoder
+from models.exporting import export
+from models.predictor import write_version
+from models.training import Epoch
+from models.training import fit as fit_network
+from projects.declaration import Project
+from tasks.preparation import BATCH, read_role
+
+GOLDEN_ROWS = 16
+
+
+def fit(project: Project, folder: Path, *, device: str, progress: Callable[[float, str], None]) -> str:
+    """Train on `prepared/` in `folder`; write `model/` (the version folder) and `history.json`.
+
+    Resumes from the last epoch when a killed run left one in `folder`. Returns the SHA-256 of the manifest.
+    """
+    encoder = Encoder.from_json(
+        json.loads((folder / "prepared" / "encoder.json").read_text()), features=project.features
+    )
+    train = read_role(folder, project.schema, "train")
+    train.pop(BATCH)
+    training = project.training if device == "auto" else dataclasses.replace(project.training, device=device)  # type: ignore[type-var]
+
+    def tell(epoch: Epoch) -> None:
+        loss = f"loss {epoch.train_loss:.3f}, validation {epoch.validation_loss:.3f}"
+        progress(epoch.number / epoch.epochs, f"epoch {epoch.number} of {epoch.epochs}: {loss}")
+
+    work = folder / ".training"
+    trained = fit_network(project.model, training, encoder, train, workdir=work, progress=tell)
+    target = folder / "model"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    difference = export(trained.network, encoder, target / "network.onnx")
+    golden = {name: values[:GOLDEN_ROWS] for name, values in train.items()}
+    manifest = write_version(target, encoder=encoder, network=trained.network, golden=golden, difference=difference)
+    history = [dataclasses.asdict(epoch) for epoch in trained.history]
+    (folder / "history.json").write_text(json.dumps({"epochs": history, "difference": difference}, indent=1))
+    shutil.rmtree(work, ignore_errors=True)
+    progress(1.0, "exported")
+    return manifest

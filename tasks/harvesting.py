@@ -1,0 +1,79 @@
+"""What the service saw, once people have said what was true, becomes a batch like any other."""
+
+import hashlib
+import logging
+
+import numpy as np
+
+from data.batches import frame_of
+from data.errors import NoBatch, NoChampion
+from data.packing import unpack_rows
+from data.schema import Number, Rows, Schema
+from data.sources import Batch
+from monitoring.records import Prediction
+from projects.declaration import Project
+from tasks.ingestion import publish, record
+from tasks.landing import land
+from tasks.observing import clock, judged_windows
+from tasks.reports import Report
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+
+def harvest(resources: Resources, name: str) -> Report:
+    """Land the matured labelled predictions of judged windows, those in fault left out, as one batch.
+
+    A prediction is harvested once; with nothing new the report says so.
+    """
+    project = resources.project(name)
+    if resources.store.ledger.generation(name) is None:
+        return Report(f"nothing to harvest: {NoChampion(name)}")
+    ripe = harvestable(resources, project)
+    if not ripe:
+        return Report("no labelled traffic that is not in a snapshot already")
+    rows = rows_of(ripe, project.schema)
+    digest = hashlib.sha256("".join(sorted(prediction.id for prediction in ripe)).encode()).hexdigest()[:12]
+    # names sort by time, and traffic after the history it continues
+    batch = Batch(f"traffic-{ripe[-1].row_time:%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
+    landed = land(resources, project, batch)
+    resources.store.predictions.mark_harvested(name, [prediction.id for prediction in ripe], batch.name)
+    if landed.changed:
+        record(resources, project, landed)
+    try:
+        return publish(resources, project, [landed])
+    except NoBatch:
+        return Report(f"the harvest was refused: {landed.refused}", landed.report)
+
+
+def harvestable(resources: Resources, project: Project) -> list[Prediction]:
+    """Return labelled, mature, unharvested predictions of windows whose data verdict is no fault, oldest first."""
+    horizon = clock(resources, project) - project.labels.delay
+    found: list[Prediction] = []
+    for window, verdict in judged_windows(resources, project):
+        if verdict.outcome in ("fault", "failed"):
+            continue
+        found += [
+            prediction
+            for prediction in resources.store.predictions.rows(window, labelled=True)
+            if prediction.label is not None and prediction.row_time <= horizon
+        ]
+    done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])
+    return [prediction for prediction in found if prediction.id not in done]
+
+
+def rows_of(predictions: list[Prediction], schema: Schema) -> Rows:
+    """Return logged predictions as a batch's rows: keyed by prediction, the label as the target."""
+    rows = unpack_rows(schema, [prediction.features for prediction in predictions])
+    count = len(predictions)
+    rows[schema.key] = np.array([prediction.id for prediction in predictions], dtype=object)
+    if isinstance(schema.columns[schema.target], Number):
+        rows[schema.target] = np.array([float(prediction.label or 0) for prediction in predictions])
+    else:
+        labels = np.empty(count, dtype=object)
+        labels[:] = [str(prediction.label) for prediction in predictions]
+        rows[schema.target] = labels
+    if schema.time:
+        times = [prediction.row_time.replace(tzinfo=None) for prediction in predictions]
+        rows[schema.time] = np.array(times, dtype="datetime64[us]")
+    return rows

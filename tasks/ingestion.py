@@ -1,0 +1,95 @@
+"""Bring in what a project's source has: each batch typed, validated, versioned; bad rows quarantined."""
+
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from data.errors import BatchRefused
+from data.sources import fetch
+from data.versions import Snapshot
+from projects.declaration import Project
+from tasks.landing import Landed, land
+from tasks.reports import Report
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+
+def ingest(resources: Resources, name: str) -> Report:
+    """Land every batch the source has; what is there already changes nothing.
+
+    Raises:
+        SourceUnavailable: the source can't be read.
+        BatchRefused: no batch was fit as a whole; the message names the first and why.
+    """
+    project = resources.project(name)
+    landings = [land(resources, project, batch) for batch in fetch(project.source)]
+    for landed in landings:
+        if landed.changed:
+            record(resources, project, landed)
+    if landings and all(landed.refused for landed in landings):
+        first = landings[0]
+        raise BatchRefused(name, first.batch, first.refused or "")
+    return publish(resources, project, landings)
+
+
+def record(resources: Resources, project: Project, landed: Landed) -> None:
+    """Write one landing to the ledger."""
+    reason = landed.refused or f"{landed.accepted} rows accepted, {landed.quarantined} in quarantine"
+    kind = "refuse" if landed.refused else "ingest"
+    resources.store.ledger.decide(
+        project.name,
+        kind=kind,
+        subject=f"batch {landed.batch}",
+        reason=reason,
+        inputs=landed.row(),
+        now=resources.now(),
+    )
+
+
+def publish(resources: Resources, project: Project, landings: list[Landed]) -> Report:
+    """Write the newest snapshot where the pipeline starts, and say what came in."""
+    snapshot = resources.batches.snapshot(project.name)
+    write_snapshot(resources.artifacts(project.name) / "snapshot.json", snapshot)
+    new = [landed for landed in landings if landed.changed and not landed.refused]
+    quarantined = sum(landed.quarantined for landed in landings)
+    sentence = (
+        f"{len(new)} of {len(landings)} batches are new, {sum(landed.accepted for landed in new)} rows accepted, "
+        f"{quarantined} in quarantine; the snapshot holds {snapshot.rows} rows"
+        if landings
+        else f"the source has no batch; the snapshot holds {snapshot.rows} rows"
+    )
+    return Report(sentence, data_report(project, landings, snapshot), table=[landed.row() for landed in landings])
+
+
+def data_report(project: Project, landings: list[Landed], snapshot: Snapshot) -> str:
+    """Return the page a person reads after an ingest: each batch, the reasons, and where the rows are."""
+    lines = ["| batch | state | accepted | quarantined | why |", "|---|---|---:|---:|---|"]
+    for landed in landings:
+        row = landed.row()
+        why = str(row["why"]).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")[:300]
+        lines.append(f"| {row['batch']} | {row['state']} | {row['accepted']} | {row['quarantined']} | {why} |")
+    worst = max(landings, key=lambda landed: landed.quarantined, default=None)
+    detail = f"\n\n### {worst.batch}\n\n{worst.report}" if worst and worst.report else ""
+    return (
+        f"Snapshot `{snapshot.hash}`, {snapshot.rows} rows, revision `{snapshot.revision[:12]}`. "
+        f"Quarantined rows: `holdfast quarantine ls {project.name}`.\n\n" + "\n".join(lines) + detail
+    )
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Replace `path` at once, or leave it as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(snapshot.to_json(), indent=1, sort_keys=True) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or nothing, whatever kills the process in between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)

@@ -1,0 +1,109 @@
+"""From a snapshot to the three roles of its rows: train, judge, anchor."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.batches import read_batch, write_batch
+from data.errors import TooFewRows
+from data.schema import Rows, Schema, concatenate, length, take
+from data.versions import DataRegistry, Snapshot
+from models.encoding import Encoder
+from projects.declaration import Project
+
+ROLES = ("train", "judge", "anchor")
+BATCH = "_batch"  # the file a row came from, beside its columns
+
+
+def roles(project: Project, rows: Rows) -> np.ndarray:
+    """Return each row's role, as an array of the words in ROLES; "" marks an embargoed row that has none.
+
+    Where rows are exchangeable the hash of the entity decides, so an entity keeps its role for ever. Else
+    time does: the newest rows judge, the label delay before them is embargoed (their labels weren't known
+    when the judged period began), and whole days before that are drawn by hash as the anchor.
+    """
+    evaluation, schema = project.evaluation, project.schema
+    if evaluation.exchangeable:
+        return roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
+    times = rows[schema.time] if schema.time else np.arange(length(rows)).astype("datetime64[us]")
+    order = np.sort(times)
+    first_judge = order[int(len(order) * (1 - evaluation.judge))]
+    days = times.astype("datetime64[D]").astype(str)
+    found = roles_by_entity(days if schema.time else rows[schema.entity_column], 0.0, evaluation.anchor)
+    embargo = first_judge - np.timedelta64(round(project.labels.delay.total_seconds() * 1e6), "us")
+    found[(times >= embargo) & (times < first_judge)] = ""
+    found[times >= first_judge] = "judge"
+    return found
+
+
+def roles_by_entity(entities: np.ndarray, judge: float, anchor: float) -> np.ndarray:
+    """Return roles from the SHA-256 of each entity, read as a number in [0, 1)."""
+    known = {entity: place(str(entity)) for entity in set(entities.tolist())}
+    places = np.array([known[entity] for entity in entities.tolist()])
+    return np.select([places < anchor, places < anchor + judge], ["anchor", "judge"], "train").astype(object)
+
+
+def place(entity: str) -> float:
+    """Return the entity's fixed place in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(entity.encode()).digest()[:8], "big") / 2**64
+
+
+def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Path) -> Rows:
+    """Restore a snapshot, each file checked by its hash, and return its rows with the batch each came from.
+
+    A key that stands in several batches counts once, as its newest batch (by name) has it.
+    """
+    paths = registry.restore(snapshot, cache)
+    parts = []
+    for path in sorted(paths):
+        part = read_batch(path, schema)
+        parts.append({**part, BATCH: np.full(length(part), path.stem, dtype=object)})
+    rows = concatenate(parts)
+    keys = rows[schema.key]
+    _, last = np.unique(keys[::-1].astype(str), return_index=True)
+    kept = take(rows, np.sort(len(keys) - 1 - last))
+    if schema.time is None:
+        return kept
+    return take(kept, np.lexsort((kept[schema.key].astype(str), kept[schema.time])))
+
+
+def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str, int]:
+    """Read `snapshot.json` in `folder` and write `prepared/`: one Parquet file a role, and the fitted encoder.
+
+    Returns the rows of each role.
+
+    Raises: TooFewRows.
+    """
+    snapshot = Snapshot.from_json(json.loads((folder / "snapshot.json").read_text()))
+    rows = gather(registry, snapshot, project.schema, folder / ".snapshot")
+    found = roles(project, rows)
+    target = folder / "prepared"
+    target.mkdir(parents=True, exist_ok=True)
+    counts = {role: int((found == role).sum()) for role in ROLES}
+    for role, minimum in (("train", 20), ("judge", 20)):
+        if counts[role] < minimum:
+            raise TooFewRows(f"{role} rows of {project.name}", counts[role], minimum)
+    for role in ROLES:
+        chosen = take(rows, found == role)
+        write_batch(target / f"{role}.parquet", chosen, project.schema)
+        (target / f"{role}.origins.json").write_text(json.dumps(chosen[BATCH].tolist()))
+    train = take(rows, found == "train")
+    encoder = Encoder.fit(project.schema, project.features, train)
+    (target / "encoder.json").write_text(json.dumps(encoder.to_json(), sort_keys=True))
+    (target / "summary.json").write_text(json.dumps({"snapshot": snapshot.hash, "rows": counts}, sort_keys=True))
+    return counts
+
+
+def read_role(folder: Path, schema: Schema, role: str) -> Rows:
+    """Return a prepared role's rows, with the batch each came from under `BATCH`."""
+    rows = read_batch(folder / "prepared" / f"{role}.parquet", schema)
+    origins = json.loads((folder / "prepared" / f"{role}.origins.json").read_text())
+    return {**rows, BATCH: np.array(origins, dtype=object)}
+
+
+def newest_first(rows: Rows, schema: Schema) -> Rows:
+    """Order rows by time, newest first; without a time column the last batch comes first."""
+    by = rows[schema.time] if schema.time else rows[BATCH].astype(str)
+    return take(rows, np.argsort(by, kind="stable")[::-1])

@@ -1,0 +1,160 @@
+"""Where registry and ledger meet: which version serves, since when, and why.
+
+The ledger is the truth; the aliases are its image in the registry. A promotion writes the reference, then the
+generation (compare-and-set), then the aliases; the keeper finishes what a crash leaves half done.
+"""
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from data.errors import NoSuchVersion, NotPromotable
+from data.versions import Snapshot
+from models.judging import Judgement
+from models.predictor import read_version
+from monitoring.effects import NewDecision
+from monitoring.records import Generation
+from projects.declaration import Project
+from tasks import messages, referencing
+from tasks.reports import Report
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+OUTCOMES = {"passed": "promoted", "kept": "kept", "refused": "refused", "question": "challenger"}
+
+
+def settle(
+    resources: Resources, project: Project, version: str, judgement: Judgement, *, intent: int | None, folder: Path
+) -> tuple[Report, str]:
+    """Act on a judgement; return the report and the outcome: promoted, challenger, kept or refused."""
+    inputs = {"version": version, "intent": intent, "gates": judgement.table()}
+    if judgement.verdict == "passed" and project.governor.promote == "auto":
+        why = f"gates passed: {judgement.sentence}"
+        report = serve(resources, project, version, actor="governor", reason=why, judgement=judgement, folder=folder)
+        return report, "promoted"
+    links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
+    if judgement.verdict in ("passed", "question"):
+        sentence = f"version {version} waits for a person: {judgement.sentence}"
+        advice = f"Promote it with `promote/{project.name}`, or by giving it the alias `champion` in MLflow."
+        alerts = messages.alerts(
+            resources.settings, project.name, f"approval-{version}", "approval", f"{sentence} {advice}", links=links
+        )
+        resources.store.ledger.decide(
+            project.name, kind="ask", subject=f"version {version}", reason=sentence, inputs=inputs, now=resources.now(),
+            messages=alerts,
+        )
+        return Report(sentence, advice, links, judgement.table()), "challenger"
+    outcome = OUTCOMES[judgement.verdict]
+    kind = "keep" if outcome == "kept" else "refuse"
+    resources.store.ledger.decide(
+        project.name, kind=kind, subject=f"version {version}", reason=judgement.sentence, inputs=inputs,
+        now=resources.now(),
+    )
+    return Report(f"version {version} {outcome}: {judgement.sentence}", links=links, table=judgement.table()), outcome
+
+
+def promote(
+    resources: Resources, name: str, version: str, *, actor: str, reason: str, waive: tuple[str, ...] = ()
+) -> Report:
+    """Make a registered version serve, if its gates passed or a person waives those that didn't.
+
+    Raises:
+        NoSuchVersion: the registry has no such version.
+        NotPromotable: gates are missing or failed and not waived.
+        LostRace: another promotion came first.
+    """
+    project = resources.project(name)
+    serving = resources.store.ledger.generation(name)
+    if serving and serving.version == version:
+        return Report(f"version {version} serves already, as generation {serving.number}")
+    gates = resources.models.gates(name, version)
+    if not gates:
+        raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
+    failed = [gate["gate"] for gate in gates if not gate["passed"] and gate["gate"] not in waive]
+    if failed:
+        waiver = " ".join(f"--waive {gate}" for gate in failed)
+        raise NotPromotable(
+            f"version {version} of {name} failed {', '.join(failed)}; to serve it all the same: "
+            f"holdfast promote {name} {version} {waiver} --reason '…'"
+        )
+    return serve(resources, project, version, actor=actor, reason=reason, gates=gates, waived=waive)
+
+
+def rollback(resources: Resources, name: str, to: str | None, *, actor: str, reason: str) -> Report:
+    """Make an earlier champion serve again: a new generation of an old version, checked for integrity only.
+
+    `to` is a version; None means the champion before this one.
+
+    Raises: NoSuchVersion.
+    """
+    project = resources.project(name)
+    past = resources.store.ledger.generations(name)
+    serving = past[-1] if past else None
+    candidates = [entry for entry in past if serving and entry.version != serving.version]
+    chosen = [entry for entry in candidates if to is None or entry.version == to]
+    if not chosen:
+        wanted = f"version {to}" if to else "no earlier version"
+        raise NoSuchVersion(f"{wanted} of {name} has served before this one")
+    earlier = chosen[-1]
+    return serve(
+        resources, project, earlier.version, actor=actor, reason=f"rollback: {reason}", gates=list(earlier.gates),
+        waived=earlier.waived, kind="rollback",
+    )
+
+
+def serve(
+    resources: Resources,
+    project: Project,
+    version: str,
+    *,
+    actor: str,
+    reason: str,
+    judgement: Judgement | None = None,
+    gates: list[dict[str, object]] | None = None,
+    waived: tuple[str, ...] = (),
+    folder: Path | None = None,
+    kind: str = "promote",
+) -> Report:
+    """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases."""
+    serving = resources.store.ledger.generation(project.name)
+    number = serving.number + 1 if serving else 1
+    run_id = resources.models.run_of(project.name, version)
+    with TemporaryDirectory(dir=resources.settings.home) as temporary:
+        model = resources.models.download(project.name, version, Path(temporary) / "model")
+        predictor = read_version(model, features=project.features)
+        snapshot = Snapshot.from_json(resources.models.snapshot(run_id))
+        reference, cut = referencing.build_reference(resources, project, predictor, snapshot, Path(temporary))
+    manifest = predictor.manifest_sha256
+    new = Generation(
+        project.name, number, version, run_id, manifest, resources.now(), actor, reason,
+        judgement.table() if judgement else list(gates or []), waived, cut,
+    )
+    resources.store.references.put(project.name, number, reference, reason=f"generation {number}", now=new.at)
+    inputs = {"version": version, "generation": number, "replaces": serving.version if serving else None}
+    decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
+    resources.store.ledger.append_generation(serving.number if serving else 0, new, (decision,))
+    mirror(resources, project.name)
+    links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
+    logger.info("%s: version %s serves as generation %d", project.name, version, number)
+    return Report(f"version {version} serves as generation {number}: {reason}", links=links, table=new.gates)  # type: ignore[arg-type]
+
+
+def mirror(resources: Resources, name: str) -> None:
+    """Make the registry's aliases and stage tags say what the ledger says. Saying it twice changes nothing."""
+    past = resources.store.ledger.generations(name)
+    if not past:
+        return
+    serving = past[-1]
+    before = next((entry for entry in reversed(past[:-1]) if entry.version != serving.version), None)
+    resources.store.ledger.intend_alias(name, serving.version)
+    resources.models.set_alias(name, "champion", serving.version)
+    resources.store.ledger.wrote_alias(name, serving.version)
+    resources.models.tag(name, serving.version, {"stage": "champion", "generation": str(serving.number)})
+    resources.models.drop_alias(name, "challenger", serving.version)
+    resources.models.drop_alias(name, "candidate", serving.version)
+    if before:
+        resources.models.set_alias(name, "previous", before.version)
+        resources.models.tag(name, before.version, {"stage": "previous"})
+
+

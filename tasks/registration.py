@@ -1,0 +1,105 @@
+"""A trained folder becomes a version in the registry: metrics, lineage, card, and the verdict on it."""
+
+import hashlib
+import io
+import json
+import platform
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from models import cards
+from models.judging import Judgement
+from projects.declaration import Project
+from tasks.resources import Resources
+from tasks.settings import CLONE
+
+ROOMS = ("data", "models", "monitoring", "projects", "tasks")
+
+
+def register(resources: Resources, project: Project, folder: Path, *, holder: str, token: int) -> str:
+    """Log the run and register its version as a candidate; the same run again gives the same version."""
+    snapshot = json.loads((folder / "snapshot.json").read_text())
+    found = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    history = json.loads((folder / "history.json").read_text())
+    manifest = (folder / "model" / "manifest.json").read_bytes()
+    code = archive_code(folder / "code.tar", resources.project_file(project.name))
+    facts = provenance(project, snapshot, manifest, code)
+    with resources.models.start_run(
+        project.name, name=f"train-{token}", tags={**facts, "holder": holder, "token": str(token)}
+    ) as run:
+        run.params(parameters(project))
+        run.history(history["epochs"])
+        run.metrics(flat_metrics(found))
+        run.dataset(snapshot["hash"], snapshot["rows"], source=f"holdfast://{project.name}/{snapshot['revision']}")
+        run.json("snapshot.json", snapshot)
+        run.json("evaluation.json", found)
+        run.file(folder / "code.tar")
+        card = cards.card(project.name, found, facts, history)
+        run.text("card.md", card)
+        if "confusion" in found:
+            cards.confusion_png(found["confusion"], found["levels"], folder / "confusion.png")
+            run.file(folder / "confusion.png")
+        version = resources.models.register(project.name, run.id, folder / "model", card=card)
+    tags = {"stage": "candidate", "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "snapshot": snapshot["hash"]}
+    resources.models.tag(project.name, version, tags)
+    resources.models.set_alias(project.name, "candidate", version)
+    return version
+
+
+def tell_verdict(resources: Resources, project: Project, version: str, judgement: Judgement) -> None:
+    """Write the verdict as the first line of the version's description, and the gates beneath it."""
+    stage = {"passed": "challenger", "question": "challenger", "kept": "candidate"}.get(judgement.verdict, "refused")
+    resources.models.tag(project.name, version, {"stage": stage, "verdict": judgement.verdict})
+    if stage == "challenger":
+        resources.models.set_alias(project.name, "challenger", version)
+    resources.models.describe(project.name, version, judgement.sentence, gates=judgement.table())
+
+
+def parameters(project: Project) -> dict[str, str]:
+    """Return what the project file says of its model and training, as the registry's parameters."""
+    network = project.model.network
+    said: dict[str, Any] = {"network": network if isinstance(network, str) else network.__name__}
+    said |= {f"model.{key}": value for key, value in project.model.options.items()}
+    said |= {f"training.{key}": value for key, value in vars(project.training).items() if not callable(value)}
+    return {key: str(value) for key, value in said.items()}
+
+
+def flat_metrics(found: dict[str, Any]) -> dict[str, float]:
+    """Return one number a metric: `accuracy`, `anchor.accuracy`, `baseline`."""
+    flat = {name: numbers["value"] for name, numbers in found["judge"].items()}
+    flat |= {f"anchor.{name}": numbers["value"] for name, numbers in found.get("anchor", {}).items()}
+    return {**flat, "baseline": found["baseline"]}
+
+
+def provenance(project: Project, snapshot: dict[str, Any], manifest: bytes, code: str) -> dict[str, str]:
+    """Return what is needed to make this version again."""
+    lock = CLONE / "requirements.lock"
+    return {
+        "project": project.name,
+        "snapshot": snapshot["hash"],
+        "snapshot_rows": str(snapshot["rows"]),
+        "manifest": hashlib.sha256(manifest).hexdigest(),
+        "code": code,
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
+        "seed": str(project.training.seed),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def archive_code(target: Path, project_file: Path) -> str:
+    """Write the sources that make a version as a tar with fixed times, and return its SHA-256."""
+    files = {
+        f"{room}/{path.relative_to(CLONE / room)}": path for room in ROOMS for path in (CLONE / room).rglob("*.py")
+    }
+    files[f"project/{project_file.name}"] = project_file
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, path in sorted(files.items()):
+            content = path.read_bytes()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    target.write_bytes(buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -1,0 +1,217 @@
+"""A training from its lease to its verdict, as the steps a flow calls in order.
+
+A run works in a folder of its own (`artifacts/.runs/<token>/<project>`); its outputs move into place and are
+committed under a file lock, after a check of its fencing token, so an orphaned run harms nobody.
+"""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.errors import Busy, HoldfastError, StaleToken
+from models.judging import Judgement
+from projects.declaration import Project
+from tasks import comparison, harvesting, promotion, registration
+from tasks.evaluation import evaluate as score
+from tasks.fitting import fit as fit_version
+from tasks.ingestion import write_snapshot
+from tasks.pipeline import STEPS, ensure_workspace
+from tasks.preparation import prepare as prepare_rows
+from tasks.reports import Report
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+
+class AlreadyDone(HoldfastError):
+    """Another run has this intent: nothing is left to do."""
+
+
+@dataclass
+class Run:
+    """One training under way: what its steps have made so far."""
+
+    project: Project
+    holder: str
+    token: int
+    folder: Path
+    intent: int | None = None
+    version: str = ""
+    judgement: Judgement | None = None
+    outcome: str = "failed"
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def leased(resources: Resources, name: str, *, holder: str, intent: int | None = None) -> Iterator[Run]:
+    """Take the project's lease, renew it while the block runs, and end the intent with the run's outcome.
+
+    Raises:
+        Busy: another training holds the lease.
+        AlreadyDone: another run has claimed this intent, or it has ended.
+    """
+    project = resources.project(name)
+    now = resources.now()
+    if intent is not None:
+        token = claimed(resources, intent, holder)
+    else:
+        token = resources.store.leases.acquire(name, holder, resources.settings.lease_ttl, now)
+    folder = resources.workspace_root / "artifacts" / ".runs" / str(token) / name
+    run = Run(project, holder, token, folder, intent)
+    finished = threading.Event()
+    renewing = threading.Thread(target=renew, args=(resources, run, finished), daemon=True, name="lease")
+    renewing.start()
+    try:
+        yield run
+    finally:
+        finished.set()
+        renewing.join()
+        close(resources, run)
+
+
+def claimed(resources: Resources, intent: int, holder: str) -> int:
+    """Claim an intent and the lease it was promised; exactly one run of an intent's attempt gets it."""
+    promise = resources.store.intents.get(intent)
+    if promise is None or promise.state == "ended":
+        raise AlreadyDone(f"intent {intent} is settled: {promise.outcome if promise else 'unknown'}")
+    now = resources.now()
+    if not resources.store.intents.claim(intent, promise.attempt, holder, now):
+        taken = resources.store.intents.get(intent)
+        raise AlreadyDone(f"intent {intent} is already being done by {taken.run if taken else 'another run'}")
+    try:
+        return resources.store.leases.acquire(promise.project, holder, resources.settings.lease_ttl, now)
+    except Busy:
+        resources.store.intents.unclaim(intent, promise.attempt)
+        raise
+
+
+def renew(resources: Resources, run: Run, finished: threading.Event) -> None:
+    """Keep the lease until `finished`; once it is lost, say so to the run."""
+    own = Resources(resources.settings)
+    pause = resources.settings.lease_seconds / 4
+    while not finished.wait(pause):
+        try:
+            own.store.leases.renew(run.project.name, run.token, own.settings.lease_ttl, own.now())
+        except StaleToken:
+            run.lost.set()
+            return
+
+
+def close(resources: Resources, run: Run) -> None:
+    """Give the lease back and end the intent, unless a newer holder has both."""
+    shutil.rmtree(run.folder.parent, ignore_errors=True)
+    try:
+        resources.store.leases.release(run.project.name, run.token)
+    except StaleToken:
+        logger.warning("%s: lease %d was taken over; its outcome is dropped", run.project.name, run.token)
+        return
+    if run.intent is not None and run.outcome != "failed":
+        resources.store.intents.end(run.intent, run.outcome, resources.now())
+
+
+def guard(resources: Resources, run: Run) -> None:
+    """Stop a run whose lease has gone to another.
+
+    Raises: StaleToken.
+    """
+    resources.store.leases.check(run.project.name, run.token)
+
+
+def collect(resources: Resources, run: Run) -> Report:
+    """Land what the service saw and people labelled, then fix the snapshot this run learns from.
+
+    Raises: NoBatch.
+    """
+    report = harvesting.harvest(resources, run.project.name)
+    ensure_workspace(resources)
+    write_snapshot(run.folder / "snapshot.json", resources.batches.snapshot(run.project.name))
+    return report
+
+
+def prepare(resources: Resources, run: Run) -> Report:
+    """Deal the snapshot's rows out to train, judge and anchor."""
+    counts = prepare_rows(run.project, resources.batches, run.folder)
+    sentence = f"{counts['train']} rows train, {counts['judge']} judge, {counts['anchor']} anchor"
+    return Report(sentence, table=[{"role": role, "rows": rows} for role, rows in counts.items()])
+
+
+def fit(resources: Resources, run: Run, device: str, progress: Callable[[float, str], None]) -> Report:
+    """Train and export; each epoch is told to `progress`.
+
+    Raises: StaleToken when the lease was lost meanwhile.
+    """
+
+    def tell(share: float, what: str) -> None:
+        if run.lost.is_set():
+            guard(resources, run)
+        progress(share, what)
+
+    manifest = fit_version(run.project, run.folder, device=device, progress=tell)
+    return Report(f"trained; manifest {manifest[:12]}")
+
+
+def evaluate(resources: Resources, run: Run) -> Report:
+    """Score the version on rows it has not seen, then move the run's outputs into the workspace."""
+    found = score(run.project, run.folder)
+    publish(resources, run)
+    metric = run.project.evaluation.metric
+    value = found["judge"][metric]
+    sentence = f"{metric} {value['value']:.3f} on {found['rows']['judge']} judge rows, baseline {found['baseline']:.3f}"
+    table = [{"rows": "judge", "metric": name, **numbers} for name, numbers in found["judge"].items()]
+    return Report(sentence, table=table)
+
+
+def publish(resources: Resources, run: Run) -> None:
+    """Move the outputs to `artifacts/<project>/` and commit each step, so that `dvc repro` has nothing to do."""
+    target = resources.artifacts(run.project.name)
+    target.mkdir(parents=True, exist_ok=True)
+    with resources.workspace.lock():
+        guard(resources, run)
+        for name in ("snapshot.json", *(made for step in STEPS for made in step.makes)):
+            replace(run.folder / name, target / name)
+        for step in STEPS:
+            resources.workspace.commit(f"{step.name}@{run.project.name}")
+
+
+def replace(source: Path, target: Path) -> None:
+    """Put a copy of a file or a folder in the place of `target`."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def register(resources: Resources, run: Run) -> Report:
+    """Give the version to the registry as a candidate, with its card, metrics and lineage."""
+    guard(resources, run)
+    run.version = registration.register(resources, run.project, run.folder, holder=run.holder, token=run.token)
+    url = resources.models.version_url(run.project.name, run.version)
+    return Report(f"version {run.version} is a candidate", links={f"version {run.version} in MLflow": url})
+
+
+def judge(resources: Resources, run: Run) -> Report:
+    """Compare the candidate with the champion on the same rows, gate by gate."""
+    guard(resources, run)
+    run.judgement = comparison.judge_version(resources, run.project, run.folder, run.version)
+    registration.tell_verdict(resources, run.project, run.version, run.judgement)
+    url = resources.models.version_url(run.project.name, run.version)
+    return Report(run.judgement.sentence, table=run.judgement.table(), links={f"version {run.version} in MLflow": url})
+
+
+def settle(resources: Resources, run: Run) -> Report:
+    """Act on the judgement: promote, keep the champion, refuse, or ask a person."""
+    guard(resources, run)
+    if run.judgement is None:
+        raise HoldfastError("judge comes before settle")
+    report, run.outcome = promotion.settle(
+        resources, run.project, run.version, run.judgement, intent=run.intent, folder=run.folder
+    )
+    return report

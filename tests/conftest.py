@@ -1,0 +1,62 @@
+"""What every test shares: a home of its own, quiet tools, fixed seeds, and no network but this machine."""
+
+import os
+import random
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.environment import tool_environment
+
+# before any tool is imported
+SESSION_HOME = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
+os.environ.update(tool_environment(SESSION_HOME))
+for unwanted in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HOLDFAST_PROJECTS"):
+    os.environ.pop(unwanted, None)
+
+DATASETS = Path(os.environ["HOLDFAST_DATASETS"]) if os.environ.get("HOLDFAST_DATASETS") else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long failure tests at their full counts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    for item in items:
+        if "soak" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="a soak: make soak runs it"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from the global generator
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Refuse to connect anywhere else, so that no test leans on the network."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host = str(address[0])
+            if not (host.startswith("127.") or host in ("::1", "localhost")):
+                raise OSError(f"tests may not connect to {host}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    yield
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    if DATASETS is None or not DATASETS.is_dir():
+        pytest.skip("HOLDFAST_DATASETS names no folder with the public data sets")
+    return DATASETS
