@@ -1,0 +1,70 @@
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.schema import Rows
+from projects.declaration import Category, Evaluation, Labels, Model, Number, Project, Schema
+from tasks.preparation import place, roles, roles_by_entity
+
+
+def project(**changed: Any) -> Project:
+    schema = Schema(
+        columns={"x": Number(), "y": Category(levels=("a", "b"))}, target="y", key="id", time="at", entity="owner"
+    )
+    said: dict[str, Any] = {
+        "name": "p",
+        "task": "classification",
+        "schema": schema,
+        "source": lambda: [],
+        "model": Model(network="mlp"),
+    }
+    return Project(**{**said, **changed})
+
+
+def rows(count: int, start: str = "2026-01-01") -> Rows:
+    return {
+        "id": np.array([f"r{i}" for i in range(count)], dtype=object),
+        "owner": np.array([f"o{i // 4}" for i in range(count)], dtype=object),
+        "at": np.datetime64(start, "us") + np.arange(count) * np.timedelta64(30, "m"),
+        "x": np.zeros(count),
+        "y": np.array(["a"] * count, dtype=object),
+    }
+
+
+def test_an_entity_keeps_its_role_whatever_else_arrives() -> None:
+    exchangeable = project(evaluation=Evaluation(exchangeable=True))
+    few, many = rows(400), rows(4000)
+    before, after = roles(exchangeable, few), roles(exchangeable, many)
+    assert (before == after[:400]).all()
+    for owner in set(few["owner"]):
+        assert len(set(before[few["owner"] == owner])) == 1
+
+
+def test_shares_are_as_declared() -> None:
+    found = roles_by_entity(np.array([f"e{i}" for i in range(20000)], dtype=object), judge=0.2, anchor=0.1)
+    shares = {role: float((found == role).mean()) for role in ("train", "judge", "anchor")}
+    assert shares == pytest.approx({"train": 0.7, "judge": 0.2, "anchor": 0.1}, abs=0.01)
+
+
+def test_places_are_fixed_across_processes_and_releases() -> None:
+    assert place("bundled-0001") == 0.2080259980025221
+
+
+def test_by_time_the_newest_rows_judge_and_labels_unknown_then_are_embargoed() -> None:
+    delayed = project(evaluation=Evaluation(judge=0.25, anchor=0.2), labels=Labels(delay=timedelta(days=1)))
+    stream = rows(48 * 40)
+    found = roles(delayed, stream)
+    first = stream["at"][found == "judge"].min()
+    assert (found[stream["at"] >= first] == "judge").all()
+    learned = np.isin(found.astype(str), ["train", "anchor"])
+    assert stream["at"][learned].max() < first - np.timedelta64(24, "h")
+    assert (found == "").sum() == 48
+
+
+def test_by_time_a_whole_day_is_either_anchor_or_not() -> None:
+    found = roles(project(evaluation=Evaluation(judge=0.2, anchor=0.3)), stream := rows(48 * 40))
+    days = stream["at"].astype("datetime64[D]")
+    for day in set(days[found == "anchor"]):
+        assert set(found[days == day]) <= {"anchor", "judge", ""}
