@@ -1,0 +1,134 @@
+"""A version's folder on disk: which files it holds, and the proof that they are what was written.
+
+Nothing in it is ever unpickled or imported from here: JSON, safetensors, ONNX and a YAML text that we don't read.
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from data.errors import Corrupt
+
+WEIGHTS, PREDICTOR, NETWORK, GOLDEN, MLMODEL = (
+    "weights.safetensors",
+    "predictor.json",
+    "network.onnx",
+    "golden.json",
+    "MLmodel",
+)
+MANIFEST = "manifest.json"
+LARGEST = {WEIGHTS: 2**32, NETWORK: 2**31, PREDICTOR: 2**25, GOLDEN: 2**28, MLMODEL: 2**22}  # bytes
+FORMAT = 1
+CHUNK = 2**20  # bytes
+
+
+def manifest_sha256(folder: Path) -> str:
+    """Return the hash by which a version is known; it covers every file through their own hashes."""
+    return hashlib.sha256(read_whole(folder / MANIFEST, 2**16)).hexdigest()
+
+
+def seal(folder: Path) -> str:
+    """Write the manifest of a folder that holds a version's files, and return its hash."""
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in LARGEST}
+    write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
+    return manifest_sha256(folder)
+
+
+def verified(folder: Path, manifest: str | None = None) -> dict[str, bytes]:
+    """Return the content of every file but the weights, once all of them have proved to be what was written.
+
+    `manifest`: the hash that is on record for the whole, where one is known. What is returned is what was
+    hashed, so a change after the check can't matter.
+
+    Raises: Corrupt for a file that is changed, missing, unknown, a link, or larger than a version's may be.
+    """
+    expected = read_manifest(folder, manifest)
+    present = {entry.name for entry in os.scandir(folder)}
+    wanted = {*LARGEST, MANIFEST}
+    if present != wanted:
+        raise Corrupt(str(folder), "its six files", ", ".join(sorted(present ^ wanted))[:200])
+    contents = {}
+    for name, limit in LARGEST.items():
+        path = folder / name
+        size, digest = expected[name]["bytes"], expected[name]["sha256"]
+        if regular_size(path, limit) != size:
+            raise Corrupt(str(path), f"{size} bytes", f"{path.stat().st_size} bytes")
+        if name == WEIGHTS:
+            found = file_sha256(path)
+        else:
+            contents[name] = read_whole(path, size)
+            found = hashlib.sha256(contents[name]).hexdigest()
+        if found != digest:
+            raise Corrupt(str(path), digest, found)
+    return contents
+
+
+def read_manifest(folder: Path, manifest: str | None) -> dict[str, Any]:
+    """Return name -> bytes and sha256, from a manifest written exactly as `seal` writes it."""
+    path = folder / MANIFEST
+    content = read_whole(path, 2**16)
+    found = hashlib.sha256(content).hexdigest()
+    if manifest is not None and manifest != found:
+        raise Corrupt(str(path), manifest, found)
+    try:
+        stored = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Corrupt(str(path), "JSON", str(error)) from error
+    files = stored.get("files") if isinstance(stored, dict) else None
+    if (
+        not isinstance(files, dict)
+        or files.keys() != LARGEST.keys()
+        or not all(isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in files.values())
+        or stored != {"format": FORMAT, "files": files}
+    ):
+        raise Corrupt(str(path), f"format {FORMAT} and five files", content[:60].decode(errors="replace"))
+    if content != json_bytes(stored):
+        raise Corrupt(str(path), "JSON as we write it", "other spaces or order")
+    return files
+
+
+def regular_size(path: Path, limit: int) -> int:
+    """Return a plain file's size in bytes.
+
+    Raises: Corrupt for a link, anything else that is no plain file, or more than `limit` bytes.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError as error:
+        raise Corrupt(str(path), "a file", "nothing") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise Corrupt(str(path), "a plain file", "a link or device" if not stat.S_ISDIR(found.st_mode) else "a folder")
+    if found.st_size > limit:
+        raise Corrupt(str(path), f"≤ {limit} bytes", f"{found.st_size} bytes")
+    return found.st_size
+
+
+def read_whole(path: Path, limit: int) -> bytes:
+    """Read a plain file of at most `limit` bytes, following no link."""
+    regular_size(path, limit)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit + 1)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file piece by piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def json_bytes(value: object) -> bytes:
+    """Return the one way we write a value as JSON: sorted keys, indented."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON."""
+    path.write_bytes(json_bytes(value))

@@ -1,0 +1,213 @@
+"""Encoder and exported network together: what answers in evaluation, batch scoring and serving.
+
+Its process needs numpy, orjson and onnxruntime; never torch, pandas or a registry.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from data.descriptors import describe, described
+from data.errors import BadDeclaration, BadRow, Corrupt, TooFewRows
+from data.packing import pack_all, unpack_rows
+from data.schema import Category, Column, Number, Rows, Schema, length, take
+from models.declarations import Features
+from models.encoding import Encoder
+from models.folder import (
+    FORMAT,
+    GOLDEN,
+    MLMODEL,
+    NETWORK,
+    PREDICTOR,
+    WEIGHTS,
+    json_bytes,
+    manifest_sha256,
+    seal,
+    verified,
+    write_json,
+)
+from models.outputs import Outputs
+from models.signature import mlmodel_text
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from torch import nn
+
+__all__ = ["GOLDEN_ROWS", "Outputs", "Predictor", "manifest_sha256", "read_version", "write_version"]
+
+GOLDEN_ROWS = 16
+TOLERANCE = 1e-4  # of a probability, or of a value in the target's standard deviations; float32 keeps 1e-6
+CHUNK = 1024  # rows given to the network at once: bounds memory, and speed no longer grows
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A version that answers. `difference`: the largest one seen between torch and ONNX at export."""
+
+    encoder: Encoder
+    session: "InferenceSession"
+    difference: float = 0.0
+
+    @property
+    def schema(self) -> Schema:
+        """The schema this version was trained with, never today's."""
+        return self.encoder.schema
+
+    @property
+    def task(self) -> str:
+        """Classification or regression."""
+        return self.encoder.task
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities; empty for regression."""
+        return self.encoder.answers
+
+    @property
+    def monitored(self) -> dict[str, Column]:
+        """The columns of `observe`."""
+        columns = described(self.encoder.columns)
+        if not self.levels:
+            return {**columns, "prediction": Number()}
+        return {**columns, "prediction": Category(levels=self.levels), "confidence": Number(low=0.0, high=1.0)}
+
+    def predict(self, rows: Rows) -> Outputs:
+        """Answer rows that have the schema's feature columns, in order."""
+        known = self.encoder.derive(rows)
+        size = length(known)
+        if not size:
+            return Outputs(np.empty((0, self.encoder.spec.outputs)), self.levels)
+        if size <= CHUNK:
+            return self.encoder.decode(self.run(known))
+        starts = range(0, size, CHUNK)
+        return self.encoder.decode(np.concatenate([self.run(take_slice(known, at)) for at in starts]))
+
+    def run(self, known: Rows) -> np.ndarray:
+        """Return the network's own outputs (N, K) for derived rows."""
+        inputs = self.encoder.encode_derived(known)
+        given = {node.name: inputs[node.name] for node in self.session.get_inputs()}
+        return np.asarray(self.session.run(None, given)[0])
+
+    def observe(self, rows: Rows, outputs: Outputs) -> Rows:
+        """Return what is watched of these rows: their features, described, and the answers."""
+        observed = describe(self.encoder.columns, self.encoder.derive(rows))
+        observed["prediction"] = outputs.predictions
+        return {**observed, "confidence": outputs.confidences} if self.levels else observed
+
+
+def take_slice(rows: Rows, start: int) -> Rows:
+    """Return a chunk of rows without copying them."""
+    return {name: values[start : start + CHUNK] for name, values in rows.items()}
+
+
+def write_version(folder: Path, *, encoder: Encoder, network: "nn.Module", golden: Rows, difference: float) -> str:
+    """Complete a folder that holds the exported `network.onnx` to a version, and return its manifest's hash.
+
+    `golden`: rows, of which the first 16 are kept with their answers; `difference`: what `export` returned.
+
+    Raises: Corrupt when a weight or an answer is not finite; TooFewRows without a golden row.
+    """
+    from safetensors.numpy import save
+
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            raise Corrupt(f"weight {name}", "finite numbers", "NaN or infinity")
+    if not length(golden):
+        raise TooFewRows("golden rows of a version", 0, 1)
+    stored = {"format": FORMAT, "encoder": encoder.to_json(), "difference": difference}
+    predictor = Predictor(encoder, open_session((folder / NETWORK).read_bytes(), threads=1), difference)
+    (folder / WEIGHTS).write_bytes(save(weights))
+    write_json(folder / PREDICTOR, stored)
+    write_json(folder / GOLDEN, golden_answers(predictor, take(golden, np.arange(min(GOLDEN_ROWS, length(golden))))))
+    (folder / MLMODEL).write_text(mlmodel_text(encoder.schema))
+    manifest = seal(folder)
+    read_version(folder, features=encoder.features, manifest=manifest)
+    return manifest
+
+
+def golden_answers(predictor: Predictor, rows: Rows) -> dict[str, Any]:
+    """Return rows as the prediction log would keep them, with the answers that belong to them."""
+    packed = [base64.b64encode(row).decode() for row in pack_all(predictor.schema, rows)]
+    return {"rows": packed, "outputs": predictor.predict(rows).values.tolist()}
+
+
+def read_version(
+    folder: Path, *, features: Features | None = None, threads: int = 1, manifest: str | None = None
+) -> Predictor:
+    """Open a version's folder, after every file's hash and then the golden answers have been checked.
+
+    `features`: the project's feature code, which must be the code the version was trained with; `threads`:
+    of one answer; `manifest`: the hash on record for the folder, where one is known.
+
+    Raises: Corrupt, naming the file.
+    """
+    contents = verified(folder, manifest)
+    stored = parsed(folder / PREDICTOR, contents[PREDICTOR])
+    golden = parsed(folder / GOLDEN, contents[GOLDEN])
+    try:
+        if stored["format"] != FORMAT:
+            raise Corrupt(str(folder), f"format {FORMAT}", f"format {stored['format']}")
+        encoder = Encoder.from_json(stored["encoder"], features)
+        predictor = Predictor(encoder, open_session(contents[NETWORK], threads), float(stored["difference"]))
+        rows = unpack_rows(encoder.schema, [base64.b64decode(row, validate=True) for row in golden["rows"]])
+        expected = np.array(golden["outputs"], dtype=np.float64)
+    except (BadDeclaration, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(str(folder), "a version's content", f"{type(error).__name__} {error}") from error
+    check_golden(folder, predictor, rows, expected)
+    return predictor
+
+
+def check_golden(folder: Path, predictor: Predictor, rows: Rows, expected: np.ndarray) -> None:
+    """Refuse a version that does not answer its golden rows as it did when it was written."""
+    try:
+        found = predictor.predict(rows).values
+    except (*onnxruntime_errors(), BadDeclaration, BadRow, LookupError, TypeError) as error:
+        raise Corrupt(f"{folder}: golden answers", "16 answers", f"{type(error).__name__} {error}") from error
+    scale = 1.0 if predictor.levels else predictor.encoder.scales[predictor.schema.target][1]
+    if not length(rows) or found.shape != expected.shape:
+        raise Corrupt(f"{folder}: golden answers", str(expected.shape), str(found.shape))
+    worst = float(np.abs(found - expected).max() / scale)
+    if not worst <= TOLERANCE:  # NaN is not a pass
+        raise Corrupt(f"{folder}: golden answers", f"within {TOLERANCE}", f"{worst:.3g} apart")
+
+
+def parsed(path: Path, content: bytes) -> Mapping[str, Any]:
+    """Read a JSON object that is written as we write it."""
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Corrupt(str(path), "JSON", str(error)) from error
+    if not isinstance(value, dict) or json_bytes(value) != content:
+        raise Corrupt(str(path), "JSON as we write it", "something else")
+    return value
+
+
+def open_session(network: bytes, threads: int) -> "InferenceSession":
+    """Open an exported network on the CPU.
+
+    Raises: Corrupt when onnxruntime refuses it.
+    """
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except onnxruntime_errors() as error:
+        raise Corrupt(NETWORK, "an ONNX network", " ".join(str(error).split())) from error
+
+
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises; its errors share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)

@@ -1,0 +1,34 @@
+"""The `MLmodel` text by which MLflow shows a version's signature and loads it, without MLflow and without a pickle."""
+
+import json
+
+from data.schema import Category, Column, Image, Number, Schema
+
+LOADER = "models.pyfunc"
+
+
+def mlmodel_text(schema: Schema) -> str:
+    """Return the file's content: JSON, which is YAML too, and no run or time, so that equal versions are equal."""
+    inputs = [{**mlflow_type(column), "name": name, "required": True} for name, column in schema.features.items()]
+    target = schema.columns[schema.target]
+    classes = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
+    outputs = classes if isinstance(target, Category) else [{"type": "double", "name": "value"}]
+    described = {
+        "flavors": {"python_function": {"loader_module": LOADER}},
+        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
+    }
+    return json.dumps(described, indent=1) + "\n"
+
+
+def mlflow_type(column: Column) -> dict[str, object]:
+    """Return a column's type in the words of an MLflow signature; a picture is nested lists of pixels."""
+    match column:
+        case Number():
+            return {"type": "double"}
+        case Category():
+            return {"type": "string"}
+        case Image():
+            described: dict[str, object] = {"type": "long"}
+            for _ in column.shape:
+                described = {"type": "array", "items": described}
+            return described
