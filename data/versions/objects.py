@@ -30,7 +30,9 @@ def opened(root: Path, remote: str | None = None) -> "Iterator[Repo]":
     ui.enabled = False
     for name in ("dvc", "dvc_data", "dvc_objects"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    settings = {"remote": {"store": {"url": remote}}, "core": {"remote": "store"}} if remote else None
+    settings: dict[str, Any] = {"core": {"site_cache_dir": str(root / ".dvc" / "tmp" / "site")}}
+    if remote:
+        settings = {"core": {**settings["core"], "remote": "store"}, "remote": {"store": {"url": remote}}}
     with Repo(str(root), config=settings) as repo:
         yield repo
 
@@ -60,7 +62,7 @@ def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 def failures() -> tuple[type[BaseException], ...]:
     """Return what a remote that can't be used may raise."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
     from dvc.exceptions import DvcException
     from dvc_objects.errors import ObjectDBError
 

@@ -25,14 +25,14 @@ CONFIG = """\
     analytics = false
     check_update = false
     remote = store
-    site_cache_dir = {root}/.dvc/site
+    site_cache_dir = {root}/.dvc/tmp/site
 [cache]
     dir = cache
     type = copy
 ['remote "store"']
     url = {remote}
 """
-IGNORED = "/config.local\n/tmp\n/cache\n/site\n"
+IGNORED = "/config.local\n/tmp\n/cache\n"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,14 @@ class DataRegistry:
         self.remote = remote if "://" in remote else str(Path(remote).expanduser().absolute())
 
     def land(
-        self, project: str, name: str, write: Callable[[Path], None], rows: int, kind: Kind = "batches", note: str = ""
+        self,
+        project: str,
+        name: str,
+        write: Callable[[Path], None],
+        rows: int,
+        *,
+        kind: Kind = "batches",
+        note: str = "",
     ) -> Landed:
         """Take in one file, written by `write` to the path it is given, as `name`; another of that name is replaced.
 
@@ -100,8 +107,8 @@ class DataRegistry:
         with self._locked():
             self._make()
             self._undo()
-            with tempfile.TemporaryDirectory(dir=self.root / ".dvc" / "tmp") as scratch:
-                written = Path(scratch) / file
+            with self._scratch() as scratch:
+                written = scratch / file
                 write(written)
                 new = SnapshotFile(file, *_described(written, rows))
                 try:
@@ -237,14 +244,25 @@ class DataRegistry:
         for left in self.root.parent.glob(f".{self.root.name}-*.new"):
             shutil.rmtree(left)
         made = Path(tempfile.mkdtemp(prefix=f".{self.root.name}-", suffix=".new", dir=self.root.parent))
+        made.chmod(0o755)
         (made / ".dvc" / "tmp").mkdir(parents=True)
         (made / ".dvc" / "config").write_text(CONFIG.format(root=self.root, remote=self.remote))
         (made / ".dvc" / ".gitignore").write_text(IGNORED)
         (made / ".dvcignore").write_text("")
         git(made, "init", "--quiet", "--template=", "--initial-branch=main")
+        git(made, "config", "core.excludesFile", os.devnull)  # for DVC, which reads the user's too
         git(made, "add", "--force", "--", ".dvc/config", ".dvc/.gitignore", ".dvcignore")
         git(made, "commit", "--quiet", "--no-verify", "--message=Open the registry")
         made.rename(self.root)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """Give a folder on the registry's own disk, and clear what killed processes left of theirs."""
+        folder = self.root / ".dvc" / "tmp" / "incoming"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _journal(self) -> Path:

@@ -1,7 +1,6 @@
 """The DVC workspace that holds the pipeline's outputs: stages are run by us and committed, so `dvc repro` agrees."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +45,11 @@ class Workspace:
         """Record a stage's dependencies and outputs as they are now."""
 
         def record() -> None:
-            with opened(self.root) as repo:
-                repo.commit(f"{self.root / 'dvc.yaml'}:{stage}", force=True)
+            with opened(self.root) as repo, repo.lock:
+                found = repo.stage.load_one(path=str(self.root / "dvc.yaml"), name=stage)
+                found.save(run_cache=False)  # DVC's cache of runs only works from the workspace's own folder
+                found.commit()
+                found.dump(update_pipeline=False)
 
         patiently(record)
 
@@ -71,7 +73,6 @@ def _write_if_other(path: Path, text: str) -> None:
     """Write a file whole or not at all, and leave one that is right untouched."""
     if path.exists() and path.read_text() == text:
         return
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(scratch).replace(path)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch.write_text(text)
+    scratch.replace(path)
