@@ -1,6 +1,5 @@
 """Bring in what a project's source has: each batch typed, validated, versioned; bad rows quarantined."""
 
-import json
 import logging
 import os
 import tempfile
@@ -82,7 +81,7 @@ def data_report(project: Project, landings: list[Landed], snapshot: Snapshot) ->
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Replace `path` at once, or leave it as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(snapshot.to_json(), indent=1, sort_keys=True) + "\n")
+    write_atomically(path, snapshot.to_json())
 
 
 def write_atomically(path: Path, text: str) -> None:

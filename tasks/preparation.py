@@ -76,7 +76,7 @@ def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str,
 
     Raises: TooFewRows.
     """
-    snapshot = Snapshot.from_json(json.loads((folder / "snapshot.json").read_text()))
+    snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
     rows = gather(registry, snapshot, project.schema, folder / ".snapshot")
     found = roles(project, rows)
     target = folder / "prepared"
