@@ -1,0 +1,108 @@
+"""What a run leaves for people to read in the Prefect UI: a page, a table, a progress bar.
+
+An artifact that can't be written never fails the work it tells of: the log says so and the run goes on.
+"""
+
+import html
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.context import get_run_context
+from prefect.utilities.context import get_task_and_flow_run_ids
+
+from data.errors import ServerUnavailable
+from flows.api import Api, Refused, opened
+from tasks.reports import Report
+
+logger = logging.getLogger(__name__)
+
+PAUSE = 1.0
+"""Seconds between two updates of a progress bar; each is a write to Prefect's database."""
+
+
+def key_of(flow: str, project: str, kind: str) -> str:
+    """Return the name under which an artifact's history is shown; Prefect allows a-z, 0-9 and dashes."""
+    return f"{flow}-{project}-{kind}".replace("_", "-").lower()
+
+
+def publish(api_url: str, flow: str, project: str, report: Report) -> None:
+    """Show a report on the current run's page: the page, and its numbers as a table of their own."""
+    with opened(api_url, timeout=5.0) as api:
+        create(api, "markdown", key_of(flow, project, "report"), report.sentence, page(flow, project, report))
+        if report.table:
+            table = [{name: plain(value) for name, value in row.items()} for row in report.table]
+            create(api, "table", key_of(flow, project, "table"), report.sentence, json_text(table))
+
+
+def page(flow: str, project: str, report: Report) -> str:
+    """Return a report as one Markdown page. Text that came from data is not trusted: no raw HTML."""
+    links = "\n".join(f"- [{html.escape(title)}]({url})" for title, url in report.links.items())
+    parts = [f"## {flow} / {project}", html.escape(report.sentence, quote=False), report.markdown, links]
+    return "\n\n".join(part for part in parts if part)
+
+
+def create(api: Api, kind: str, key: str, description: str, data: object) -> str | None:
+    """Create one artifact on the current run and return its id, or None when Prefect doesn't take it."""
+    get_run_context()  # outside of a run there is nowhere to show it: a bug
+    task_run, flow_run = get_task_and_flow_run_ids()
+    body = {"type": kind, "key": key, "description": description[:2000], "data": data}
+    body["task_run_id"] = None if task_run is None else str(task_run)
+    body["flow_run_id"] = None if flow_run is None else str(flow_run)
+    try:
+        return str(api.call("POST", "/artifacts/", body)["id"])
+    except (ServerUnavailable, Refused) as error:
+        logger.warning("artifact %s is not shown: %s", key, error)
+        return None
+
+
+@contextmanager
+def progress_bar(api_url: str, flow: str, project: str) -> Iterator[Callable[[float, str], None]]:
+    """Yield a function `(share 0..1, what)` that moves a progress bar on the current run's page."""
+    with opened(api_url, timeout=2.0, attempts=1) as api:
+        known_as = create(api, "progress", key_of(flow, project, "progress"), "starting", 0.0)
+        told = time.monotonic()
+
+        def tell(share: float, what: str) -> None:
+            nonlocal told
+            logger.info("%s: %s", project, what)
+            if known_as is None or (share < 1.0 and time.monotonic() - told < PAUSE):
+                return
+            told = time.monotonic()
+            percent = round(100.0 * min(max(share, 0.0), 1.0), 1)
+            try:
+                api.call("PATCH", f"/artifacts/{known_as}", {"data": percent, "description": what})
+            except (ServerUnavailable, Refused) as error:
+                logger.warning("progress is not shown: %s", error)
+
+        yield tell
+
+
+def plain(value: object) -> object:
+    """Return a table cell that JSON can hold and a person can read; NaN is shown as such."""
+    if isinstance(value, bool) or value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def json_text(value: object) -> str:
+    """Prefect's tables are JSON in a string."""
+    import orjson
+
+    return orjson.dumps(value).decode()
+
+
+def combined(reports: dict[str, Report], table: list[dict[str, Any]]) -> Report:
+    """Return one report of several steps: the last one's sentence, a section each, all links."""
+    last = list(reports.values())[-1]
+    sections = [
+        f"### {step}\n\n{report.sentence}" + (f"\n\n{report.markdown}" if report.markdown else "")
+        for step, report in reports.items()
+    ]
+    links = {title: url for report in reports.values() for title, url in report.links.items()}
+    return Report(last.sentence, "\n\n".join(sections), links, table)

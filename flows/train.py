@@ -1,0 +1,58 @@
+"""Train a version, judge it, and act on the judgement."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.artifacts import combined, progress_bar, publish
+from flows.steps import conclude, step, this_run
+
+if TYPE_CHECKING:
+    from tasks.reports import Report
+    from tasks.resources import Resources
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@flow(name="train", flow_run_name="train-{project}", persist_result=False)
+async def train(project: str, device: Device = "auto", intent: int | None = None) -> State[Any]:
+    """Train on the newest snapshot, register and judge the candidate, then promote, keep or refuse it.
+
+    One training a project at a time: a second one is refused with the reason.
+
+    Args:
+        project: The project to train.
+        device: Where to train. "auto" takes a GPU where there is one.
+        intent: The ledger's promise that this run keeps. Set by automations; people leave it empty.
+    """
+    from tasks.resources import connect
+
+    resources = connect()
+    chosen = resources.settings.device if device == "auto" else device
+    return conclude(
+        resources.settings, "train", project, lambda: training(resources, project, device=chosen, intent=intent)
+    )
+
+
+def training(resources: "Resources", project: str, *, device: str, intent: int | None) -> "Report":
+    """Run the steps in their order under the project's lease."""
+    from tasks import retraining
+
+    url = resources.settings.prefect_url
+    reports: dict[str, Report] = {}
+    with retraining.leased(resources, project, holder=this_run(), intent=intent) as run:
+
+        def fit() -> "Report":
+            with progress_bar(url, "train", project) as progress:
+                return retraining.fit(resources, run, device, progress)
+
+        reports["collect"] = step("collect", lambda: retraining.collect(resources, run), retries=2)
+        reports["prepare"] = step("prepare", lambda: retraining.prepare(resources, run), retries=1)
+        reports["fit"] = step("fit", fit)
+        reports["evaluate"] = step("evaluate", lambda: retraining.evaluate(resources, run))
+        reports["register"] = step("register", lambda: retraining.register(resources, run), retries=2)
+        reports["judge"] = step("judge", lambda: retraining.judge(resources, run))
+        publish(url, "gates", project, reports["judge"])
+        reports["settle"] = step("settle", lambda: retraining.settle(resources, run))
+    return combined(reports, reports["judge"].table)
