@@ -26,7 +26,7 @@ def describe(columns: Mapping[str, Column], rows: Rows) -> Rows:
 
 def describe_image(name: str, column: Image, pictures: np.ndarray) -> Rows:
     """Describe `pictures` (N, H, W[, C]) as three float64 columns of length N."""
-    scaled = pictures.astype(np.float32).reshape(len(pictures), column.height, column.width, -1) / column.high
+    scaled = pictures.astype(np.float32).reshape(-1, column.height, column.width, column.channels) / column.high
     steps = [np.abs(np.diff(scaled, axis=axis)) for axis in (1, 2)]
     count = sum(step[0].size for step in steps) if len(pictures) else 0
     sharpness = sum(step.sum(axis=(1, 2, 3), dtype=np.float64) for step in steps) / max(count, 1)

@@ -1,0 +1,192 @@
+"""A batch as typed rows, as a frame and as a Parquet file. pandas and Arrow are met only here and in the sources."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from data.cells import numbers, pictures, texts, times
+from data.errors import Corrupt, SchemaMismatch
+from data.packing import pack_all
+from data.schema import Image, Number, Rows, Schema, length, take
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+DIGEST = b"holdfast.sha256"  # of the typed columns: the file proves its own content
+
+
+def coerce(frame: "pd.DataFrame", schema: Schema) -> tuple[Rows, list[tuple[int, str]]]:
+    """Type the rows of `frame`; return the good ones, and (position, reason) of each row that can't be typed.
+
+    Columns that the schema doesn't name are left out.
+
+    Raises: SchemaMismatch.
+    """
+    present = [str(name) for name in frame.columns]
+    missing = [name for name in schema.names if present.count(name) == 0]
+    doubled = [f"{name}, which is given twice," for name in schema.names if present.count(name) > 1]
+    if missing or doubled:
+        raise SchemaMismatch(missing + doubled, present)
+    extra = sorted(set(present) - set(schema.names))
+    if extra:
+        log.info("columns not in the schema are left out: %s", ", ".join(extra))
+    rows: Rows = {}
+    bad: dict[int, str] = {}
+    for name in schema.names:
+        rows[name], misfits = coerce_column(frame[name], schema, name)
+        for position, why in misfits.items():
+            bad[position] = f"{bad[position]}; {name}: {why}" if position in bad else f"{name}: {why}"
+    good = np.ones(len(frame), dtype=bool)
+    good[list(bad)] = False
+    return take(rows, good), sorted(bad.items())
+
+
+def coerce_column(cells: "pd.Series[Any]", schema: Schema, name: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Type one column by its role or its declaration."""
+    if name == schema.time:
+        return times(cells)
+    if name in schema.identifiers:
+        values, bad = texts(cells, ())
+        if name == schema.key:
+            bad.update({i: "a row needs a key" for i, value in enumerate(values) if not value and i not in bad})
+        return values, bad
+    column = schema.columns[name]
+    match column:
+        case Number():
+            return numbers(cells, column)
+        case Image():
+            return pictures(cells, column)
+        case _:
+            return texts(cells, column.levels)
+
+
+def canonical(rows: Rows, schema: Schema) -> Rows:
+    """Sort rows by time, key and content, each exact duplicate once: the same rows in any order become equal."""
+    content = contents(rows, schema)
+    moments = rows[schema.time].astype(np.int64).tolist() if schema.time else [0] * length(rows)
+    keys = rows[schema.key].tolist()
+    order = sorted(range(length(rows)), key=lambda i: (moments[i], keys[i], content[i]))
+    unique = [i for i, before in zip(order, [-1, *order], strict=False) if before < 0 or content[i] != content[before]]
+    return take({name: rows[name] for name in schema.names}, np.array(unique, dtype=np.int64))
+
+
+def contents(rows: Rows, schema: Schema) -> list[bytes]:
+    """Return each row's whole content, target included; equal rows give equal bytes."""
+    targets = [orjson.dumps(value) for value in rows[schema.target].tolist()]
+    return [row + b"\0" + target for row, target in zip(pack_all(schema, rows), targets, strict=True)]
+
+
+def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
+    """Write a whole Parquet file or none, rows in their order, and return its sha256. Equal rows give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = {name: arrow_column(schema, name, rows[name]) for name in schema.names}
+    table = pa.table(arrays).replace_schema_metadata({DIGEST: digest(rows, schema)})
+    half = path.with_name(f".{path.name}.tmp")
+    with half.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
+    return file_sha256(path)
+
+
+def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
+    """Read what `write_batch` wrote.
+
+    Raises: Corrupt when the file isn't the one recorded as `sha256`, isn't whole, or doesn't hold what was written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise Corrupt(path.name, sha256, file_sha256(path))
+    try:
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        rows = {name: numpy_column(schema, name, table.column(name)) for name in schema.names}
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise Corrupt(path.name, "a batch", " ".join(str(error).split())) from error
+    recorded = (table.schema.metadata or {}).get(DIGEST, b"none").decode(errors="replace")
+    found = digest(rows, schema).decode()
+    if recorded != found:
+        raise Corrupt(path.name, recorded, found)
+    return rows
+
+
+def frame_of(rows: Rows, schema: Schema) -> "pd.DataFrame":
+    """Return rows as a frame: the time aware, an image an array in its cell. `coerce` is the inverse."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name in schema.names:
+        if name not in rows:
+            continue
+        if name == schema.time:
+            columns[name] = pd.DatetimeIndex(rows[name]).tz_localize("UTC")
+        else:
+            columns[name] = list(rows[name]) if isinstance(schema.columns.get(name), Image) else rows[name]
+    return pd.DataFrame(columns)
+
+
+def arrow_column(schema: Schema, name: str, values: np.ndarray) -> Any:
+    """Turn one column into Arrow's form: null for NaN, an image as its pixels."""
+    import pyarrow as pa
+
+    if name == schema.time:
+        return pa.array(values.astype("datetime64[us]"), type=pa.timestamp("us", tz="UTC"))
+    match schema.columns.get(name):
+        case Number():
+            return pa.array(values, type=pa.float64(), mask=np.isnan(values))
+        case Image() as column:
+            return pa.array([picture.tobytes() for picture in values], type=pa.binary(int(np.prod(column.shape))))
+        case _:
+            return pa.array(values.tolist(), type=pa.string())
+
+
+def numpy_column(schema: Schema, name: str, column: Any) -> np.ndarray:
+    """Undo `arrow_column`."""
+    import pyarrow as pa
+
+    if name == schema.time:
+        moments: np.ndarray = column.cast(pa.timestamp("us")).to_numpy()
+        return moments.astype("datetime64[us]")
+    match schema.columns.get(name):
+        case Number():
+            values: np.ndarray = column.cast(pa.float64()).to_numpy()
+            return values.astype(np.float64)
+        case Image() as image:
+            pixels = b"".join(column.to_pylist())
+            return np.frombuffer(pixels, np.uint8).reshape(len(column), *image.shape).copy()
+        case _:
+            texts = np.empty(len(column), dtype=object)
+            texts[:] = column.cast(pa.string()).to_pylist()
+            return texts
+
+
+def digest(rows: Rows, schema: Schema) -> bytes:
+    """Hash the typed columns, in hex."""
+    found = hashlib.sha256()
+    for name in schema.names:
+        values = rows[name]
+        if values.dtype == object:
+            content = orjson.dumps(values.tolist())
+        elif values.dtype.kind == "f":
+            content = np.where(np.isnan(values), np.nan, values).tobytes()
+        else:
+            content = np.ascontiguousarray(values).tobytes()
+        found.update(f"{name}\0{values.shape}\0{len(content)}\0".encode())
+        found.update(content)
+    return found.hexdigest().encode()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
