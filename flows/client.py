@@ -1,0 +1,155 @@
+"""Start a deployment's run and wait for its end, for the command line and for the demo."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from data.errors import HoldfastError, NoSuchProject
+from flows.api import Api, opened, run_url
+from tasks.settings import Settings
+
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+POLL = 0.5
+"""Seconds between two looks at a run."""
+
+
+class StillRunning(HoldfastError):
+    """A run has not ended in the time it was given; it goes on."""
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A run as people see it. `state` is one of Prefect's state types in title case: Completed, Failed, Running, …"""
+
+    id: str
+    name: str
+    deployment: str
+    state: str
+    message: str
+    url: str
+    started_at: datetime | None
+    seconds: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state.upper() in ENDED
+
+    @property
+    def good(self) -> bool:
+        """Whether it did what it should, or had nothing to do."""
+        return self.state == "Completed"
+
+
+def start(
+    settings: Settings, deployment: str, parameters: Mapping[str, Any] | None = None, *, key: str | None = None
+) -> FlowRun:
+    """Ask for a run of `deployment` ("train/digits"); with the same `key` there is one run, however often asked.
+
+    Raises:
+        NoSuchProject: Prefect has no such deployment.
+        ServerUnavailable: Prefect does not answer.
+    """
+    with opened(settings.prefect_url) as api:
+        found = api.find(f"/deployments/name/{deployment}")
+        if found is None:
+            raise NoSuchProject(deployment.partition("/")[2], known_projects(api))
+        body = {"parameters": dict(parameters or {}), "idempotency_key": key, "state": {"type": "SCHEDULED"}}
+        made = api.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
+    return seen(settings, made, deployment)
+
+
+def run(
+    settings: Settings,
+    deployment: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = 600.0,
+    progress: Callable[[FlowRun], None] = lambda _: None,
+) -> FlowRun:
+    """Start a run and wait for its end; each change of its state or message is told to `progress`.
+
+    Raises: StillRunning after `timeout` seconds, and what `start` raises.
+    """
+    begun = start(settings, deployment, parameters)
+    return wait(settings, begun, timeout=timeout, progress=progress)
+
+
+def wait(
+    settings: Settings, begun: FlowRun, *, timeout: float = 600.0, progress: Callable[[FlowRun], None] = lambda _: None
+) -> FlowRun:
+    """Follow a run until it ends.
+
+    Raises: StillRunning, ServerUnavailable.
+    """
+    deadline = time.monotonic() + timeout
+    last = begun
+    progress(last)
+    with opened(settings.prefect_url) as api:
+        while not last.ended:
+            if time.monotonic() > deadline:
+                raise StillRunning(f"{begun.deployment} is still {last.state} after {timeout:.0f} s: {last.url}")
+            time.sleep(POLL)
+            now = seen(settings, api.call("GET", f"/flow_runs/{begun.id}"), begun.deployment)
+            if (now.state, now.message) != (last.state, last.message):
+                progress(now)
+            last = now
+    return last
+
+
+def run_state(settings: Settings, run: str) -> str:
+    """Return a run's state type in title case; a run that Prefect doesn't know is `Missing`.
+
+    Raises: ServerUnavailable.
+    """
+    with opened(settings.prefect_url) as api:
+        found = api.find(f"/flow_runs/{run}")
+    return "Missing" if found is None else str(found["state_type"]).title()
+
+
+def latest_runs(settings: Settings, *, project: str | None = None, limit: int = 20) -> list[FlowRun]:
+    """Return the runs of our deployments, newest first; runs that are only scheduled are left out.
+
+    Raises: ServerUnavailable.
+    """
+    tags = ["holdfast"] if project is None else ["holdfast", f"project:{project}"]
+    with opened(settings.prefect_url) as api:
+        found = api.call(
+            "POST",
+            "/flow_runs/filter",
+            {
+                "flow_runs": {"tags": {"all_": tags}, "state": {"type": {"not_any_": ["SCHEDULED"]}}},
+                "sort": "START_TIME_DESC",
+                "limit": limit,
+            },
+        )
+        names = {flow["id"]: flow["name"] for flow in api.call("POST", "/flows/filter", {"limit": 200})}
+    return [seen(settings, each, f"{names.get(each['flow_id'], '?')}/{owner(each)}") for each in found]
+
+
+def owner(found: Mapping[str, Any]) -> str:
+    """Return the project of a run."""
+    return str(found["parameters"].get("project", "?"))
+
+
+def seen(settings: Settings, found: Mapping[str, Any], deployment: str) -> FlowRun:
+    """Return Prefect's answer in our words."""
+    begun = found.get("start_time")
+    return FlowRun(
+        id=str(found["id"]),
+        name=str(found["name"]),
+        deployment=deployment,
+        state=str(found["state_type"]).title(),
+        message=str((found.get("state") or {}).get("message") or ""),
+        url=run_url(settings.prefect_url, str(found["id"]), settings.public_url),
+        started_at=None if begun is None else datetime.fromisoformat(begun),
+        seconds=float(found.get("total_run_time") or 0.0),
+    )
+
+
+def known_projects(api: Api) -> set[str]:
+    """Return the projects that have deployments."""
+    found = api.call("POST", "/deployments/filter", {"deployments": {"tags": {"all_": ["holdfast"]}}, "limit": 200})
+    return {str(each["name"]) for each in found}
