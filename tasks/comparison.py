@@ -11,7 +11,7 @@ from models.judging import Comparison, Judgement, judge
 from models.predictor import Predictor, read_version
 from monitoring.records import Generation
 from projects.declaration import Project
-from tasks.evaluation import baseline_guesses, latency_ms
+from tasks.evaluation import baseline_parts, blocks, latency_ms
 from tasks.harvesting import rows_of
 from tasks.observing import clock, judged_windows, predictor_of
 from tasks.preparation import BATCH, read_role, roles_by_entity
@@ -58,14 +58,6 @@ def compare(
         anchor_blocks=blocks(project, anchor) if has_anchor else None,
         latency_ms=latency_ms(candidate, fresh),
     )
-
-
-def blocks(project: Project, rows: Rows) -> np.ndarray:
-    """Return what must not be split in a bootstrap: the entity where rows are exchangeable, else the day."""
-    schema = project.schema
-    if project.evaluation.exchangeable or schema.time is None:
-        return rows[schema.entity_column].astype(str)
-    return rows[schema.time].astype("datetime64[D]").astype(str)
 
 
 def fresh_rows(

@@ -42,17 +42,17 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     train = read_role(folder, project.schema, "train")
     found: dict[str, Any] = {
         "metric": project.evaluation.metric,
-        "judge": metrics.summary(project.task, judged.truth, judged.outputs, predictor.levels),
+        "judge": summary(project, judged),
         "baseline": baseline_score(project, train, judged),
         "rows": {"judge": len(judged.truth), "train": len(train[project.schema.target])},
     }
     anchored = read_role(folder, project.schema, "anchor")
     if len(anchored[BATCH]):
         anchor = scored(project, predictor, anchored)
-        found["anchor"] = metrics.summary(project.task, anchor.truth, anchor.outputs, predictor.levels)
+        found["anchor"] = summary(project, anchor)
         found["rows"]["anchor"] = len(anchor.truth)
     if project.task == "classification":
-        found["confusion"] = metrics.confusion(judged.truth, judged.outputs, predictor.levels).tolist()
+        found["confusion"] = metrics.confusion(judged.truth, judged.outputs.values, predictor.levels).tolist()
         found["levels"] = list(predictor.levels)
     target = folder / "evaluation"
     target.mkdir(parents=True, exist_ok=True)
@@ -60,20 +60,44 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     return found
 
 
-def baseline_score(project: Project, train: Rows, judged: Scored) -> float:
-    """Return the trivial baseline's score on the judge rows: the last label that had arrived, or the majority."""
-    guesses = baseline_guesses(project, train, judged.rows)
-    return float(np.mean(metrics.per_row(project.evaluation.metric, judged.truth, guesses)))
+def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]]:
+    """Return every metric of the task with its value, and the bounds of those that gates can use."""
+    outputs = scored_rows.outputs
+    found = {}
+    row_blocks = blocks(project, scored_rows.rows)
+    for name, value in metrics.score(project.task, scored_rows.truth, outputs.values, outputs.levels).items():
+        found[name] = {"value": value}
+        if name in metrics.HIGHER_IS_BETTER:
+            parts = metrics.per_row(name, scored_rows.truth, outputs.values, outputs.levels)
+            bounds = metrics.bounds(name, parts, row_blocks)
+            found[name] |= {"low": bounds.low, "high": bounds.high}
+    return found
 
 
-def baseline_guesses(project: Project, train: Rows, rows: Rows) -> np.ndarray:
-    """Return the trivial baseline's answer for each of `rows`, from labels that had arrived by then."""
+def blocks(project: Project, rows: Rows) -> np.ndarray:
+    """Return what must not be split in a bootstrap: the entity where rows are exchangeable, else the day."""
     schema = project.schema
     if project.evaluation.exchangeable or schema.time is None:
-        return baselines.constant(project.task, train[schema.target], len(rows[schema.target]))
-    known_times = np.concatenate([train[schema.time], rows[schema.time]])
-    known = np.concatenate([train[schema.target], rows[schema.target]])
-    return baselines.last_arrived(known_times, known, rows[schema.time], project.labels.delay)
+        return rows[schema.entity_column].astype(str)
+    return rows[schema.time].astype("datetime64[D]").astype(str)
+
+
+def baseline_score(project: Project, train: Rows, judged: Scored) -> float:
+    """Return the trivial baseline's metric on the judge rows: the last label that had arrived, or the majority."""
+    parts = baseline_parts(project, train, judged.rows, judged.outputs.levels)
+    return float(metrics.value_of(project.evaluation.metric, parts.sum(axis=0)))
+
+
+def baseline_parts(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
+    """Return the per-row parts of the trivial baseline's answers, from labels that had arrived by each row's time."""
+    schema = project.schema
+    if project.evaluation.exchangeable or schema.time is None:
+        values = baselines.constant(train[schema.target], len(rows[schema.target]), levels)
+    else:
+        times = np.concatenate([train[schema.time], rows[schema.time]])
+        known = np.concatenate([train[schema.target], rows[schema.target]])
+        values = baselines.last_arrived(times, known, rows[schema.time], project.labels.delay, levels)
+    return metrics.per_row(project.evaluation.metric, rows[schema.target], values, levels)
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:

@@ -1,0 +1,269 @@
+"""`holdfast demo`: the whole loop on real images, from an empty folder, told as it happens.
+
+Everything here goes through the faces a user has: deployments are run, requests are sent over HTTP, alerts
+arrive at a webhook. Nothing is decided here; the demo only plays the world and waits.
+"""
+
+import http.server
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from data.errors import HoldfastError
+from tasks.resources import Resources, connect
+from tasks.settings import Settings
+
+PROJECT = "digits"
+WINDOW = 200  # rows, as projects/digits.py declares
+DIAL = 0.6
+
+
+class LoopOpen(HoldfastError):
+    """The loop did not close; the message says which step was waited for in vain."""
+
+
+@dataclass
+class Mailbox:
+    """A webhook of ours that keeps what it gets."""
+
+    received: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    def texts(self, kind: str) -> list[str]:
+        """Return the texts of the alerts of one kind."""
+        return [str(alert.get("text", "")) for alert in self.received if alert.get("kind") == kind]
+
+
+@contextmanager
+def mailbox() -> Iterator[Mailbox]:
+    """Listen on a free port of this machine for as long as the block runs."""
+    box = Mailbox()
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            box.received.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    box.url = f"http://127.0.0.1:{server.server_address[1]}/alerts"
+    try:
+        yield box
+    finally:
+        server.shutdown()
+
+
+@dataclass
+class Story:
+    """What has happened so far: seconds of each stage, accuracies, and where to tell it."""
+
+    console: Console
+    started: float = field(default_factory=time.monotonic)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Time one stage and say its title."""
+        self.say(f"[bold]{title}[/bold]")
+        begun = time.monotonic()
+        yield
+        self.seconds[title] = time.monotonic() - begun
+
+    def say(self, text: str) -> None:
+        """Print a line with the seconds since the start."""
+        self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {text}", highlight=False)
+
+    def wait(self, what: str, claim: Callable[[], Any], seconds: float) -> Any:
+        """Wait until `claim` gives something, showing what is waited for.
+
+        Raises: LoopOpen.
+        """
+        end = time.monotonic() + seconds
+        shown = time.monotonic()
+        while True:
+            found = claim()
+            if found:
+                return found
+            if time.monotonic() > end:
+                raise LoopOpen(f"the loop did not close: no {what} within {seconds:.0f} s")
+            if time.monotonic() - shown > 10:
+                self.say(f"[dim]… waiting for {what}[/dim]")
+                shown = time.monotonic()
+            time.sleep(0.3)
+
+
+def run(home: Path, console: Console, *, stay: bool) -> None:
+    """Bring up a stack in `home`, close the loop on it, print the table.
+
+    Raises: LoopOpen, or what a step raised.
+    """
+    from holdfast import stack
+
+    story = Story(console)
+    with mailbox() as box:
+        os.environ.update({"HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_WEBHOOK_SECRET": "demo"})
+        with story.stage("bring up Prefect, MLflow, runner, keeper and service"):
+            settings = stack.start(home, say=story.say)
+        try:
+            play(settings, story, box, console)
+            if stay:
+                console.print("\nThe stack stays up; Ctrl-C stops it.")
+                wait_for_interrupt()
+        finally:
+            stack.stop(home)
+
+
+def wait_for_interrupt() -> None:
+    """Return at Ctrl-C."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+
+
+def play(settings: Settings, story: Story, box: Mailbox, console: Console) -> None:
+    """Tell the story in its order; each part waits for what the system itself must do."""
+    from tasks.traffic import Cameras
+
+    resources = connect(settings)
+    with story.stage("ingest: dated batches, one with damaged rows"):
+        story.say(run_flow(settings, story, "ingest"))
+    with story.stage("train the first champion"):
+        story.say(run_flow(settings, story, "train"))
+        story.wait("service with generation 1", lambda: serves(settings, 1), 60)
+    cameras = Cameras(settings.service_url)
+    accuracies: dict[str, tuple[float, int]] = {}
+    with story.stage("healthy traffic"):
+        healthy = cameras.send(WINDOW)
+        cameras.label(healthy)
+        accuracies["before the shift"] = healthy.accuracy()
+        story.say(f"{len(healthy.ids)} answers, accuracy {healthy.accuracy()[0]:.3f} on pictures never learned from")
+    with story.stage("a fault: one window of dead frames"):
+        cameras.send(WINDOW, dead=True)
+        fault = story.wait("fault alert", lambda: box.texts("fault"), 90)
+        story.say(f"[yellow]alert[/yellow] {fault[0]}")
+        mended = cameras.send(WINDOW)
+        cameras.label(mended)
+        story.wait("recovery after the camera was mended", lambda: not open_incidents(resources), 90)
+        if retrainings(resources):
+            raise LoopOpen("a fault started a retraining")
+        story.say("the camera is mended, the incident closed by itself, nothing was retrained")
+    with story.stage("the world changes: a new fleet of cameras"):
+        story.say(f"inject new_cameras(dial={DIAL}): blur, contrast, a hidden stripe")
+        shifted = [cameras.send(WINDOW, dial=DIAL) for _ in range(3)]
+        under = cameras_accuracy(shifted)
+        accuracies["under the shift"] = under
+        story.say(f"{3 * WINDOW} answers, accuracy {under[0]:.3f}; their labels arrive at /labels")
+        for sent in shifted:
+            cameras.label(sent)
+        drift = story.wait("drift alert", lambda: box.texts("drift") + box.texts("degraded"), 90)
+        story.say(f"[yellow]alert[/yellow] {drift[0]}")
+    with story.stage("harvest, one retraining, gates, promotion, swap"):
+        swap(resources, settings, story, box)
+    with story.stage("after the swap"):
+        after = cameras.send(WINDOW, dial=DIAL, only_held_out=True)
+        old = cameras.send(WINDOW, only_held_out=True)
+        accuracies["after the swap, new cameras"] = after.accuracy()
+        accuracies["after the swap, old cameras"] = old.accuracy()
+    conclude(settings, story, console, accuracies)
+    if not accuracies["after the swap, new cameras"][0] > under[0] + 0.1:
+        raise LoopOpen("the new champion is not better on the new cameras")
+
+
+def swap(resources: Resources, settings: Settings, story: Story, box: Mailbox) -> None:
+    """Keep traffic flowing while the system retrains, and check that the swap loses nothing."""
+    from tasks.traffic import Background, Cameras
+
+    background = Background(Cameras(settings.service_url, seed=1), dial=DIAL)
+    background.start()
+    try:
+        story.wait("a retraining", lambda: retrainings(resources), 90)
+        story.say("the governor allowed one retraining; Prefect started train/digits")
+        story.wait("the swap to generation 2", lambda: serves(settings, 2), 150)
+    finally:
+        sent = background.stop()
+    if sent.failed:
+        raise LoopOpen(f"{sent.failed} rows failed while the service swapped")
+    promoted = resources.store.ledger.generation(PROJECT)
+    story.say(f"generation 2 serves: {promoted.reason if promoted else ''}")
+    story.say(f"{len(sent.ids)} answers meanwhile, none failed, by generations {sorted(sent.generations)}")
+    if len(retrainings(resources)) != 1:
+        raise LoopOpen(f"{len(retrainings(resources))} retrainings for one incident")
+
+
+def run_flow(settings: Settings, story: Story, name: str) -> str:
+    """Run a deployment as the UI's button does, and return its closing sentence."""
+    from flows import client
+
+    final = client.run(settings, f"{name}/{PROJECT}", {"project": PROJECT}, timeout=180)
+    if final.state != "Completed":
+        raise LoopOpen(f"{name}/{PROJECT} ended as {final.state}: {final.message}")
+    return final.message
+
+
+def serves(settings: Settings, generation: int) -> bool:
+    """Tell whether the service answers with this generation or a later one."""
+    import httpx
+
+    try:
+        known = httpx.get(f"{settings.service_url}/v1/projects", timeout=5).json()
+    except httpx.HTTPError:
+        return False
+    return any(
+        entry.get("project") == PROJECT and (entry.get("generation") or 0) >= generation
+        for entry in known.get("projects", [])
+    )
+
+
+def open_incidents(resources: Resources) -> list[Any]:
+    """Return the project's open incidents."""
+    return list(resources.store.incidents.open_ones(PROJECT))
+
+
+def retrainings(resources: Resources) -> list[Any]:
+    """Return the retrainings the ledger has promised."""
+    return list(resources.store.intents.all(PROJECT))
+
+
+def cameras_accuracy(sents: list[Any]) -> tuple[float, int]:
+    """Return the accuracy over several rounds of traffic, on held-out pictures."""
+    scores = [sent.accuracy() for sent in sents]
+    count = sum(rows for _, rows in scores)
+    return sum(score * rows for score, rows in scores) / count, count
+
+
+def conclude(settings: Settings, story: Story, console: Console, accuracies: dict[str, tuple[float, int]]) -> None:
+    """Print accuracy, seconds and addresses."""
+    table = Table(title="digits, on pictures that no training has seen")
+    for column in ("", "accuracy", "rows"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, (score, rows) in accuracies.items():
+        table.add_row(name, f"{score:.3f}", str(rows))
+    console.print(table)
+    times = Table(title="seconds")
+    times.add_column("stage")
+    times.add_column("s", justify="right")
+    for name, seconds in story.seconds.items():
+        times.add_row(name, f"{seconds:.0f}")
+    times.add_row("in all, after installation", f"{time.monotonic() - story.started:.0f}")
+    console.print(times)
+    for name, url in (
+        ("Prefect", settings.prefect_url.removesuffix("/api")),
+        ("MLflow", settings.mlflow_url),
+        ("service", settings.service_url),
+    ):
+        console.print(f"{name:8} {url}")
