@@ -114,7 +114,8 @@ def write_version(folder: Path, *, encoder: Encoder, network: "nn.Module", golde
     """
     from safetensors.numpy import save
 
-    weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+    tensors = network.state_dict().items()
+    weights = {name: np.asarray(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors}
     for name, values in weights.items():
         if not np.isfinite(values).all():
             raise Corrupt(f"weight {name}", "finite numbers", "NaN or infinity")
@@ -165,9 +166,10 @@ def read_version(
 
 def check_golden(folder: Path, predictor: Predictor, rows: Rows, expected: np.ndarray) -> None:
     """Refuse a version that does not answer its golden rows as it did when it was written."""
+    failures: tuple[type[Exception], ...] = (*onnxruntime_errors(), BadDeclaration, BadRow, LookupError, TypeError)
     try:
         found = predictor.predict(rows).values
-    except (*onnxruntime_errors(), BadDeclaration, BadRow, LookupError, TypeError) as error:
+    except failures as error:
         raise Corrupt(f"{folder}: golden answers", "16 answers", f"{type(error).__name__} {error}") from error
     scale = 1.0 if predictor.levels else predictor.encoder.scales[predictor.schema.target][1]
     if not length(rows) or found.shape != expected.shape:
