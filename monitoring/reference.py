@@ -1,0 +1,247 @@
+"""What windows are compared with: the binned counts of every row that the champion was judged to fit.
+
+Kept beside the counts: the bins of single rows in time order (for calibration), a sample of observed rows (for
+reports), and how wrong the champion was on rows held out from it (for performance).
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from data.errors import Corrupt, TooFewRows
+from data.schema import Category, Column, Number, Rows, column_from_json, length
+from monitoring.statistics import ABSENT, Binning, Incomputable, bin_column, binning_from_json, encode
+
+FORMAT = 1
+SAMPLE = 20_000  # rows kept for reports
+RESAMPLED = 20_000  # rows kept for calibration where rows are exchangeable
+HISTORY = 200_000  # newest rows kept for calibration where they are not
+LOSSES = 50_000
+MINIMUM = 20  # rows under which a reference says nothing
+OUTPUTS = ("prediction", "confidence")
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that calibrations can be cached
+class Reference:
+    """Everything a verdict needs to know of an unchanged world. Immutable once built.
+
+    `counts`: int64 (bins,) of each column; `codes`: uint8 (rows, columns) in time order, or a random sample
+    where rows are exchangeable, ABSENT where an output is not held out; `losses`: one per held-out row, oldest
+    first: 1 for a wrong class and 0 for a right one, or the absolute error; `broken`: column -> why it can't
+    be compared; `moments`: mean and standard deviation of a number's finite values.
+    """
+
+    columns: Mapping[str, Column]
+    binnings: Mapping[str, Binning]
+    counts: Mapping[str, np.ndarray]
+    moments: Mapping[str, tuple[float, float]]
+    codes: np.ndarray
+    sample: Rows
+    losses: np.ndarray
+    task: str
+    exchangeable: bool
+    rows: int
+    seed: int
+    broken: Mapping[str, str]
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The columns that can be compared, in the order of `codes`."""
+        return tuple(self.binnings)
+
+    def codes_of(self, name: str) -> np.ndarray:
+        """Return the bins of single rows of one column that have a value to compare."""
+        codes = self.codes[:, self.watched.index(name)]
+        return np.asarray(codes[codes != ABSENT])
+
+    def out_of_bounds(self, name: str) -> float:
+        """Return the share of sampled rows that break the column's own bounds or levels."""
+        return self._out_of_bounds[name]
+
+    @cached_property
+    def _out_of_bounds(self) -> dict[str, float]:
+        return {name: float(misfits(self.columns[name], self.sample[name]).mean()) for name in self.watched}
+
+
+def build(
+    columns: Mapping[str, Column],
+    observed: Rows,
+    *,
+    held_out: np.ndarray,
+    losses: np.ndarray,
+    task: Literal["classification", "regression"],
+    exchangeable: bool,
+    ignore: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Reference:
+    """Make a reference from rows as `Predictor.observe` gives them, oldest first.
+
+    Args:
+        columns: `Predictor.monitored`.
+        observed: rows the champion was judged to fit, topped up with the newest it learned from.
+        held_out: bool (N,), true where the champion did not learn from the row; only there do outputs count.
+        losses: of the labelled held-out rows, oldest first, as `losses_of` gives them.
+        task: what the champion answers.
+        exchangeable: whether rows may be resampled one by one.
+        ignore: columns not watched.
+        seed: of the samples drawn here and of every calibration.
+
+    Raises: TooFewRows.
+    """
+    rows = length(observed)
+    if rows < MINIMUM:
+        raise TooFewRows("a reference", rows, MINIMUM)
+    watched = {name: column for name, column in columns.items() if name not in ignore}
+    binnings, codes, broken = _bin_all(watched, observed, held_out)
+    kept = {name: watched[name] for name in binnings}
+    counts = {name: np.bincount(codes[name][codes[name] != ABSENT], minlength=b.bins) for name, b in binnings.items()}
+    rng = np.random.default_rng(seed)
+    sampled = np.sort(rng.choice(rows, SAMPLE, replace=False)) if rows > SAMPLE else np.arange(rows)
+    matrix = np.stack(list(codes.values()), axis=1) if codes else np.empty((rows, 0), np.uint8)
+    return Reference(
+        columns=kept,
+        binnings=binnings,
+        counts=counts,
+        moments={name: moments(observed[name]) for name, column in kept.items() if isinstance(column, Number)},
+        codes=_some(matrix, exchangeable, rng),
+        sample=_sample(kept, observed, held_out, sampled),
+        losses=np.asarray(losses, dtype=np.float64)[-LOSSES:],
+        task=task,
+        exchangeable=exchangeable,
+        rows=rows,
+        seed=seed,
+        broken=broken,
+    )
+
+
+def _bin_all(
+    watched: Mapping[str, Column], observed: Rows, held_out: np.ndarray
+) -> tuple[dict[str, Binning], dict[str, np.ndarray], dict[str, str]]:
+    """Return the bins, each row's bin and the columns that can't be binned, with the reason."""
+    binnings, codes, broken = {}, {}, {}
+    for name, column in watched.items():
+        try:
+            if name not in observed:
+                raise Incomputable("the column is missing")
+            values, counted = observed[name], held_out if name in OUTPUTS else np.ones(len(held_out), bool)
+            if counted.sum() < MINIMUM:
+                raise Incomputable(f"only {counted.sum()} held-out rows")
+            binnings[name] = bin_column(column, values[counted])
+            codes[name] = np.where(counted, encode(binnings[name], values), ABSENT).astype(np.uint8)
+        except Incomputable as error:
+            binnings.pop(name, None)
+            broken[name] = str(error)
+    return binnings, codes, broken
+
+
+def _some(codes: np.ndarray, exchangeable: bool, rng: np.random.Generator) -> np.ndarray:
+    if not exchangeable:
+        return codes[-HISTORY:]
+    return codes if len(codes) <= RESAMPLED else codes[np.sort(rng.choice(len(codes), RESAMPLED, replace=False))]
+
+
+def _sample(columns: Mapping[str, Column], observed: Rows, held_out: np.ndarray, which: np.ndarray) -> Rows:
+    """Take the rows for reports; an output on a row the champion learned from is blanked."""
+    sample = {name: observed[name][which].copy() for name in columns}
+    for name in set(OUTPUTS) & set(sample):
+        sample[name][~held_out[which]] = np.nan if isinstance(columns[name], Number) else None
+    return sample
+
+
+def moments(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of a number's finite values; NaN without any."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(finite.mean()), float(finite.std())
+
+
+def misfits(column: Column, values: np.ndarray) -> np.ndarray:
+    """Mark values (N,) that break the column's bounds or levels, or are infinite. Nulls are not marked."""
+    if isinstance(column, Number):
+        slack = 1e-6 * max(abs(column.low or 0.0), abs(column.high or 0.0), 1.0)
+        bad = np.isinf(values)
+        with np.errstate(invalid="ignore"):
+            bad |= values < (-np.inf if column.low is None else column.low - slack)
+            bad |= values > (np.inf if column.high is None else column.high + slack)
+        return np.asarray(bad)
+    if not isinstance(column, Category) or column.open:
+        return np.zeros(len(values), bool)
+    levels = {*column.levels, None}
+    return np.fromiter((value not in levels and value == value for value in values), bool, len(values))  # noqa: PLR0124 - NaN
+
+
+def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray:
+    """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the absolute error for a value."""
+    if task == "classification":
+        return (truth.astype(str) != predicted.astype(str)).astype(np.float64)
+    return np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
+
+
+def to_bytes(reference: Reference) -> bytes:
+    """Write a reference as npz without pickles; `from_bytes` is the inverse."""
+    arrays: dict[str, np.ndarray] = {"codes": reference.codes, "losses": reference.losses}
+    levels: dict[str, list[Any]] = {}
+    for index, name in enumerate(reference.watched):
+        arrays[f"counts{index}"] = reference.counts[name]
+        values = reference.sample[name]
+        if isinstance(reference.columns[name], Category):
+            known = {level: code for code, level in enumerate(dict.fromkeys(values.tolist()))}
+            levels[name] = list(known)
+            values = np.fromiter((known[value] for value in values.tolist()), np.int32, len(values))
+        arrays[f"sample{index}"] = values
+    about = {
+        "format": FORMAT,
+        "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},  # type: ignore[call-overload]
+        "binnings": {name: binning.to_json() for name, binning in reference.binnings.items()},
+        "levels": levels,
+        **{key: getattr(reference, key) for key in ("moments", "task", "exchangeable", "rows", "seed", "broken")},
+    }
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def from_bytes(stored: bytes) -> Reference:
+    """Read what `to_bytes` wrote.
+
+    Raises: Corrupt.
+    """
+    try:
+        with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(arrays["about"].tobytes())
+        if about["format"] != FORMAT:
+            raise Corrupt("reference", f"format {FORMAT}", f"format {about['format']}")
+        return _read(about, arrays)
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise Corrupt("reference", "an npz of format 1", f"{type(error).__name__}: {error}") from error
+
+
+def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Reference:
+    columns = {name: column_from_json(stored) for name, stored in about["columns"].items()}
+    sample = {}
+    for index, name in enumerate(columns):
+        values = arrays[f"sample{index}"]
+        if name in about["levels"]:
+            levels = np.empty(len(about["levels"][name]), dtype=object)
+            levels[:] = about["levels"][name]
+            values = levels[values] if len(levels) else np.empty(0, dtype=object)
+        sample[name] = values
+    return Reference(
+        columns=columns,
+        binnings={name: binning_from_json(stored) for name, stored in about["binnings"].items()},
+        counts={name: arrays[f"counts{index}"] for index, name in enumerate(columns)},
+        moments={name: (mean, spread) for name, (mean, spread) in about["moments"].items()},
+        codes=arrays["codes"],
+        sample=sample,
+        losses=arrays["losses"],
+        **{key: about[key] for key in ("task", "exchangeable", "rows", "seed", "broken")},
+    )
