@@ -45,8 +45,9 @@ class Effects:
     """Everything that stands or falls together.
 
     `closed`: (incident id, why). The store adds `incident`, `intent` and `token` to the payloads of `messages`.
-    An incident that turns out to be open already takes the place of `opened`; `messages` are dropped then,
-    since its first opening has sent them, and so is the intent if that incident has one.
+    Where an incident of this kind is open already, it takes the place of `opened`, whose alerts (messages and
+    decisions of kind "alert") are dropped: its opening has sent them. Where the incident has an intent under way,
+    that takes the place of `intent`, whose events and decisions of kind "retrain" are dropped.
     """
 
     opened: NewIncident | None = None

@@ -1,0 +1,116 @@
+"""The truth about predictions, as it arrives: late, twice, and sometimes corrected."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+
+from monitoring.records import Label
+from monitoring.store.engine import Database, reads, writes
+from monitoring.store.predictions import chunks, known_ids
+from monitoring.store.tables import labels, predictions
+
+
+@dataclass(frozen=True)
+class LabelReceipt:
+    """What became of the labels handed in: counts, and the first ids that no prediction has."""
+
+    new: int
+    repeated: int
+    corrected: int
+    unknown: int
+    unknown_ids: tuple[str, ...] = ()
+
+
+class Labels:
+    """The labels table; each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @writes
+    def record(self, connection: Connection, project: str, said: Sequence[Label], now: datetime) -> LabelReceipt:
+        """Keep each label whose prediction is known; delivering it again changes nothing.
+
+        A label with another value is a correction unless its time is older than the stored one's. Labels of
+        unknown predictions are not kept: their sender has to send them again.
+        """
+        known = known_ids(connection, project, (label.prediction_id for label in said))
+        stored = _stored(connection, project, known)
+        newest = dict(stored)
+        counts: Counter[str] = Counter()
+        for label in said:
+            what = _what(label, newest.get(label.prediction_id)) if label.prediction_id in known else "unknown"
+            counts[what] += 1
+            if what in ("new", "corrected"):
+                newest[label.prediction_id] = label
+        changed = [label for id_, label in newest.items() if stored.get(id_) is not label]
+        _insert(connection, project, [label for label in changed if label.prediction_id not in stored], now)
+        _correct(connection, project, [label for label in changed if label.prediction_id in stored], now)
+        unknown = (label.prediction_id for label in said if label.prediction_id not in known)
+        return LabelReceipt(
+            counts["new"], counts["repeated"], counts["corrected"], counts["unknown"], tuple(islice(unknown, 20))
+        )
+
+    @reads
+    def count(self, connection: Connection, project: str, generation: int | None = None) -> int:
+        """Return how many predictions of a generation, or of all, are labelled."""
+        where = [] if generation is None else [predictions.c.generation == generation]
+        return _count(connection, project, *where)
+
+    @reads
+    def count_since(self, connection: Connection, project: str, at: datetime, generation: int | None = None) -> int:
+        """Return how many predictions of rows from `at` on are labelled."""
+        where = [] if generation is None else [predictions.c.generation == generation]
+        return _count(connection, project, predictions.c.row_time >= at, *where)
+
+    @reads
+    def count_unharvested(self, connection: Connection, project: str) -> int:
+        """Return how many labelled predictions no batch holds yet."""
+        return _count(connection, project, labels.c.harvest.is_(None))
+
+
+def _what(label: Label, before: Label | None) -> str:
+    if before is None:
+        return "new"
+    same = isinstance(before.value, str) == isinstance(label.value, str) and before.value == label.value
+    return "repeated" if same or label.at < before.at else "corrected"
+
+
+def _stored(connection: Connection, project: str, ids: Iterable[str]) -> dict[str, Label]:
+    query = select(labels).where(labels.c.project == project)
+    return {
+        row.prediction_id: Label(row.prediction_id, row.value, row.at)
+        for some in chunks(ids)
+        for row in connection.execute(query.where(labels.c.prediction_id.in_(some)))
+    }
+
+
+def _insert(connection: Connection, project: str, new: list[Label], now: datetime) -> None:
+    if not new:
+        return
+    common = {"project": project, "recorded_at": now, "corrections": 0, "harvest": None}
+    rows = [{**common, "prediction_id": label.prediction_id, "value": label.value, "at": label.at} for label in new]
+    connection.execute(insert(labels), rows)
+
+
+def _correct(connection: Connection, project: str, corrected: list[Label], now: datetime) -> None:
+    if not corrected:
+        return
+    change = (
+        update(labels)
+        .where(labels.c.project == project, labels.c.prediction_id == bindparam("of"))
+        .values(value=bindparam("said"), at=bindparam("said_at"), recorded_at=now, corrections=labels.c.corrections + 1)
+    )
+    connection.execute(change, [{"of": one.prediction_id, "said": one.value, "said_at": one.at} for one in corrected])
+
+
+def _count(connection: Connection, project: str, *where: ColumnElement[bool]) -> int:
+    both = labels.join(
+        predictions, (labels.c.project == predictions.c.project) & (labels.c.prediction_id == predictions.c.id)
+    )
+    query = select(func.count()).select_from(both).where(labels.c.project == project, *where)
+    return int(connection.scalar(query) or 0)

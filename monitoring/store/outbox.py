@@ -1,0 +1,92 @@
+"""Alerts and events, written with their cause and kept until a receiver has taken them."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from monitoring.records import Message
+from monitoring.store.engine import Database, reads, writes
+from monitoring.store.tables import outbox
+
+PARK_AFTER = timedelta(hours=24)  # a message that nobody takes for so long waits for a person
+
+
+class Outbox:
+    """The outbox table; each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @writes
+    def put(self, connection: Connection, messages: Iterable[Message]) -> list[Message]:
+        """Queue messages that have no other cause to stand with; return those whose ids are new."""
+        return put(connection, messages)
+
+    @reads
+    def due(self, connection: Connection, now: datetime, limit: int = 100) -> list[Message]:
+        """Return messages to be sent by now, oldest first; failed ones come again at their next time."""
+        waiting = (outbox.c.delivered_at.is_(None), outbox.c.parked_at.is_(None), outbox.c.next_at <= now)
+        query = select(outbox).where(*waiting).order_by(outbox.c.created_at, outbox.c.id).limit(limit)
+        return [_message(row) for row in connection.execute(query)]
+
+    @writes
+    def delivered(self, connection: Connection, id: str, now: datetime) -> None:  # noqa: A002
+        """Note that the receiver has taken it."""
+        done = {"delivered_at": now, "attempts": outbox.c.attempts + 1, "error": None}
+        connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.delivered_at.is_(None)).values(**done))
+
+    @writes
+    def failed(self, connection: Connection, id: str, error: str, next_at: datetime) -> None:  # noqa: A002
+        """Note a failure; the message is tried again at `next_at`, or parked if that is too late (PARK_AFTER)."""
+        row = connection.execute(select(outbox).where(outbox.c.id == id)).first()
+        if row is None or row.delivered_at is not None:
+            return
+        parked_at = next_at if next_at - row.created_at > PARK_AFTER else None
+        values = {"attempts": row.attempts + 1, "error": error, "next_at": next_at, "parked_at": parked_at}
+        connection.execute(update(outbox).where(outbox.c.id == id).values(**values))
+
+    @reads
+    def parked(self, connection: Connection) -> list[tuple[Message, str]]:
+        """Return the messages that nobody took, with the last error, oldest first."""
+        query = select(outbox).where(outbox.c.parked_at.is_not(None)).order_by(outbox.c.created_at, outbox.c.id)
+        return [(_message(row), row.error or "") for row in connection.execute(query)]
+
+    @writes
+    def unpark(self, connection: Connection, id: str, now: datetime) -> None:  # noqa: A002
+        """Let a parked message be tried again, once more for the whole of PARK_AFTER."""
+        again = {"parked_at": None, "next_at": now, "created_at": now}
+        connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_not(None)).values(**again))
+
+
+def put(connection: Connection, messages: Iterable[Message]) -> list[Message]:
+    """Queue the messages whose ids are new, and return them.
+
+    Raises: ValueError, two of them share an id, so that one would be lost.
+    """
+    offered = list(messages)
+    ids = [message.id for message in offered]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"two messages share an id: {sorted(ids)}")
+    known = set(connection.scalars(select(outbox.c.id).where(outbox.c.id.in_(ids)))) if ids else set()
+    new = [message for message in offered if message.id not in known]
+    if new:
+        connection.execute(insert(outbox), [_row(message) for message in new])
+    return new
+
+
+def _row(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "channel": message.channel,
+        "kind": message.kind,
+        "payload": message.payload,
+        "created_at": message.created_at,
+        "attempts": message.attempts,
+        "next_at": message.created_at,
+    }
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(row.id, row.channel, row.kind, row.payload, row.created_at, row.attempts)

@@ -1,0 +1,127 @@
+"""The store as one object, and what must happen in one transaction over several of its tables."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitoring.effects import Effects, NewDecision
+from monitoring.records import Decision, Incident, Intent, Message, Verdict
+from monitoring.store import outbox, schema
+from monitoring.store.engine import Database, writes
+from monitoring.store.incidents import Incidents, close_once, open_once
+from monitoring.store.intents import Intents
+from monitoring.store.intents import open_once as promise_once
+from monitoring.store.labels import Labels
+from monitoring.store.leases import Leases
+from monitoring.store.ledger import Ledger, add_decision
+from monitoring.store.notes import Notes
+from monitoring.store.predictions import PredictionLog
+from monitoring.store.references import References
+from monitoring.store.requests import Requests
+from monitoring.store.verdicts import Verdicts, insert_once
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of effects. `incident`, `intent`: found or new; the rest: what was written."""
+
+    incident: Incident | None = None
+    opened: bool = False
+    intent: Intent | None = None
+    promised: bool = False
+    messages: tuple[Message, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+class Store:
+    """Everything Holdfast remembers, but the data and the models. Threads may share it; a child opens its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.predictions = PredictionLog(database)
+        self.labels = Labels(database)
+        self.verdicts = Verdicts(database)
+        self.incidents = Incidents(database)
+        self.outbox = outbox.Outbox(database)
+        self.ledger = Ledger(database)
+        self.requests = Requests(database)
+        self.leases = Leases(database)
+        self.intents = Intents(database)
+        self.references = References(database)
+        self.notes = Notes(database)
+
+    @writes
+    def record_verdict(self, connection: Connection, verdict: Verdict, effects: Effects, now: datetime) -> bool:
+        """Write a verdict with all its effects; return False, with nothing changed, where its window has one."""
+        if not insert_once(connection, verdict, now):
+            return False
+        apply(connection, effects, now)
+        return True
+
+    @writes
+    def record(self, connection: Connection, effects: Effects, now: datetime) -> Applied:
+        """Write effects that come from no verdict: the governor's, a refused batch's."""
+        return apply(connection, effects, now)
+
+    def close(self) -> None:
+        """Close every connection; the next call opens new ones."""
+        self.database.close()
+
+
+def open_store(url: str) -> Store:
+    """Open the store at a SQLAlchemy URL; whoever comes first makes or migrates it.
+
+    Raises: BadSetting (a newer Holdfast has written it), ServerUnavailable.
+    """
+    database = Database(url)
+    schema.ensure(database)
+    return Store(database)
+
+
+def apply(connection: Connection, effects: Effects, now: datetime) -> Applied:
+    """Write effects in their order: close, open, promise, decide, tell."""
+    for incident_id, why in effects.closed:
+        close_once(connection, incident_id, why, now)
+    incident, opened = None, False
+    if effects.opened is not None:
+        incident, opened = open_once(connection, effects.opened, now)
+    intent, promised = None, False
+    if effects.intent is not None:
+        about = effects.intent.incident_id
+        about = incident.id if about is None and incident is not None else about
+        intent, promised = promise_once(connection, effects.intent.project, about, now)
+    stale = {"alert"} if incident is not None and not opened else set()
+    stale |= {"event", "retrain"} if intent is not None and not promised else set()
+    facts = _facts(incident, intent)
+    messages = [
+        replace(message, payload={**message.payload, **facts})
+        for message in effects.messages
+        if message.kind not in stale
+    ]
+    decisions = [
+        add_decision(connection, _about(decision, facts), now)
+        for decision in effects.decisions
+        if decision.kind not in stale
+    ]
+    return Applied(incident, opened, intent, promised, tuple(outbox.put(connection, messages)), tuple(decisions))
+
+
+def _facts(incident: Incident | None, intent: Intent | None) -> dict[str, int]:
+    facts = {} if incident is None else {"incident": incident.id}
+    if intent is not None:
+        facts |= {"intent": intent.id, "token": intent.token}
+        if intent.incident_id is not None:
+            facts["incident"] = intent.incident_id
+    return facts
+
+
+def _about(decision: NewDecision, facts: dict[str, int]) -> NewDecision:
+    """Return a decision with the ids that this transaction has given out.
+
+    Raises: ValueError, it is about an incident that is not opened.
+    """
+    if decision.subject is None and "incident" not in facts:
+        raise ValueError(f"{decision.kind}: a decision without a subject, and no incident opened")
+    subject = decision.subject or f"incident {facts['incident']}"
+    return replace(decision, subject=subject, inputs={**decision.inputs, **facts})

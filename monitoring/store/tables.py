@@ -1,0 +1,239 @@
+"""The tables, as the newest migration leaves them; a test holds the two equal."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware UTC datetimes in and out; SQLite keeps them as text of fixed width, which sorts as time does."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a time whose zone nobody knows."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give back the zone that SQLite forgets."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+Json = JSON(none_as_null=True)
+Serial = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts by itself there
+
+
+def _one_open(name: str, condition: str, *columns: str) -> Index:
+    """Return an index under which at most one row with these columns meets the condition."""
+    return Index(name, *columns, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("id", String(200), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("row_time", Utc, nullable=False),
+    Column("features", LargeBinary, nullable=False),
+    Column("output", Json, nullable=False),
+    Index("ux_predictions_sequence", "project", "generation", "sequence", unique=True),
+    Index("ix_predictions_row_time", "project", "row_time"),
+    Index("ix_predictions_window", "project", "generation", "row_time"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("prediction_id", String(200), primary_key=True),
+    Column("value", Json, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    Column("corrections", Integer, nullable=False),
+    Column("harvest", String(80)),
+    ForeignKeyConstraint(["project", "prediction_id"], ["predictions.project", "predictions.id"]),
+    Index("ix_labels_harvest", "project", "harvest"),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("check_name", String(20), nullable=False),
+    Column("window_index", Integer, nullable=False),
+    Column("window_start", Utc, nullable=False),
+    Column("window_end", Utc, nullable=False),
+    Column("start_row", BigInteger),
+    Column("end_row", BigInteger),
+    Column("outcome", String(20), nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    Column("report", Json),
+    Index("ux_verdicts_window", "project", "generation", "check_name", "window_index", unique=True),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("opened_at", Utc, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("acknowledged_at", Utc),
+    Column("closed_at", Utc),
+    Column("closed_why", Text),
+    _one_open("ux_incidents_open", "closed_at IS NULL", "project", "kind"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("channel", String(80), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Utc, nullable=False),
+    Column("delivered_at", Utc),
+    Column("parked_at", Utc),
+    Column("error", Text),
+    Index("ix_outbox_due", "delivered_at", "parked_at", "next_at"),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", String(80), nullable=False),
+    Column("run_id", String(80), nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("gates", Json, nullable=False),
+    Column("waived", Json, nullable=False),
+    Column("cut", Utc),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("inputs", Json, nullable=False),
+    Index("ix_decisions_subject", "project", "subject"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("intended", String(80)),
+    Column("written", String(80)),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("handled_at", Utc),
+    Column("outcome", Text),
+    _one_open("ux_requests_open", "handled_at IS NULL", "project", "version"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("fence", BigInteger, nullable=False),  # the newest token given to anybody
+    Column("token", BigInteger),  # the holder's
+    Column("holder", String(200)),
+    Column("expires_at", Utc),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("incident_id", BigInteger),
+    Column("token", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("opened_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("run", String(200)),
+    Column("ended_at", Utc),
+    Column("outcome", String(200)),
+    _one_open("ux_intents_live", "ended_at IS NULL", "incident_id"),
+    Index("ix_intents_project", "project", "opened_at"),
+)
+
+references = Table(
+    "reference_revisions",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", Json, nullable=False),
+    Column("at", Utc, nullable=False),
+)
