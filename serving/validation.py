@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from math import nan
+from math import inf, isfinite, nan
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -14,7 +14,6 @@ from data.schema import Category, Column, Image, Number, Rows, Schema
 
 LONGEST_ID = 200
 LONGEST_TEXT = 1000
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
 
 Check = Callable[[Any], Any]
@@ -141,8 +140,8 @@ def checker(column: Column) -> Check:
 
 def number_checker(column: Number) -> Check:
     """Read a finite number within its bounds; NaN stands for null."""
-    low = -FLOAT32_MAX if column.low is None else column.low
-    high = FLOAT32_MAX if column.high is None else column.high
+    low = -inf if column.low is None else column.low
+    high = inf if column.high is None else column.high
 
     def check(value: Any) -> float:
         if type(value) is not float and type(value) is not int:
@@ -150,20 +149,15 @@ def number_checker(column: Number) -> Check:
                 return nan
             raise Unfit(f"a number expected, not {kind(value)}")
         number = float(value)
+        if not isfinite(number):
+            raise Unfit("a finite number expected")
         if not low <= number <= high:
-            raise Unfit(f"{number:g} is outside {bounds(column)}")
+            raise Unfit(f"{number:g} is outside [{low:g}, {high:g}]")
         if column.integer and not number.is_integer():
             raise Unfit(f"a whole number expected, not {number:g}")
         return number
 
     return check
-
-
-def bounds(column: Number) -> str:
-    """Say a number's bounds; where none is declared, the model's 32-bit floats are the bound."""
-    low = f"{-FLOAT32_MAX:.3g}" if column.low is None else f"{column.low:g}"
-    high = f"{FLOAT32_MAX:.3g}" if column.high is None else f"{column.high:g}"
-    return f"[{low}, {high}]"
 
 
 def category_checker(column: Category) -> Check:

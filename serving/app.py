@@ -1,0 +1,101 @@
+"""The service's front: the predict route as plain ASGI, since routing and models cost more than a small network."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from data.errors import HoldfastError
+from serving.pages import create_pages
+from serving.refusals import ClientGone, Receive, Refused, Scope, Send, refused, send_json
+from serving.state import State, answered
+from tasks.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
+KEYS = {"rows"}
+
+
+class Front:
+    """Answers predictions itself and leaves every other path to the pages."""
+
+    def __init__(self, state: State, pages: Application) -> None:
+        self.state, self.pages = state, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request, or the server's lifetime."""
+        if scope["type"] == "http":
+            project = predicted_project(scope["path"])
+            if project is None:
+                await self.pages(scope, receive, send)
+            else:
+                await self.respond(project, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """Open everything before the first request, close it after the last."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(self.state.stop)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+            try:
+                await asyncio.to_thread(self.state.start)
+            except (HoldfastError, OSError) as error:
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+
+    async def respond(self, project: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, or the reason why there is none."""
+        try:
+            if scope["method"] != "POST":
+                raise Refused(405, "send a POST", "method")
+            content = await self.predict(project, scope, receive)
+        except ClientGone:
+            return
+        except HoldfastError as error:
+            told = refused(error)
+            await send_json(send, told.status, {"error": told.why, "where": told.where})
+        else:
+            await send_json(send, 200, content)
+
+    async def predict(self, project: str, scope: Scope, receive: Receive) -> dict[str, object]:
+        """Read, check, predict and log one request, all by the generation that serves as it arrives.
+
+        Raises: HoldfastError, as `refused` tells it.
+        """
+        self.state.generations.of(project)
+        body, size = await self.state.bodies.read_json(scope, receive)
+        try:
+            served = self.state.generations.of(project)
+            if body.keys() != KEYS:
+                stranger = next(iter(sorted(body.keys() - KEYS)), "rows")[:80]
+                raise Refused(422, 'a body is {"rows": [...]} and nothing else', stranger)
+            read, limit = served.reader.read, served.row_limit
+            rows = await asyncio.to_thread(read, body["rows"], limit) if size > LARGE else read(body["rows"], limit)
+            predictions = await self.state.batcher.answer(served, rows)
+        finally:
+            self.state.bodies.release(size)
+        if any(prediction.generation != served.generation for prediction in predictions):
+            return await asyncio.to_thread(answered, self.state, project, predictions)
+        return answered(self.state, project, predictions)
+
+
+def predicted_project(path: str) -> str | None:
+    """Return the project of /v1/<project>/predict, None for any other path."""
+    if not (path.startswith("/v1/") and path.endswith("/predict")):
+        return None
+    project = path[4:-8]
+    return project if project and "/" not in project else None
+
+
+def create_app(settings: Settings) -> Front:
+    """Build the service; nothing is opened before the server's lifespan starts."""
+    state = State(settings)
+    return Front(state, create_pages(state))

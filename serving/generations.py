@@ -1,0 +1,208 @@
+"""What serves now: the keeper's generations, each verified and warmed aside, then swapped in between two requests."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from math import inf
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from data.errors import Corrupt, HoldfastError, NoChampion, nearest
+from data.packing import pack_all
+from models.declarations import Features
+from models.predictor import Predictor, read_version
+from monitoring.records import Prediction
+from projects import discovery
+from serving.refusals import Refused
+from serving.validation import ReadRow, RowReader
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+RETRY_SECONDS = 2.0  # between two tries of a generation that failed to verify
+CHUNK_ROWS = 64
+ROW_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Served:
+    """One generation in memory. A request is validated, answered and logged by the same one."""
+
+    project: str
+    generation: int
+    version: str
+    manifest_sha256: str
+    predictor: Predictor
+    row_limit: int = ROW_LIMIT
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @cached_property
+    def reader(self) -> RowReader:
+        """Reads rows by this generation's schema."""
+        return RowReader(self.predictor.schema)
+
+    def answer(self, rows: list[ReadRow]) -> list[Prediction | None]:
+        """Predict rows, a chunk at a time; None where the output is not finite."""
+        answered: list[Prediction | None] = []
+        for start in range(0, len(rows), CHUNK_ROWS):
+            answered.extend(self.answer_chunk(rows[start : start + CHUNK_ROWS]))
+        return answered
+
+    def answer_chunk(self, rows: list[ReadRow]) -> list[Prediction | None]:
+        """Predict a few rows at once."""
+        columns = self.reader.columns(rows)
+        outputs = self.predictor.predict(columns)
+        packed = pack_all(self.predictor.schema, columns)
+        finite = np.isfinite(outputs.values).all(axis=1).tolist()
+        at = datetime.now(UTC)
+        return [
+            Prediction(row.id, self.project, self.generation, at, row.time or at, features, answer) if ok else None
+            for row, features, answer, ok in zip(rows, packed, outputs.answers(), finite, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The keeper's word on what serves: a project's current.json, and the file's identity to notice the next one."""
+
+    project: str
+    generation: int
+    version: str
+    folder: Path
+    manifest_sha256: str
+    row_limit: int
+
+
+def read_pointer(path: Path) -> Pointer:
+    """Read one current.json.
+
+    Raises: Corrupt when it is not what the keeper writes.
+    """
+    try:
+        stored = orjson.loads(path.read_bytes())
+        folder, number = str(stored["folder"]), stored["generation"]
+        version, manifest = str(stored["version"]), str(stored["manifest_sha256"])
+        limit = stored.get("row_limit") or ROW_LIMIT
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(str(path), "the keeper's pointer", f"{type(error).__name__} {error}") from error
+    if type(number) is not int or type(limit) is not int or Path(folder).name != folder:
+        raise Corrupt(str(path), "whole numbers and a folder beside it", f"{number!r} {limit!r} {folder!r}")
+    return Pointer(path.parent.name, number, version, path.parent / folder, manifest, limit)
+
+
+class Generations:
+    """Watches HOME/generations. One thread loads; readers only ever take a whole `Served` from the table."""
+
+    def __init__(self, home: Path, project_folders: tuple[Path, ...]) -> None:
+        self.folder = home / "generations"
+        self.project_folders = project_folders
+        self.served: dict[str, Served] = {}
+        self.problems: dict[str, str] = {}
+        self.known: frozenset[str] = frozenset()
+        self.seen: dict[str, tuple[int, int, int]] = {}
+        self.retry_at: dict[str, float] = {}
+        self.find_at = -inf
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.watch, name="generations")
+
+    def start(self) -> None:
+        """Load what is there, then go on watching."""
+        self.look_again()
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self.ended.set()
+        self.thread.join()
+
+    def watch(self) -> None:
+        """Look again and again."""
+        while not self.ended.wait(POLL_SECONDS):
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Look, and live on when a folder vanishes between two reads or the disk is away."""
+        try:
+            self.look()
+        except OSError as error:
+            log.warning("can't look at %s: %s", self.folder, error)
+
+    def look(self) -> None:
+        """Load every generation whose pointer has changed since the last look, or which failed a while ago."""
+        pointers = sorted(self.folder.glob("*/current.json"))
+        now = time.monotonic()
+        if now >= self.find_at:
+            self.find_at = now + RETRY_SECONDS
+            self.known = frozenset(discovery.find(self.project_folders)) | {path.parent.name for path in pointers}
+        for path in pointers:
+            name, stat = path.parent.name, path.stat()
+            mark = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if self.seen.get(name) == mark and now < self.retry_at.get(name, inf):
+                continue
+            self.seen[name] = mark
+            self.retry_at[name] = inf
+            self.load(name, path)
+
+    def load(self, name: str, path: Path) -> None:
+        """Verify, warm and swap in one generation; if it fails the old one goes on and the reason is kept."""
+        try:
+            self.swap(read_pointer(path))
+        except (HoldfastError, OSError) as error:
+            self.failed(name, str(error))
+        except Exception as error:  # a project's feature code or a network may raise anything; the watch must live
+            log.exception("%s failed to load", path)
+            self.failed(name, f"{type(error).__name__}: {str(error)[:200]}")
+        else:
+            self.problems = {project: why for project, why in self.problems.items() if project != name}
+
+    def failed(self, name: str, why: str) -> None:
+        """Remember why a generation isn't served, say so once, and try again later."""
+        self.retry_at[name] = time.monotonic() + RETRY_SECONDS
+        if self.problems.get(name) != why:
+            log.error("%s: %s; %s", name, why, "the old one goes on" if name in self.served else "none serves")
+        self.problems = {**self.problems, name: why}
+
+    def swap(self, pointer: Pointer) -> None:
+        """Make the pointer's generation the one that serves.
+
+        Raises: Corrupt when it doesn't verify or is older than what serves; BadDeclaration for its feature code.
+        """
+        name, before = pointer.project, self.served.get(pointer.project)
+        if before and (before.generation, before.manifest_sha256) == (pointer.generation, pointer.manifest_sha256):
+            return
+        if before and pointer.generation <= before.generation:
+            raise Corrupt(f"generation of {name}", f"one above {before.generation}", str(pointer.generation))
+        predictor = read_version(pointer.folder, features=self.features(pointer), manifest=pointer.manifest_sha256)
+        served = Served(
+            name, pointer.generation, pointer.version, pointer.manifest_sha256, predictor, pointer.row_limit
+        )
+        self.served = {**self.served, name: served}
+        log.info("%s: generation %d (version %s) serves", name, served.generation, served.version)
+
+    def features(self, pointer: Pointer) -> Features | None:
+        """Return the project's feature code if the version was trained with some; its hash is checked when read."""
+        try:
+            stored = orjson.loads((pointer.folder / "predictor.json").read_bytes())
+            wanted = stored["encoder"]["features_sha256"]
+        except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Corrupt(str(pointer.folder / "predictor.json"), "a predictor", type(error).__name__) from error
+        return discovery.load(pointer.project, self.project_folders).features if wanted else None
+
+    def of(self, project: str) -> Served:
+        """Return what serves a project now.
+
+        Raises: Refused 404 for a project nobody knows; 503 while it has no champion, or none that verifies.
+        """
+        served = self.served.get(project)
+        if served is not None:
+            return served
+        if project not in self.known:
+            raise Refused(404, f"no project named {project[:80]!r}; {nearest(project[:80], self.known)}", "project")
+        if project in self.problems:
+            raise Refused(503, f"{project}: its generation does not verify: {self.problems[project]}", "project")
+        raise Refused(503, str(NoChampion(project)), "project")

@@ -1,0 +1,175 @@
+"""Every route but predict: few enough calls that FastAPI may route them."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from data.errors import HoldfastError
+from data.packing import row_hash
+from serving.documentation import documentation
+from serving.html import page
+from serving.labelling import read_labels
+from serving.openapi import with_projects
+from serving.overview import overview
+from serving.refusals import ClientGone, Refused, refused
+from serving.reports import report
+from serving.state import State
+
+NOSNIFF = {"x-content-type-options": "nosniff"}
+
+
+def create_pages(state: State) -> FastAPI:
+    """Build the application; its own documentation pages are off, since they load scripts from elsewhere."""
+    app = FastAPI(title="Holdfast service", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(HoldfastError, tell_refusal)
+    app.add_exception_handler(HTTPException, tell_status)
+    add_health(app, state)
+    add_data(app, state)
+    add_people(app, state)
+    return app
+
+
+async def tell_refusal(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Send an expected error as JSON."""
+    assert isinstance(error, HoldfastError)
+    if isinstance(error, ClientGone):
+        return Response(status_code=499)  # nobody reads it
+    told = refused(error)
+    headers = NOSNIFF | ({"connection": "close"} if told.status in {408, 413} else {})
+    return JSONResponse({"error": told.why, "where": told.where}, told.status, headers)
+
+
+async def tell_status(request: Request, error: Exception) -> Response:
+    """Send a path or method that isn't served as JSON."""
+    assert isinstance(error, HTTPException)
+    headers = {**NOSNIFF, **(error.headers or {})}
+    return JSONResponse({"error": error.detail, "where": request.url.path[:200]}, error.status_code, headers)
+
+
+def add_health(app: FastAPI, state: State) -> None:
+    """Routes for supervisors."""
+
+    @app.get("/healthz", summary="Whether the process lives", tags=["service"])
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", summary="Whether every project with a champion is served and the log can be written")
+    def readyz() -> JSONResponse:
+        return readiness(state, sorted(state.generations.known | state.generations.served.keys()))
+
+    @app.get("/readyz/{project}", summary="Whether one project can be asked")
+    def readyz_project(project: str) -> JSONResponse:
+        if project not in state.generations.known:
+            state.generations.of(project)
+        return readiness(state, [project])
+
+
+def readiness(state: State, projects: list[str]) -> JSONResponse:
+    """Return 200 once the log works, a project is served, and none that should be isn't; the body says which."""
+    generations = state.generations
+    broken = state.store_problem()
+    told: dict[str, Any] = {}
+    for name in projects:
+        served, problem = generations.served.get(name), generations.problems.get(name, "")
+        told[name] = {
+            "ready": served is not None,
+            "generation": served.generation if served else None,
+            "version": served.version if served else None,
+            "problem": problem or ("" if served else "no champion yet"),
+        }
+    wanted = [one["ready"] for name, one in told.items() if one["ready"] or name in generations.problems]
+    ready = not broken and bool(wanted) and all(wanted)
+    content = {"ready": ready, "store": broken or "ok", "projects": told}
+    return JSONResponse(content, 200 if ready else 503, NOSNIFF)
+
+
+def add_data(app: FastAPI, state: State) -> None:
+    """Routes for programs."""
+
+    @app.get("/v1/projects", summary="The projects, and what serves each")
+    def projects() -> list[dict[str, Any]]:
+        return [project_entry(state, name) for name in sorted(state.generations.known)]
+
+    @app.post("/v1/{project}/labels", summary="Tell the truth about earlier predictions")
+    async def labels(project: str, request: Request) -> JSONResponse:
+        from starlette.concurrency import run_in_threadpool
+
+        schema = state.generations.of(project).predictor.schema
+        body, size = await state.bodies.read_json(request.scope, request.receive)
+        try:
+            if body.keys() != {"labels"}:
+                stranger = next(iter(sorted(body.keys() - {"labels"})), "labels")[:80]
+                raise Refused(422, 'a body is {"labels": [...]} and nothing else', stranger)
+            said = await run_in_threadpool(read_labels, body["labels"], schema)
+            receipt = await run_in_threadpool(state.store.labels.record, project, said, datetime.now(UTC))
+        finally:
+            state.bodies.release(size)
+        return JSONResponse({"project": project, **asdict(receipt)}, headers=NOSNIFF)
+
+    @app.get("/v1/{project}/predictions/{prediction_id:path}", summary="One answer as the log holds it")
+    def prediction(project: str, prediction_id: str) -> JSONResponse:
+        if project not in state.generations.known:
+            state.generations.of(project)
+        found = state.store.predictions.get(project, prediction_id)
+        if found is None:
+            raise Refused(404, "no prediction has this id", "id")
+        told = {
+            "id": found.id,
+            "project": project,
+            "generation": found.generation,
+            "version": state.version(project, found.generation),
+            "answered_at": found.at.isoformat(),
+            "row_time": found.row_time.isoformat(),
+            "features_sha256": row_hash(found.features),
+            "output": dict(found.output),
+            "label": found.label,
+        }
+        return JSONResponse(told, headers=NOSNIFF)
+
+
+def project_entry(state: State, name: str) -> dict[str, Any]:
+    """Describe one project to a program."""
+    served = state.generations.served.get(name)
+    if served is None:
+        return {"project": name, "ready": False, "problem": state.generations.problems.get(name, "no champion yet")}
+    return {
+        "project": name,
+        "ready": True,
+        "problem": state.generations.problems.get(name, ""),
+        "generation": served.generation,
+        "version": served.version,
+        "task": served.predictor.task,
+        "row_limit": served.row_limit,
+        "schema": served.predictor.schema.to_json(),
+    }
+
+
+def add_people(app: FastAPI, state: State) -> None:
+    """Routes for browsers."""
+
+    @app.get("/", include_in_schema=False)
+    def front() -> Response:
+        return page("Holdfast", overview(state))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def openapi() -> JSONResponse:
+        return JSONResponse(document(app, state), headers=NOSNIFF)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs(request: Request) -> Response:
+        base = state.settings.public_url or str(request.base_url).rstrip("/")
+        return page("Holdfast service", documentation(document(app, state), base))
+
+    @app.get("/reports/{path:path}", include_in_schema=False)
+    def reports(path: str) -> Response:
+        return report(state.settings.home / "reports", path)
+
+
+def document(app: FastAPI, state: State) -> dict[str, Any]:
+    """Return the OpenAPI document of what serves now."""
+    served = [state.generations.served[name] for name in sorted(state.generations.served)]
+    return with_projects(app.openapi(), served)
