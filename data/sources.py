@@ -116,9 +116,9 @@ class Catalogued:
 
     def __call__(self) -> "pd.DataFrame | Iterable[Batch]":
         """Load it from HOLDFAST_DATASETS, or download it, and check its hash."""
-        from data import catalogue
+        from data.catalogue import load
 
-        frame = catalogue.load(self.name, None)
+        frame = load(self.name)
         return frame if self.split is None else self.split(frame)
 
 
