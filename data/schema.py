@@ -101,7 +101,7 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `schema_from_json` is the inverse."""
-        columns = {name: {"type": type(column).__name__, **asdict(column)} for name, column in self.columns.items()}  # type: ignore[call-overload]
+        columns = {name: {"type": type(column).__name__, **asdict(column)} for name, column in self.columns.items()}
         roles = ("target", "key", "time", "entity", "sensitive", "subject")
         return {"columns": columns, **{role: getattr(self, role) for role in roles}}
 
@@ -116,7 +116,9 @@ def schema_from_json(stored: Mapping[str, Any]) -> Schema:
 def column_from_json(stored: Mapping[str, Any]) -> Column:
     """Read one column as `Schema.to_json` wrote it."""
     kinds: dict[str, type[Column]] = {"Number": Number, "Category": Category, "Image": Image}
-    keys = {key: tuple(value) if key == "levels" else value for key, value in stored.items() if key != "type"}
+    keys: dict[str, Any] = {key: value for key, value in stored.items() if key != "type"}
+    if "levels" in keys:
+        keys["levels"] = tuple(keys["levels"])
     return kinds[stored["type"]](**keys)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models.encoding import EncodedSpec
     from models.judging import Comparison, GateResult
 
+Device = Literal["auto", "cpu", "cuda"]
 NetworkFactory = Callable[["EncodedSpec"], "nn.Module"]
 
 
@@ -59,7 +60,7 @@ class Training:
     momentum: float = 0.9
     patience: int = 5
     validation: float = 0.15
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     augment: Callable[..., Any] | None = None

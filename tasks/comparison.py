@@ -7,17 +7,16 @@ import numpy as np
 
 from data.schema import Rows, length, take
 from models import metrics
-from models.judging import Comparison, Judgement, judge
+from models.gates import MINIMUM_BLOCKS
+from models.judging import Comparison, Judgement, Sample, judge, sample
 from models.predictor import Predictor, read_version
 from monitoring.records import Generation
 from projects.declaration import Project
-from tasks.evaluation import baseline_parts, blocks, latency_ms
+from tasks.evaluation import baseline_values, blocks, latency_ms
 from tasks.harvesting import rows_of
 from tasks.observing import clock, judged_windows, predictor_of
 from tasks.preparation import BATCH, read_role, roles_by_entity
 from tasks.resources import Resources
-
-MINIMUM_FRESH = 20  # fewer entities or days than that show nothing either way
 
 
 def judge_version(resources: Resources, project: Project, folder: Path, version: str) -> Judgement:
@@ -29,34 +28,49 @@ def judge_version(resources: Resources, project: Project, folder: Path, version:
     fresh = fresh_rows(resources, project, folder, serving, learned)
     anchor = anchor_rows(project, folder, learned)
     train = without_origin(read_role(folder, project.schema, "train"))
-    return judge(project.gates, compare(project, candidate, champion, fresh, anchor, train))
+    compared = compare(project, candidate, champion, fresh, anchor, train, serving.version if serving else None)
+    return judge(project.gates, compared)
 
 
 def compare(
-    project: Project, candidate: Predictor, champion: Predictor | None, fresh: Rows, anchor: Rows, train: Rows
+    project: Project,
+    candidate: Predictor,
+    champion: Predictor | None,
+    fresh: Rows,
+    anchor: Rows,
+    train: Rows,
+    serving: str | None,
 ) -> Comparison:
-    """Score both on the same fresh and anchor rows, row by row."""
-    schema, metric = project.schema, project.evaluation.metric
-    truth = fresh[schema.target]
-    outputs = candidate.predict(fresh)
-    summary = metrics.scores(project.task, truth, outputs, candidate.levels)
-
-    def rows_scored(predictor: Predictor, rows: Rows) -> np.ndarray:
-        answers = predictor.predict(rows)
-        return metrics.per_row(project.task, metric, rows[schema.target], answers, predictor.levels)
-
-    has_anchor = champion is not None and length(anchor) > 0
+    """Score both on the same fresh and anchor rows; the trivial baseline on the fresh ones."""
+    truth, answers = fresh[project.schema.target], candidate.predict(fresh)
+    theirs = champion.predict(fresh) if champion else None
+    scored = metrics.score(project.task, truth, answers.values, answers.levels)
+    before = metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs else {}
     return Comparison(
-        metric=metric,
-        scores=summary,
-        fresh_candidate=metrics.per_row(project.task, metric, truth, outputs, candidate.levels),
-        fresh_champion=rows_scored(champion, fresh) if champion else None,
-        fresh_baseline=metrics.per_row_of_answers(project.task, metric, truth, baseline_guesses(project, train, fresh)),
-        fresh_blocks=blocks(project, fresh),
-        anchor_candidate=rows_scored(candidate, anchor) if has_anchor else None,
-        anchor_champion=rows_scored(champion, anchor) if champion and has_anchor else None,
-        anchor_blocks=blocks(project, anchor) if has_anchor else None,
+        metric=project.evaluation.metric,
+        fresh=sampled(project, candidate, champion, fresh, baseline_values(project, train, fresh, candidate.levels)),
+        anchor=sampled(project, candidate, champion, anchor) if champion and length(anchor) else None,
+        metrics=scored,
+        champion_metrics=before,
+        champion=serving,
         latency_ms=latency_ms(candidate, fresh),
+    )
+
+
+def sampled(
+    project: Project, candidate: Predictor, champion: Predictor | None, rows: Rows, baseline: np.ndarray | None = None
+) -> Sample:
+    """Return both models' answers to the same rows, as a gate compares them."""
+    return sample(
+        project.evaluation.metric,
+        rows[project.schema.target],
+        blocks(project, rows),
+        candidate=candidate.predict(rows).values,
+        champion=champion.predict(rows).values if champion else None,
+        baseline=baseline,
+        levels=candidate.levels,
+        champion_levels=champion.levels if champion else None,
+        unit="entities" if project.evaluation.exchangeable or project.schema.time is None else "days",
     )
 
 
@@ -73,13 +87,13 @@ def fresh_rows(
         return without_origin(judged)
     if project.evaluation.exchangeable:
         newest = newest_window_rows(resources, project, ("judge",))
-        if newest is not None and len(set(blocks(project, newest))) >= MINIMUM_FRESH:
+        if newest is not None and len(set(blocks(project, newest))) >= MINIMUM_BLOCKS:
             return newest
         unseen = take(judged, ~np.isin(judged[BATCH].astype(str), list(learned)))
     else:
         cut = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
         unseen = take(judged, judged[project.schema.time] > cut) if project.schema.time else judged
-    enough = len(unseen[BATCH]) and len(set(blocks(project, unseen))) >= MINIMUM_FRESH
+    enough = len(unseen[BATCH]) and len(set(blocks(project, unseen))) >= MINIMUM_BLOCKS
     return without_origin(unseen if enough else judged)
 
 

@@ -83,21 +83,23 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
 
 
 def baseline_score(project: Project, train: Rows, judged: Scored) -> float:
-    """Return the trivial baseline's metric on the judge rows: the last label that had arrived, or the majority."""
-    parts = baseline_parts(project, train, judged.rows, judged.outputs.levels)
-    return float(metrics.value_of(project.evaluation.metric, parts.sum(axis=0)))
+    """Return the trivial baseline's metric on the judge rows."""
+    metric, levels = project.evaluation.metric, judged.outputs.levels
+    values = baseline_values(project, train, judged.rows, levels)
+    return float(metrics.value_of(metric, metrics.per_row(metric, judged.truth, values, levels).sum(axis=0)))
 
 
-def baseline_parts(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
-    """Return the per-row parts of the trivial baseline's answers, from labels that had arrived by each row's time."""
+def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
+    """Return the trivial baseline's answers (N, K) or (N, 1) to `rows`, from labels that had arrived by then.
+
+    The last label that had arrived where rows come in time order; else the majority or the mean.
+    """
     schema = project.schema
     if project.evaluation.exchangeable or schema.time is None:
-        values = baselines.constant(train[schema.target], len(rows[schema.target]), levels)
-    else:
-        times = np.concatenate([train[schema.time], rows[schema.time]])
-        known = np.concatenate([train[schema.target], rows[schema.target]])
-        values = baselines.last_arrived(times, known, rows[schema.time], project.labels.delay, levels)
-    return metrics.per_row(project.evaluation.metric, rows[schema.target], values, levels)
+        return baselines.constant(train[schema.target], len(rows[schema.target]), levels)
+    times = np.concatenate([train[schema.time], rows[schema.time]])
+    known = np.concatenate([train[schema.target], rows[schema.target]])
+    return baselines.last_arrived(times, known, rows[schema.time], project.labels.delay, levels)
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:

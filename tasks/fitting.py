@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from models.declarations import Device
 from models.encoding import Encoder
 from models.exporting import export
 from models.predictor import write_version
@@ -17,7 +18,7 @@ from tasks.preparation import BATCH, read_role
 GOLDEN_ROWS = 16
 
 
-def fit(project: Project, folder: Path, *, device: str, progress: Callable[[float, str], None]) -> str:
+def fit(project: Project, folder: Path, *, device: Device, progress: Callable[[float, str], None]) -> str:
     """Train on `prepared/` in `folder`; write `model/` (the version folder) and `history.json`.
 
     Resumes from the last epoch when a killed run left one in `folder`. Returns the SHA-256 of the manifest.
@@ -27,7 +28,7 @@ def fit(project: Project, folder: Path, *, device: str, progress: Callable[[floa
     )
     train = read_role(folder, project.schema, "train")
     train.pop(BATCH)
-    training = project.training if device == "auto" else dataclasses.replace(project.training, device=device)  # type: ignore[type-var]
+    training = project.training if device == "auto" else dataclasses.replace(project.training, device=device)
 
     def tell(epoch: Epoch) -> None:
         loss = f"loss {epoch.train_loss:.3f}, validation {epoch.validation_loss:.3f}"

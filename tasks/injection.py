@@ -30,7 +30,7 @@ def blurred(light: np.ndarray) -> np.ndarray:
     """Average each pixel with its eight neighbours."""
     padded = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
     height, width = light.shape[1:]
-    return np.mean([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+    return np.asarray(np.mean([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0))
 
 
 def hidden(light: np.ndarray, dial: float, generator: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,13 @@ def channels(settings: Settings) -> tuple[str, ...]:
 
 
 def alerts(
-    settings: Settings, project: str, key: str, kind: str, text: str, *, links: dict[str, str] | None = None,
+    settings: Settings,
+    project: str,
+    key: str,
+    kind: str,
+    text: str,
+    *,
+    links: dict[str, str] | None = None,
     **facts: Any,
 ) -> tuple[Message, ...]:
     """Return one alert for every channel; `key` makes their ids."""

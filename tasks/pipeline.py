@@ -7,13 +7,13 @@ alert) are no steps.
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import HoldfastError
+from models.declarations import Device
 from tasks import evaluation, fitting, preparation
 from tasks.ingestion import write_atomically
 from tasks.resources import Resources, connect
@@ -31,7 +31,7 @@ class Work:
     name: str
     folder: Path
     progress: Progress
-    device: str = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,8 @@ def main() -> None:
     def tell(share: float, what: str) -> None:
         sys.stderr.write(f"\r{asked.step} {share:4.0%} {what:<60}" + ("\n" if share >= 1 else ""))
 
-    device = os.environ.get("HOLDFAST_DEVICE", "auto")
     try:
-        step(asked.step).run(Work(resources, asked.project, folder, tell, device))
+        step(asked.step).run(Work(resources, asked.project, folder, tell, resources.settings.device))
     except HoldfastError as error:
         sys.exit(str(error))
 

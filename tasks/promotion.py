@@ -5,17 +5,21 @@ generation (compare-and-set), then the aliases; the keeper finishes what a crash
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from data.errors import NoSuchVersion, NotPromotable
 from data.versions import Snapshot
+from models.folder import manifest_sha256
 from models.judging import Judgement
 from models.predictor import read_version
 from monitoring.effects import NewDecision
 from monitoring.records import Generation
 from projects.declaration import Project
-from tasks import messages, referencing
+from tasks import messages
+from tasks.referencing import build_reference
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -25,13 +29,20 @@ OUTCOMES = {"passed": "promoted", "kept": "kept", "refused": "refused", "questio
 
 
 def settle(
-    resources: Resources, project: Project, version: str, judgement: Judgement, *, intent: int | None, folder: Path
+    resources: Resources, project: Project, version: str, judgement: Judgement, *, intent: int | None, token: int
 ) -> tuple[Report, str]:
     """Act on a judgement; return the report and the outcome: promoted, challenger, kept or refused."""
     inputs = {"version": version, "intent": intent, "gates": judgement.table()}
     if judgement.verdict == "passed" and project.governor.promote == "auto":
-        why = f"gates passed: {judgement.sentence}"
-        report = serve(resources, project, version, actor="governor", reason=why, judgement=judgement, folder=folder)
+        report = serve(
+            resources,
+            project,
+            version,
+            actor="governor",
+            reason=judgement.sentence,
+            gates=judgement.table(),
+            token=token,
+        )
         return report, "promoted"
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     if judgement.verdict in ("passed", "question"):
@@ -41,14 +52,23 @@ def settle(
             resources.settings, project.name, f"approval-{version}", "approval", f"{sentence} {advice}", links=links
         )
         resources.store.ledger.decide(
-            project.name, kind="ask", subject=f"version {version}", reason=sentence, inputs=inputs, now=resources.now(),
+            project.name,
+            kind="ask",
+            subject=f"version {version}",
+            reason=sentence,
+            inputs=inputs,
+            now=resources.now(),
             messages=alerts,
         )
         return Report(sentence, advice, links, judgement.table()), "challenger"
     outcome = OUTCOMES[judgement.verdict]
     kind = "keep" if outcome == "kept" else "refuse"
     resources.store.ledger.decide(
-        project.name, kind=kind, subject=f"version {version}", reason=judgement.sentence, inputs=inputs,
+        project.name,
+        kind=kind,
+        subject=f"version {version}",
+        reason=judgement.sentence,
+        inputs=inputs,
         now=resources.now(),
     )
     return Report(f"version {version} {outcome}: {judgement.sentence}", links=links, table=judgement.table()), outcome
@@ -71,7 +91,7 @@ def promote(
     gates = resources.models.gates(name, version)
     if not gates:
         raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
-    failed = [gate["gate"] for gate in gates if not gate["passed"] and gate["gate"] not in waive]
+    failed = [gate["gate"] for gate in gates if gate["result"] != "passed" and gate["gate"] not in waive]
     if failed:
         waiver = " ".join(f"--waive {gate}" for gate in failed)
         raise NotPromotable(
@@ -98,8 +118,14 @@ def rollback(resources: Resources, name: str, to: str | None, *, actor: str, rea
         raise NoSuchVersion(f"{wanted} of {name} has served before this one")
     earlier = chosen[-1]
     return serve(
-        resources, project, earlier.version, actor=actor, reason=f"rollback: {reason}", gates=list(earlier.gates),
-        waived=earlier.waived, kind="rollback",
+        resources,
+        project,
+        earlier.version,
+        actor=actor,
+        reason=f"rollback: {reason}",
+        gates=earlier.gates,
+        waived=earlier.waived,
+        earlier=earlier,
     )
 
 
@@ -110,34 +136,40 @@ def serve(
     *,
     actor: str,
     reason: str,
-    judgement: Judgement | None = None,
-    gates: list[dict[str, object]] | None = None,
+    gates: Sequence[Mapping[str, Any]],
     waived: tuple[str, ...] = (),
-    folder: Path | None = None,
-    kind: str = "promote",
+    token: int | None = None,
+    earlier: Generation | None = None,
 ) -> Report:
-    """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases."""
+    """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
+
+    `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
+    checked in the ledger's own transaction.
+    """
     serving = resources.store.ledger.generation(project.name)
-    number = serving.number + 1 if serving else 1
+    expected = serving.number if serving else 0
     run_id = resources.models.run_of(project.name, version)
     with TemporaryDirectory(dir=resources.settings.home) as temporary:
-        model = resources.models.download(project.name, version, Path(temporary) / "model")
-        predictor = read_version(model, features=project.features)
-        snapshot = Snapshot.from_json(resources.models.snapshot(run_id))
-        reference, cut = referencing.build_reference(resources, project, predictor, snapshot, Path(temporary))
-    manifest = predictor.manifest_sha256
+        folder = resources.models.download(project.name, version, Path(temporary) / "model")
+        predictor = read_version(folder, features=project.features)
+        manifest = manifest_sha256(folder)
+        if earlier:
+            reference, cut = resources.store.references.get(project.name, earlier.number), earlier.cut
+        else:
+            snapshot = Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
+            reference, cut = build_reference(resources, project, predictor, snapshot, Path(temporary))
     new = Generation(
-        project.name, number, version, run_id, manifest, resources.now(), actor, reason,
-        judgement.table() if judgement else list(gates or []), waived, cut,
+        project.name, expected + 1, version, run_id, manifest, resources.now(), actor, reason, list(gates), waived, cut
     )
-    resources.store.references.put(project.name, number, reference, reason=f"generation {number}", now=new.at)
-    inputs = {"version": version, "generation": number, "replaces": serving.version if serving else None}
+    inputs = {"version": version, "generation": new.number, "replaces": serving.version if serving else None}
+    kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
-    resources.store.ledger.append_generation(serving.number if serving else 0, new, (decision,))
+    resources.store.ledger.append_generation(expected, new, (decision,), token=token, reference=reference)
     mirror(resources, project.name)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
-    logger.info("%s: version %s serves as generation %d", project.name, version, number)
-    return Report(f"version {version} serves as generation {number}: {reason}", links=links, table=new.gates)  # type: ignore[arg-type]
+    logger.info("%s: version %s serves as generation %d", project.name, version, new.number)
+    sentence = f"version {version} serves as generation {new.number}: {reason}"
+    return Report(sentence, links=links, table=[dict(gate) for gate in gates])
 
 
 def mirror(resources: Resources, name: str) -> None:
@@ -156,5 +188,3 @@ def mirror(resources: Resources, name: str) -> None:
     if before:
         resources.models.set_alias(name, "previous", before.version)
         resources.models.tag(name, before.version, {"stage": "previous"})
-
-

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import Busy, HoldfastError, StaleToken
+from models.declarations import Device
 from models.judging import Judgement
 from projects.declaration import Project
 from tasks import comparison, harvesting, promotion, registration
@@ -139,7 +140,7 @@ def prepare(resources: Resources, run: Run) -> Report:
     return Report(sentence, table=[{"role": role, "rows": rows} for role, rows in counts.items()])
 
 
-def fit(resources: Resources, run: Run, device: str, progress: Callable[[float, str], None]) -> Report:
+def fit(resources: Resources, run: Run, device: Device, progress: Callable[[float, str], None]) -> Report:
     """Train and export; each epoch is told to `progress`.
 
     Raises: StaleToken when the lease was lost meanwhile.
@@ -212,6 +213,6 @@ def settle(resources: Resources, run: Run) -> Report:
     if run.judgement is None:
         raise HoldfastError("judge comes before settle")
     report, run.outcome = promotion.settle(
-        resources, run.project, run.version, run.judgement, intent=run.intent, folder=run.folder
+        resources, run.project, run.version, run.judgement, intent=run.intent, token=run.token
     )
     return report

@@ -86,7 +86,7 @@ def declare(values: "pd.Series", *, is_target: bool) -> str | None:
     nullable = ", nullable=True" if len(known) < len(values) and not is_target else ""
     numeric = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
     few = known.nunique() <= (FEW_LEVELS if not numeric else 2)
-    if numeric and not (is_target and (few or whole(known) and known.nunique() <= FEW_LEVELS // 3)):
+    if numeric and not (is_target and (few or (whole(known) and known.nunique() <= FEW_LEVELS // 3))):
         low, high = float(known.min()), float(known.max())
         slack = (high - low) * 0.5 or abs(high) or 1.0
         integer = ", integer=True" if whole(known) else ""
@@ -134,9 +134,20 @@ def render(name: str, csv: Path, found: Inferred) -> str:
     metric = "accuracy" if found.task == "classification" else "mae"
     imports = imports if found.key else "".join(line + "\n" for line in imports.splitlines() if "Files" not in line)
     return TEMPLATE.format(
-        name=name, csv=csv.name, rows=found.rows, imports=imports, columns=columns, left_out=left_out,
-        target=found.target, key=key, time=f"        time={found.time!r},\n" if found.time else "",
-        task=found.task, source=source, metric=metric, keyless=keyless, window=WEEK_OF_ROWS,
+        name=name,
+        csv=csv.name,
+        rows=found.rows,
+        imports=imports,
+        columns=columns,
+        left_out=left_out,
+        target=found.target,
+        key=key,
+        time=f"        time={found.time!r},\n" if found.time else "",
+        task=found.task,
+        source=source,
+        metric=metric,
+        keyless=keyless,
+        window=WEEK_OF_ROWS,
         exchangeable="" if found.time else ", exchangeable=True",
         keyless_import="" if found.key else "\nfrom collections.abc import Iterator\n",
     )

@@ -1,0 +1,88 @@
+"""The reference of a version that is about to serve: the rows it was judged to fit, and the newest it learned from."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from data.schema import Rows, Schema, length, take
+from data.versions import Snapshot
+from models.predictor import Predictor
+from monitoring import reference
+from projects.declaration import Project
+from tasks.comparison import newest_window_rows, without_origin
+from tasks.observing import utc
+from tasks.preparation import gather, roles, roles_by_entity
+from tasks.resources import Resources
+
+ENOUGH_ROWS = 1000
+ENOUGH_WINDOWS = 12
+
+
+def build_reference(
+    resources: Resources, project: Project, predictor: Predictor, snapshot: Snapshot, scratch: Path
+) -> tuple[bytes, datetime | None]:
+    """Return the reference as the store keeps it, and the newest row time the version learned from.
+
+    Outputs are referenced on rows held out from it only: a network is surer of rows it has seen.
+    """
+    rows = gather(resources.batches, snapshot, project.schema, scratch / "snapshot")
+    role = roles(project, rows).astype(str)
+    cut = learned_until(project.schema, rows, role)
+    traffic = newest_window_rows(resources, project, ("train", "judge", "anchor"))
+    recent = traffic is not None and learned_from(project.schema, rows, traffic)
+    if traffic is not None and recent and length(traffic) >= reference.MINIMUM:
+        entities = traffic[project.schema.entity_column]
+        share = project.evaluation
+        held_out = np.isin(roles_by_entity(entities, share.judge, share.anchor).astype(str), ("judge", "anchor"))
+        chosen = traffic
+    else:
+        which = newest(project, rows, role)
+        chosen, held_out = without_origin(take(rows, which)), role[which] == "judge"
+    outputs = predictor.predict(chosen)
+    losses = reference.losses_of(chosen[project.schema.target][held_out], outputs.predictions[held_out], project.task)
+    built = reference.build(
+        predictor.monitored,
+        predictor.observe(chosen, outputs),
+        held_out=held_out,
+        losses=losses,
+        task=project.task,
+        exchangeable=project.evaluation.exchangeable,
+        ignore=project.monitors.ignore,
+        seed=project.training.seed,
+    )
+    return reference.to_bytes(built), cut
+
+
+def learned_from(schema: Schema, rows: Rows, traffic: Rows) -> bool:
+    """Tell whether the newest traffic is part of what the version was made from."""
+    return bool(np.isin(traffic[schema.key].astype(str), rows[schema.key].astype(str)).mean() > 0.5)
+
+
+def learned_until(schema: Schema, rows: Rows, role: np.ndarray) -> datetime | None:
+    """Return the newest time among the training rows."""
+    if schema.time is None or not (role == "train").any():
+        return None
+    return utc(rows[schema.time][role == "train"].max())
+
+
+def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
+    """Return positions of the rows to refer to, oldest first: all that judged, topped up with the newest learned.
+
+    Without a time column rows keep their order.
+    """
+    window = project.monitors.window
+    enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows)))
+    judged, learned = np.flatnonzero(role == "judge"), np.flatnonzero(role == "train")
+    top_up = max(enough - len(judged), 0)
+    return np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
+
+
+def rows_in_span(project: Project, rows: Rows) -> int:
+    """Return how many rows a window of time holds on average."""
+    schema, span = project.schema, project.monitors.window.span
+    if schema.time is None or span is None or not length(rows):
+        return 0
+    times = rows[schema.time]
+    whole = (times.max() - times.min()) / np.timedelta64(1, "s")
+    return int(length(rows) * span.total_seconds() / whole) if whole > 0 else length(rows)
