@@ -82,9 +82,12 @@ class Front:
             predictions = await self.state.batcher.answer(served, rows)
         finally:
             self.state.bodies.release(size)
-        if any(prediction.generation != served.generation for prediction in predictions):
-            return await asyncio.to_thread(answered, self.state, project, predictions)
-        return answered(self.state, project, predictions)
+        newest = max(prediction.generation for prediction in predictions)
+        if newest == served.generation:
+            version = served.version
+        else:  # every row was answered before, by another generation
+            version = await asyncio.to_thread(self.state.version, project, newest)
+        return answered(project, newest, version, predictions)
 
 
 def predicted_project(path: str) -> str | None:

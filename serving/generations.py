@@ -102,6 +102,7 @@ class Generations:
         self.folder = home / "generations"
         self.project_folders = project_folders
         self.served: dict[str, Served] = {}
+        self.versions: dict[tuple[str, int], str] = {}
         self.problems: dict[str, str] = {}
         self.known: frozenset[str] = frozenset()
         self.seen: dict[str, tuple[int, int, int]] = {}
@@ -181,6 +182,7 @@ class Generations:
         served = Served(
             name, pointer.generation, pointer.version, pointer.manifest_sha256, predictor, pointer.row_limit
         )
+        self.versions[name, served.generation] = served.version
         self.served = {**self.served, name: served}
         log.info("%s: generation %d (version %s) serves", name, served.generation, served.version)
 

@@ -21,7 +21,6 @@ class State:
         self.settings = settings
         self.bodies = Bodies()
         self.generations = Generations(settings.home, settings.project_folders)
-        self.versions: dict[tuple[str, int], str] = {}
 
     @cached_property
     def store(self) -> Store:
@@ -45,14 +44,12 @@ class State:
         self.batcher.stop()
 
     def version(self, project: str, generation: int) -> str:
-        """Return the version that a generation served, also a replaced one's."""
-        served = self.generations.served.get(project)
-        if served is not None and served.generation == generation:
-            return served.version
-        if (project, generation) not in self.versions:
+        """Return the version that a generation served: from memory, for one of long ago from the ledger."""
+        versions = self.generations.versions
+        if (project, generation) not in versions:
             for past in self.store.ledger.generations(project):
-                self.versions[project, past.number] = past.version
-        return self.versions.get((project, generation), "unknown")
+                versions.setdefault((project, past.number), past.version)
+        return versions.get((project, generation), "unknown")
 
     def store_problem(self) -> str:
         """Say why the store can't be used; empty if it can."""
@@ -65,14 +62,12 @@ class State:
         return ""
 
 
-def answered(state: State, project: str, predictions: list[Prediction]) -> dict[str, object]:
+def answered(project: str, generation: int, version: str, predictions: list[Prediction]) -> dict[str, object]:
     """Return the body of an answer. Rows that an earlier generation answered carry that generation themselves."""
-    newest = max(prediction.generation for prediction in predictions)
     rows = [
         {"id": prediction.id, **prediction.output}
-        if prediction.generation == newest
+        if prediction.generation == generation
         else {"id": prediction.id, **prediction.output, "generation": prediction.generation}
         for prediction in predictions
     ]
-    version = state.version(project, newest)
-    return {"project": project, "generation": newest, "version": version, "predictions": rows}
+    return {"project": project, "generation": generation, "version": version, "predictions": rows}
