@@ -1,0 +1,111 @@
+"""What a candidate, the champion and a baseline answered to the same rows, and how to say the difference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.metrics import BOUNDED, HIGHER_IS_BETTER, per_row, value_of
+from models.resampling import Interval, paired_interval
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Several models' answers to the same N rows, as the parts (N, P) of the project's metric."""
+
+    blocks: np.ndarray  # (N,): rows of one block are not independent
+    candidate: np.ndarray
+    champion: np.ndarray | None = None
+    baseline: np.ndarray | None = None
+    unit: str = "entities"  # what a block is, in the plural: entities, days
+
+    @property
+    def rows(self) -> int:
+        """Count the rows, N."""
+        return len(self.blocks)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a gate may look at. Fresh rows are in neither model's training; nor is the anchor."""
+
+    metric: str
+    fresh: Sample
+    anchor: Sample | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # the candidate's, on the fresh rows
+    champion_metrics: Mapping[str, float] = field(default_factory=dict)
+    champion: str | None = None  # its version; None: nothing serves yet
+    baseline: str = "the trivial baseline"
+    latency_ms: float | None = None  # 95th percentile of one row's answer
+
+
+def sample(
+    metric: str,
+    truth: np.ndarray,
+    blocks: np.ndarray,
+    *,
+    candidate: np.ndarray,
+    champion: np.ndarray | None = None,
+    baseline: np.ndarray | None = None,
+    levels: Sequence[str] = (),
+    champion_levels: Sequence[str] | None = None,
+    unit: str = "entities",
+) -> Sample:
+    """Score the models' answers (N, K) or (N, 1) on the same rows.
+
+    `levels`: the candidate's (and the baseline's) classes; the champion may have learned others.
+    """
+    theirs = levels if champion_levels is None else champion_levels
+    every = tuple(dict.fromkeys([*levels, *theirs]))
+
+    def parts(values: np.ndarray, have: Sequence[str]) -> np.ndarray:
+        return per_row(metric, truth, reordered(values, have, every), every)
+
+    return Sample(
+        blocks=blocks,
+        candidate=parts(candidate, levels),
+        champion=None if champion is None else parts(champion, theirs),
+        baseline=None if baseline is None else parts(baseline, levels),
+        unit=unit,
+    )
+
+
+def reordered(values: np.ndarray, have: Sequence[str], want: Sequence[str]) -> np.ndarray:
+    """Give probabilities (N, K) the columns of `want`; a level that the model lacks has probability 0."""
+    if tuple(have) == tuple(want):
+        return values
+    found = np.zeros((len(values), len(want)))
+    found[:, [want.index(level) for level in have]] = values
+    return found
+
+
+def gain(metric: str, rows: Sample, other: np.ndarray) -> Interval:
+    """Bound how much better the candidate's metric is than that of `other` on the same rows."""
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    return paired_interval(lambda sums: sign * value_of(metric, sums), rows.candidate, other, rows.blocks)
+
+
+def against(comparison: Comparison) -> str:
+    """Name the champion."""
+    return f"v{comparison.champion}" if comparison.champion else "the champion"
+
+
+def shown(found: Interval, metric: str, kind: str, blocks: str) -> str:
+    """Write a difference for people: +6.1 points [+4.0, +8.3] on 412 fresh rows in 412 entities."""
+    scale, digits = (100, "+.1f") if metric in BOUNDED else (1, "+.4g")
+    low, middle, high = (format(end * scale, digits) for end in (found.low, found.estimate, found.high))
+    unit = " points" if metric in BOUNDED else ""
+    unit += "" if metric == "accuracy" else f" of {metric}"
+    unit += "" if HIGHER_IS_BETTER[metric] else " (above 0 is better)"
+    said = f"{middle}{unit} [{low}, {high}] on {found.rows:,} {kind} rows in {found.blocks:,} {blocks}"
+    return said.replace("-", "\N{MINUS SIGN}")
+
+
+def amount(value: float, metric: str) -> str:
+    """Write a margin for people, in the metric's unit."""
+    return f"{value * 100:g} points" if metric in BOUNDED else f"{value:g} of {metric}"
+
+
+def number(value: float) -> str:
+    """Write a metric for people."""
+    return f"{value:.4g}"

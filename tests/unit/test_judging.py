@@ -1,0 +1,255 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data.errors import BadDeclaration, TooFewRows
+from models.comparison import sample
+from models.declarations import Gates
+from models.judging import Comparison, GateResult, Sample, anchor_rows_needed, judge
+
+GATES = Gates(floors={"accuracy": 0.8}, margin=0.02)
+
+
+def answers(truth: np.ndarray, accuracy: float, rng: np.random.Generator) -> np.ndarray:
+    wrong = rng.random(len(truth)) >= accuracy
+    return np.eye(2)[(truth.astype(int) + wrong) % 2]
+
+
+def drawn(
+    candidate: float, champion: float | None, rng: np.random.Generator, rows: int, baseline: float = 0.5
+) -> Sample:
+    truth = rng.integers(0, 2, rows)
+    return sample(
+        "accuracy",
+        truth.astype(str).astype(object),
+        np.arange(rows),
+        candidate=answers(truth, candidate, rng),
+        champion=None if champion is None else answers(truth, champion, rng),
+        baseline=answers(truth, baseline, rng),
+        levels=("0", "1"),
+    )
+
+
+def contest(
+    fresh: tuple[float, float], anchor: tuple[float, float] = (0.97, 0.97), seed: int = 0, rows: int = 600
+) -> Comparison:
+    rng = np.random.default_rng(seed)
+    return Comparison(
+        metric="accuracy",
+        fresh=drawn(*fresh, rng, rows),
+        anchor=drawn(*anchor, rng, 2500),
+        metrics={"accuracy": fresh[0]},
+        champion="6",
+    )
+
+
+def counted(wins: int, losses: int, rows: int) -> Sample:
+    truth = np.full(rows, "1", dtype=object)
+    right, wrong = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    candidate, champion = np.tile(right, (rows, 1)), np.tile(right, (rows, 1))
+    champion[:wins], candidate[wins : wins + losses] = wrong, wrong
+    baseline = np.tile(wrong, (rows, 1))
+    return sample(
+        "accuracy", truth, np.arange(rows), candidate=candidate, champion=champion, baseline=baseline, levels=("0", "1")
+    )
+
+
+def compared(fresh: Sample, anchor: Sample | None = None, accuracy: float = 0.9) -> Comparison:
+    anchor = counted(0, 0, 300) if anchor is None and fresh.champion is not None else anchor
+    return Comparison(metric="accuracy", fresh=fresh, anchor=anchor, metrics={"accuracy": accuracy}, champion="6")
+
+
+@pytest.mark.parametrize(
+    ("fresh", "anchor", "verdict"),
+    [
+        (counted(40, 4, 412), counted(2, 2, 300), "passed"),
+        (counted(0, 0, 412), counted(0, 0, 300), "kept"),  # the same model again
+        (counted(20, 20, 412), counted(0, 0, 300), "kept"),  # a tie
+        (counted(4, 0, 412), counted(0, 0, 300), "kept"),  # chance does as well 1 time in 16
+        (counted(4, 40, 412), counted(0, 0, 300), "refused"),  # shown to be worse
+        (counted(20, 20, 412), counted(0, 30, 300), "refused"),  # forgets, for nothing
+        (counted(40, 4, 412), counted(0, 30, 300), "question"),  # better on what is new, worse on what was known
+        (counted(15, 0, 19), counted(0, 0, 300), "kept"),  # too few blocks to tell
+    ],
+)
+def test_verdict_follows_from_fresh_rows_and_anchor(fresh: Sample, anchor: Sample, verdict: str) -> None:
+    judgement = judge(GATES, compared(fresh, anchor))
+    assert judgement.verdict == verdict
+    assert judgement.sentence.startswith(verdict.upper())
+
+
+def test_a_sentence_says_by_how_much_how_sure_and_on_what() -> None:
+    judgement = judge(GATES, compared(counted(40, 4, 412)))
+    better = next(line for line in judgement.table() if line["gate"] == "better")
+    assert better["sentence"].startswith("better: +8.7 points [+5.8, +11.5]")
+    assert better["sentence"].endswith("on 412 fresh rows in 412 entities against v6")
+    refused = judge(GATES, compared(counted(4, 40, 412)))
+    assert "\N{MINUS SIGN}8.7 points" in refused.sentence
+    assert "waive better" in refused.sentence
+
+
+def test_a_first_version_needs_floors_and_baseline_only() -> None:
+    first = compared(replace(counted(0, 20, 400), champion=None))
+    judgement = judge(GATES, first)
+    assert judgement.verdict == "passed"
+    assert [line["gate"] for line in judgement.table()] == ["floor:accuracy", "baseline"]
+    assert judge(GATES, replace(first, metrics={"accuracy": 0.79})).verdict == "refused"
+    no_better = replace(first, fresh=replace(first.fresh, baseline=first.fresh.candidate))
+    assert judge(GATES, no_better).verdict == "refused"
+    assert judge(GATES, replace(first, fresh=replace(first.fresh, baseline=None))).verdict == "refused"
+    few = replace(counted(0, 0, 19), champion=None)
+    assert judge(GATES, compared(few)).verdict == "refused"  # nothing serves that could be kept
+
+
+def test_a_floor_bounds_an_error_from_above() -> None:
+    comparison = replace(compared(counted(40, 4, 412)), metrics={"log_loss": 0.5})
+    assert judge(Gates(floors={"log_loss": 0.6}), comparison).verdict == "passed"
+    assert judge(Gates(floors={"log_loss": 0.4}), comparison).verdict == "refused"
+    with pytest.raises(BadDeclaration, match="did you mean 'log_loss'"):
+        judge(Gates(floors={"log_los": 0.4}), comparison)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("rows", [412, 10])
+def test_nan_never_passes(broken: float, rows: int) -> None:
+    good = compared(counted(9, 0, rows))
+    candidate = good.fresh.candidate.copy()
+    candidate[5, 0] = broken
+    judgement = judge(GATES, replace(good, fresh=replace(good.fresh, candidate=candidate)))
+    assert judgement.verdict == "refused"
+    assert {line["gate"]: line["result"] for line in judgement.table()}["better"] == "failed"
+    assert judge(GATES, replace(good, metrics={"accuracy": float("nan")})).verdict == "refused"
+    assert judge(Gates(latency_ms=5.0), replace(good, latency_ms=float("nan"))).verdict == "refused"
+    anchor = compared(counted(40, 4, 412), replace(counted(0, 0, 300), candidate=np.full((300, 2), broken)))
+    assert judge(GATES, anchor).verdict != "passed"
+
+    def lying(comparison: Comparison) -> GateResult:
+        return GateResult("own", passed=True, sentence="fine", value=broken)
+
+    assert judge(Gates(extra=(lying,)), compared(counted(40, 4, 412))).verdict == "refused"
+
+
+def test_a_project_may_add_a_gate_and_its_failure_is_named() -> None:
+    def small(comparison: Comparison) -> GateResult:
+        return GateResult("small", passed=False, sentence="31 MB, at most 30 asked", value=31.0, threshold=30.0)
+
+    def broken(comparison: Comparison) -> GateResult:
+        raise KeyError("weight")
+
+    comparison = compared(counted(40, 4, 412))
+    judgement = judge(Gates(extra=(small,)), comparison)
+    assert judgement.verdict == "refused"
+    assert "31 MB" in judgement.sentence
+    with pytest.raises(BadDeclaration, match="gate 'broken' failed: KeyError"):
+        judge(Gates(extra=(broken,)), comparison)
+
+
+def test_a_waiver_lets_one_named_gate_go_and_is_on_record() -> None:
+    worse = compared(counted(4, 40, 412))
+    judgement = judge(GATES, worse, waived=("better",))
+    assert judgement.verdict == "passed"
+    assert judgement.waived == ("better",)
+    assert "waived by a person: better" in judgement.sentence
+    assert {line["gate"]: line["result"] for line in judgement.table()}["better"] == "waived"
+    assert judge(GATES, replace(worse, metrics={"accuracy": 0.1}), waived=("better",)).verdict == "refused"
+    assert judge(GATES, compared(counted(40, 4, 412)), waived=("better",)).waived == ()  # it needed none
+    with pytest.raises(BadDeclaration, match="did you mean 'better'"):
+        judge(GATES, worse, waived=("beter",))
+
+
+def test_an_anchor_too_small_for_its_margin_is_an_error_that_says_the_size() -> None:
+    gates = Gates(margin=0.02, anchor_rows=50)
+    assert anchor_rows_needed(gates, "accuracy") == 149  # 0.98 ** 149 < 0.05
+    with pytest.raises(TooFewRows, match="148 rows given, at least 149 needed"):
+        judge(gates, compared(counted(40, 4, 412), counted(0, 0, 148)))
+    assert judge(gates, compared(counted(40, 4, 412), counted(1, 0, 149))).verdict == "passed"
+    with pytest.raises(TooFewRows, match="at least 200"):
+        judge(Gates(), replace(compared(counted(40, 4, 412)), anchor=None))
+    assert judge(gates, compared(counted(40, 4, 412), counted(0, 0, 148)), waived=("not_worse",)).verdict == "passed"
+
+
+def test_an_anchor_too_noisy_to_tell_asks_a_person_and_says_how_many_would_do() -> None:
+    judgement = judge(GATES, compared(counted(40, 4, 412), counted(30, 30, 300)))
+    assert judgement.verdict == "question"
+    assert "entities could show" in judgement.sentence
+    assert judge(GATES, compared(counted(5, 5, 412), counted(30, 30, 300))).verdict == "kept"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "log_loss"])
+def test_a_champion_that_knows_fewer_levels_is_compared_all_the_same(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array(["a", "b", "c"], dtype=object)[rng.integers(0, 3, 300)]
+    candidate = np.eye(3)[[("a", "b", "c").index(value) for value in truth]] * 0.9 + 0.1 / 3
+    champion = np.eye(2)[[("b", "a", "b").index(value) if value != "c" else 0 for value in truth]]
+    rows = sample(
+        metric,
+        truth,
+        np.arange(300),
+        candidate=candidate,
+        champion=champion,
+        baseline=np.full((300, 3), 1 / 3),
+        levels=("a", "b", "c"),
+        champion_levels=("b", "a"),
+    )
+    comparison = Comparison(metric=metric, fresh=rows, metrics={})
+    assert judge(Gates(anchor_rows=0), comparison).verdict == "passed"
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "r2"])
+def test_numbers_are_judged_like_classes(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(100, 20, 480)
+    good, bad = truth + rng.normal(0, 3, 480), truth + rng.normal(0, 6, 480)
+    days = np.repeat(np.arange("2026-01-01", "2026-02-10", dtype="datetime64[D]"), 12)
+
+    def comparison(candidate: np.ndarray, champion: np.ndarray) -> Comparison:
+        rows = sample(
+            metric,
+            truth,
+            days,
+            candidate=candidate[:, None],
+            champion=champion[:, None],
+            baseline=np.full((480, 1), 100.0),
+            unit="days",
+        )
+        return Comparison(metric=metric, fresh=rows, anchor=rows, metrics={}, champion="6")
+
+    gates = Gates(margin=0.5)
+    won = judge(gates, comparison(good, bad))
+    assert won.verdict == "passed"
+    assert "in 40 days against v6" in won.sentence
+    assert judge(gates, comparison(bad, good)).verdict == "refused"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "luckiest"),
+    [
+        (0.90, 20),  # as good as the champion: the 95 % bound lets at most 5 % by, 10 of 200; 3 sigma above is 20
+        (0.89, 2),  # 1 point worse: 1 %
+        (0.88, 0),
+    ],
+)
+def test_a_challenger_that_is_no_better_is_seldom_promoted(accuracy: float, luckiest: int) -> None:
+    contests = (contest((accuracy, 0.90), anchor=(accuracy + 0.07, 0.97), seed=seed) for seed in range(200))
+    verdicts = [judge(GATES, comparison).verdict for comparison in contests]
+    assert verdicts.count("passed") <= luckiest
+
+
+def test_a_challenger_that_is_clearly_better_is_seldom_sent_back() -> None:
+    verdicts = [judge(GATES, contest((0.94, 0.86), seed=seed)).verdict for seed in range(60)]
+    assert verdicts.count("passed") >= 54
+    assert "refused" not in verdicts
+
+
+def test_the_same_comparison_gets_the_same_judgement_and_fast() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=10_000)
+    values = [(truth + rng.normal(0, s, 10_000))[:, None] for s in (1.0, 1.1, 3.0)]
+    rows = sample("mae", truth, np.arange(10_000), candidate=values[0], champion=values[1], baseline=values[2])
+    comparison = Comparison(metric="mae", fresh=rows, anchor=rows, metrics={}, champion="6")
+    started = time.process_time()
+    first = judge(Gates(margin=0.1), comparison)
+    assert time.process_time() - started < 3.0  # 0.3 s when nothing else runs
+    assert first == judge(Gates(margin=0.1), comparison)
