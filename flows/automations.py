@@ -18,6 +18,7 @@ HEARTBEAT_SECONDS = 30
 """Prefect's own lower bound."""
 SILENCE_SECONDS = 90
 ENDINGS = ("Completed", "Failed", "Cancelled", "Crashed")
+UNORDERED = {"after", "expect", "for_each"}
 ZOMBIES = "holdfast: crash runs whose process is gone"
 
 
@@ -74,11 +75,12 @@ def zombies(tag: str) -> dict[str, Any]:
     }
 
 
-def apply_automations(api: Api, applied: Applied, ids: Mapping[str, str], projects: Iterable[str]) -> None:
+def apply_automations(api: Api, applied: Applied, ids: Mapping[str, str]) -> None:
     """Make the automations that were never made, and update those that nobody touched."""
     from flows.deployments import TAG
 
-    for spec in [zombies(TAG), *(retrain(project, ids[f"train/{project}"]) for project in projects)]:
+    trains = {name.partition("/")[2]: known_as for name, known_as in ids.items() if name.startswith("train/")}
+    for spec in [zombies(TAG), *(retrain(project, known_as) for project, known_as in trains.items())]:
         settle(api, applied.automations, spec)
 
 
@@ -118,7 +120,8 @@ def find(api: Api, name: str, record: Mapping[str, Any] | None) -> dict[str, Any
 
 def essence(now: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a person can edit, without the ids that Prefect gives."""
-    trigger = {key: value for key, value in now["trigger"].items() if key != "id"}
+    given = now["trigger"].items()
+    trigger = {key: sorted(value) if key in UNORDERED else value for key, value in given if key != "id"}
     return {**{key: now[key] for key in ("name", "description", "enabled", "actions")}, "trigger": trigger}
 
 

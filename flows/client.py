@@ -21,7 +21,7 @@ class StillRunning(HoldfastError):
 
 @dataclass(frozen=True)
 class FlowRun:
-    """A run as people see it. `state` is one of Prefect's state types in title case: Completed, Failed, Running, …"""
+    """A run as people see it. `state` is Prefect's type of it in title case: Completed, Failed, Running and so on."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ def start(
         found = api.find(f"/deployments/name/{deployment}")
         if found is None:
             raise NoSuchProject(deployment.partition("/")[2], known_projects(api))
-        body = {"parameters": dict(parameters or {}), "idempotency_key": key, "state": {"type": "SCHEDULED"}}
+        body = {"parameters": dict(parameters or {}), "idempotency_key": key}
         made = api.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
     return seen(settings, made, deployment)
 

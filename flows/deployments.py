@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from data.errors import BrokenProject
-from flows.api import Api, opened
+from flows.api import Api, Refused, opened
 from flows.applied import Applied, keep, merged, remember
 from projects.declaration import Project
 from tasks.settings import Settings
@@ -106,7 +106,7 @@ def form(flow: str, project: str) -> dict[str, Any]:
 def apply(settings: Settings, loaded: Mapping[str, Project], broken: Mapping[str, BrokenProject]) -> dict[str, str]:
     """Make Prefect show every project and return the ids of the deployments to serve, by name.
 
-    Raises: ServerUnavailable, Refused. What was done until then is remembered.
+    Raises: ServerUnavailable. What was done until then is remembered.
     """
     from flows.automations import apply_automations
 
@@ -120,10 +120,21 @@ def apply(settings: Settings, loaded: Mapping[str, Project], broken: Mapping[str
             for project in sorted(known - set(loaded)):
                 why = str(broken.get(project, f"no project file named {project}.py is there any more"))
                 plan += disabled(applied, project, why)
-            ids = {one.name: place(api, applied, one) for one in plan}
-            apply_automations(api, applied, ids, loaded)
+            ids = placed(api, applied, plan)
+            apply_automations(api, applied, ids)
         finally:
             keep(settings.home, applied)
+    return ids
+
+
+def placed(api: Api, applied: Applied, plan: Iterable[Wanted]) -> dict[str, str]:
+    """Put each deployment in its place; one that Prefect refuses hinders no other."""
+    ids = {}
+    for one in plan:
+        try:
+            ids[one.name] = place(api, applied, one)
+        except Refused as refused:
+            logger.error("deployment %s: %s", one.name, refused)  # noqa: TRY400
     return ids
 
 

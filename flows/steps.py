@@ -53,7 +53,7 @@ def step(name: str, work: Callable[[], Report], *, retries: int = 0) -> Report:
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=retries,
-        retry_delay_seconds=[1, 5, 15][:retries] or None,
+        retry_delay_seconds=[1.0, 5.0, 15.0][:retries] or None,
         retry_condition_fn=passing,
     )(guarded)
     outcome = made()

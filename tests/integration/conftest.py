@@ -1,0 +1,51 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from prefect_stack import Runner, free_port, until
+
+from data.environment import child_environment
+from flows.api import Api
+from tasks.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def prefect_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A real Prefect server on SQLite with its services, and the settings of a home that uses it."""
+    home = tmp_path_factory.mktemp("prefect-home")
+    settings = Settings(home=home, prefect_port=free_port(), projects=str(tmp_path_factory.mktemp("projects")))
+    settings.home.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command += ["--host", "127.0.0.1", "--port", str(settings.prefect_port)]
+    extra = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_URL": settings.prefect_url}
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=child_environment(home, extra), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        api = Api(settings.prefect_url, timeout=5.0)
+        until(api.healthy, 90.0)
+        api.close()
+        yield settings
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def runner(prefect_settings: Settings) -> Iterator[Runner]:
+    served = Runner(prefect_settings)
+    served.start()
+    group = served.process.pid if served.process else 0
+    try:
+        yield served
+    finally:
+        if served.process is not None and served.process.poll() is None:
+            group = served.process.pid
+            served.stop()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
