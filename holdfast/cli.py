@@ -1,0 +1,113 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` answers in half a second."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from data.errors import HoldfastError
+from holdfast import commands, console
+from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
+
+if TYPE_CHECKING:
+    from holdfast.record import Stack
+
+
+class Commands(TyperGroup):
+    """Prints an expected failure on one line and exits with 1; anything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HoldfastError as error:
+            console.fail(str(error))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Keeps a PyTorch model right after deployment, and proves it.",
+)
+
+
+@app.command()
+def up(
+    home: Home = HERE,
+    projects: Projects = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once all is ready; `holdfast down` ends it.")
+    ] = False,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Use ports that nothing listens on.")] = False,
+) -> None:
+    """Start Prefect, MLflow, the runner, the keeper and the service, and keep them running until Ctrl-C."""
+    from holdfast import stack as stacks
+    from holdfast.record import running
+    from tasks.settings import read_settings
+
+    home = home.expanduser().absolute()
+    if found := running(home):
+        announce(found, f"the stack of {home} is already up" + ("" if found.ready else ", but not ready yet"))
+        return
+    if detach:
+        words = ["--home", str(home), *(["--free-ports"] if free_ports else [])]
+        words += [word for folder in projects or [] for word in ("--projects", str(folder))]
+        announce(stacks.detach(words, home, console.say), "ready; `holdfast down` stops it")
+        return
+    settings = read_settings(home=home, **({"projects": folders(projects)} if projects else {}))
+    settings = stacks.with_free_ports(settings) if free_ports else settings
+    console.say(f"starting in {home}")
+    stacks.supervise(settings, console.say, lambda made: announce(made, "ready; Ctrl-C stops it"))
+
+
+def announce(stack: "Stack", sentence: str) -> None:
+    """Print where everything is."""
+    console.say(sentence)
+    for title, url in (
+        ("Prefect UI", stack.urls["prefect"]),
+        ("MLflow UI", stack.urls["mlflow"]),
+        ("Service", stack.urls["service"]),
+        ("Its API", f"{stack.urls['service']}/docs"),
+    ):
+        console.say(f"  {title:12} {url}")
+    if os.environ.get("SSH_CONNECTION"):
+        tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in stack.ports.values())
+        console.say(f"  From your machine: ssh -N {tunnels} {os.uname().nodename}")
+
+
+@app.command()
+def down(home: Home = HERE) -> None:
+    """Stop the stack of this home, and whatever a killed one left behind."""
+    from holdfast.stack import down as take_down
+
+    home = home.expanduser().absolute()
+    console.say("stopped" if take_down(home, console.say) else f"{home}: nothing is up")
+
+
+@app.command()
+def status(home: Home = HERE, as_json: Json = False) -> None:
+    """Show the processes, their addresses, and what serves."""
+    from holdfast.status import look, show
+
+    found = look(lead_to(home).settings)
+    console.give_json(found) if as_json else show(found)
+
+
+@app.command()
+def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) -> None:
+    """Check versions, ports, disk, GPU, telemetry and project files, and say how to mend what is wrong."""
+    from dataclasses import asdict
+
+    from holdfast.doctor import examine, show
+
+    findings = examine(lead_to(home, projects).settings)
+    console.give_json([asdict(one) for one in findings]) if as_json else show(findings)
+    if any(one.state == "broken" for one in findings):
+        raise typer.Exit(1)
+
+
+app.add_typer(commands.app)

@@ -1,0 +1,288 @@
+"""The commands that do a project's work: each calls one task and prints its report."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import typer
+
+from holdfast import console
+from holdfast.options import HERE, Home, Json, Projects, lead_to
+
+if TYPE_CHECKING:
+    from tasks.reports import Report
+    from tasks.resources import Resources
+
+app = typer.Typer()
+Project = Annotated[str, typer.Argument(help="A project's name.")]
+Device = Literal["auto", "cpu", "cuda"]
+Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
+
+
+@app.command()
+def projects(home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+    """List the project files found, and those that fail to import."""
+    loaded, broken = lead_to(home, folders).projects()
+    rows: list[dict[str, Any]] = [
+        {"project": name, "task": project.task, "state": "ok"} for name, project in sorted(loaded.items())
+    ]
+    rows += [{"project": name, "task": None, "state": f"{error.where}: {error.why}"} for name, error in broken.items()]
+    console.give_json(rows) if as_json else console.table(rows)
+
+
+@app.command()
+def check(project: Project, home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+    """Try a project on 200 rows: fetch, validate, train, export, predict, check drift. Takes under a minute."""
+    from tasks.checking import check as try_out
+
+    def tell(step: str, found: str, seconds: float) -> None:
+        if not as_json:
+            console.say(f"{step:10} {found} ({seconds:.1f} s)")
+
+    console.report(try_out(lead_to(home, folders), project, on_step=tell), as_json=as_json)
+
+
+@app.command()
+def new(
+    name: Project,
+    from_csv: Annotated[Path, typer.Option("--from-csv", help="The CSV whose columns become the schema.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where the project file goes.")] = Path(),
+    target: Annotated[str | None, typer.Option("--target", help="The column to predict; the last if left out.")] = None,
+) -> None:
+    """Write a project file to start from, its schema inferred from a CSV."""
+    from tasks.scaffolding import scaffold
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = scaffold(name, from_csv, folder, target=target)
+    console.say(f"{path}: look it over, then run `holdfast check {name} --projects {folder}`")
+
+
+@app.command()
+def ingest(project: Project, home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+    """Fetch, validate and version what the project's source has. Needs no server."""
+    from tasks.ingestion import ingest as run
+
+    console.report(run(lead_to(home, folders), project), as_json=as_json)
+
+
+@app.command()
+def harvest(project: Project, home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+    """Land the labelled predictions since the last snapshot as a batch."""
+    from tasks.harvesting import harvest as run
+
+    console.report(run(lead_to(home, folders), project), as_json=as_json)
+
+
+@app.command()
+def monitor(project: Project, home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+    """Give every window that is due its verdict."""
+    from tasks.watching import watch
+
+    console.report(watch(lead_to(home, folders), project), as_json=as_json)
+
+
+@app.command()
+def train(
+    project: Project,
+    home: Home = HERE,
+    folders: Projects = None,
+    device: Annotated[Device | None, typer.Option(help="HOLDFAST_DEVICE if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a candidate in this process, judge it, and let it serve if the project says so. Needs MLflow."""
+    resources = lead_to(home, folders)
+    console.report(train_once(resources, project, device or resources.settings.device, quiet=as_json), as_json=as_json)
+
+
+def train_once(resources: "Resources", project: str, device: Device, *, quiet: bool) -> "Report":
+    """Take every step of a training and return the last one's report."""
+    from tasks import retraining
+
+    def tell(found: "Report") -> "Report":
+        if not quiet:
+            console.say(found.sentence)
+        return found
+
+    with retraining.leased(resources, project, holder=f"{actor()} on the command line") as run:
+        tell(retraining.collect(resources, run))
+        tell(retraining.prepare(resources, run))
+        with progress(quiet=quiet) as show:
+            report = retraining.fit(resources, run, device, show)
+        tell(report)
+        for step in (retraining.evaluate, retraining.register, retraining.judge):
+            tell(step(resources, run))
+        return retraining.settle(resources, run)
+
+
+class progress:  # noqa: N801 (used like a function)
+    """Show how far a training is, on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.bar: Any = None
+        if console.on_terminal() and not quiet:
+            from rich.progress import Progress
+
+            self.bar = Progress(transient=True)
+            self.task = self.bar.add_task("train", total=1.0)
+
+    def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, share: float, text: str) -> None:
+        """Move on to `share`, 0 to 1."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=share, description=text)
+
+
+@app.command()
+def promote(
+    project: Project,
+    version: Annotated[str, typer.Argument(help="Version in the registry.")],
+    *,
+    reason: Reason = "",
+    waive: Annotated[list[str] | None, typer.Option(help="A gate that need not hold; may be repeated.")] = None,
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
+    """Let a version serve, if its gates passed or are waived."""
+    from tasks.promotion import promote as run
+
+    resources = lead_to(home, folders)
+    why = reason or "asked for on the command line"
+    found = run(resources, project, version, actor=actor(), reason=why, waive=tuple(waive or ()))
+    console.report(found, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    project: Project,
+    *,
+    to: Annotated[str | None, typer.Option(help="Version; the previous champion if left out.")] = None,
+    reason: Reason = "",
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier champion serve again, and record why."""
+    from tasks.promotion import rollback as run
+
+    resources = lead_to(home, folders)
+    why = reason or "asked for on the command line"
+    console.report(run(resources, project, to, actor=actor(), reason=why), as_json=as_json)
+
+
+@app.command()
+def why(
+    subject: Annotated[list[str], typer.Argument(help="incident 3, intent 2, version 7 or generation 4.")],
+    project: Annotated[str | None, typer.Option(help="Whose version or generation.")] = None,
+    home: Home = HERE,
+    as_json: Json = False,
+) -> None:
+    """Print the chain of decisions that led to something and followed from it."""
+    from dataclasses import asdict
+
+    asked = " ".join(subject)
+    lines = lead_to(home).store.ledger.why(asked, project)
+    if as_json:
+        console.give_json([asdict(line) for line in lines])
+        return
+    if not lines:
+        console.say(f"the ledger has nothing on {asked}")
+    console.table(
+        [
+            {
+                "at": f"{line.at:%Y-%m-%d %H:%M:%S}",
+                "project": line.project,
+                "decision": line.kind,
+                "about": line.subject,
+                "reason": line.reason,
+            }
+            for line in lines
+        ]
+    )
+
+
+quarantine = typer.Typer(no_args_is_help=True, help="Rows that failed their expectations.")
+app.add_typer(quarantine, name="quarantine")
+BatchName = Annotated[str, typer.Argument(help="A batch's name, as `ls` shows it.")]
+
+
+@quarantine.command("ls")
+def quarantine_ls(project: Project, home: Home = HERE, as_json: Json = False) -> None:
+    """List the batches with quarantined rows, and why they failed."""
+    from dataclasses import asdict
+
+    from data.quarantine import ls
+
+    rows = [asdict(entry) for entry in ls(lead_to(home).batches, project)]
+    if not rows and not as_json:
+        console.say(f"nothing of {project} is in quarantine")
+    console.give_json(rows) if as_json else console.table(rows)
+
+
+@quarantine.command("show")
+def quarantine_show(
+    project: Project,
+    batch: BatchName,
+    to: Annotated[Path | None, typer.Option(help="Write the rows to this CSV, to be repaired.")] = None,
+    home: Home = HERE,
+    as_json: Json = False,
+) -> None:
+    """Show a batch's quarantined rows with their reasons."""
+    from data.quarantine import show
+
+    frame = show(lead_to(home).batches, project, batch)
+    if to is not None:
+        frame.to_csv(to, index=False)
+        console.say(f"{len(frame)} rows in {to}")
+        return
+    rows = [{str(name): cell for name, cell in row.items()} for row in frame.to_dict(orient="records")]
+    console.give_json(rows) if as_json else console.table(rows)
+
+
+@quarantine.command("release")
+def quarantine_release(
+    project: Project,
+    batch: BatchName,
+    *,
+    repaired: Annotated[Path | None, typer.Option(help="CSV with the rows repaired; as they are if left out.")] = None,
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
+    """Validate quarantined rows again, repaired or not, and land those that are fit."""
+    from tasks.landing import release
+
+    resources = lead_to(home, folders)
+    landed = release(resources, resources.project(project), batch, read_csv(repaired) if repaired else None)
+    console.give_json(landed) if as_json else console.table([landed.row()])
+
+
+def read_csv(path: Path) -> Any:
+    """Read a CSV of a person's.
+
+    Raises: SourceUnavailable.
+    """
+    import pandas as pd
+
+    from data.errors import SourceUnavailable
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SourceUnavailable(f"{path}: {error}") from error
+
+
+def actor() -> str:
+    """Return who sits at this terminal."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "someone"

@@ -1,0 +1,81 @@
+"""How commands speak: tables and colours on a terminal, plain lines elsewhere, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.reports import Report
+
+
+def on_terminal() -> bool:
+    """Whether a person reads along."""
+    return sys.stdout.isatty()
+
+
+def say(text: str) -> None:
+    """Print one line, at once."""
+    print(text, flush=True)
+
+
+def fail(text: str) -> None:
+    """Print an error on one line."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def give_json(value: Any) -> None:
+    """Print JSON."""
+    print(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value, default=str))
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Print rows of equal keys: a table on a terminal, else a line each with tabs between."""
+    if not rows:
+        return
+    if not on_terminal():
+        for row in rows:
+            print("\t".join(text_of(value) for value in row.values()))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    drawn = Table(title=title or None, title_justify="left")
+    for name in rows[0]:
+        drawn.add_column(name.replace("_", " "))
+    for row in rows:
+        drawn.add_row(*(escape(text_of(value)) for value in row.values()))
+    Console().print(drawn)
+
+
+def text_of(value: Any) -> str:
+    """Return a cell's text, on one line."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, default=str)
+    return " ".join(str(value).split())
+
+
+def report(found: "Report", *, as_json: bool) -> None:
+    """Print what a step says: its sentence, its numbers, its links."""
+    if as_json:
+        give_json(found)
+        return
+    say(found.sentence)
+    table(found.table)
+    for title, url in found.links.items():
+        say(f"{title}: {url}")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
