@@ -6,7 +6,6 @@ windows differ: every contiguous block of the history is compared with the rest 
 false alarms that so few blocks can show (Vovk 2005, Algorithmic Learning in a Random World) is used and stated.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,7 +16,7 @@ from monitoring.detectable import Detectable, detectable
 from monitoring.reference import Reference
 from monitoring.statistics import ABSENT, FLOOR, Null, components, null_of, score
 
-CAP = 2_000  # rows drawn at most: scores of unchanged windows hardly depend on the size beyond it
+CAP = 1_000  # rows drawn at most: scores of unchanged windows hardly depend on the size beyond it
 CHUNK = 250  # windows drawn at once, which bounds memory
 DRAWS = (1_000, 4_000)  # least and most windows drawn
 PRESENT = 0.9  # share of a block's rows that must have a value
@@ -56,7 +55,7 @@ class Calibration:
 
 def bucket(rows: int) -> int:
     """Round a window's size to two digits, so that sizes near each other share a calibration."""
-    scale = 10 ** max(int(math.log10(max(rows, 1))) - 1, 0)
+    scale = int(10 ** max(len(str(rows)) - 2, 0))
     return max(round(rows / scale) * scale, 1)
 
 
@@ -75,7 +74,15 @@ def _calibrated(reference: Reference, rows: int, asked: float) -> Calibration:
     unchanged = Calibration(rows, asked, asked, threshold, nulls, {})
     found = unchanged if reference.exchangeable else from_history(reference, unchanged)
     sizes = {
-        name: detectable(reference, name, found.nulls[name], found.threshold, rows, stretch(found, unchanged, name), rng)
+        name: detectable(
+            reference,
+            name,
+            rng,
+            null=found.nulls[name],
+            threshold=found.threshold,
+            rows=rows,
+            stretch=stretch(found, unchanged, name),
+        )
         for name in reference.watched
     }
     return replace(found, detectable=sizes)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from monitoring.reference import Reference
-from monitoring.statistics import SMALL, Binning, Null, components, count, effect, score
+from monitoring.statistics import SMALL, Null, components, count, effect, score
 
 POWER = 0.8
 WINDOWS = 200  # simulated for each size of change
@@ -27,7 +27,14 @@ class Detectable:
 
 
 def detectable(
-    reference: Reference, name: str, null: Null, threshold: float, rows: int, stretch: float, rng: np.random.Generator
+    reference: Reference,
+    name: str,
+    rng: np.random.Generator,
+    *,
+    null: Null,
+    threshold: float,
+    rows: int,
+    stretch: float,
 ) -> Detectable:
     """Return the smallest change of one column that windows of `rows` rows show at this threshold.
 
@@ -36,12 +43,17 @@ def detectable(
     binning = reference.binnings[name]
     shifted = binning.kind == "quantiles"
     sizes = SHIFTS if shifted else SHARES
+    before, against = reference.counts[name], int(reference.counts[name].sum())
+    known = rng.multinomial(against, before / against, size=WINDOWS)
     low, high = 0, len(sizes)
     while low < high:  # power grows with the change
         middle = (low + high) // 2
         after = _shifted(reference, name, sizes[middle]) if shifted else _moved(reference, name, sizes[middle])
-        seen = power(reference.counts[name], after, binning, null, threshold, rows, stretch, rng)
-        low, high = (low, middle) if seen >= POWER else (middle + 1, high)
+        window = rng.multinomial(rows, after, size=WINDOWS)
+        noise = rng.multinomial(rows, before / against, size=WINDOWS)
+        parts = components(known, window, binning.ordered) + (stretch - 1) * components(known, noise, binning.ordered)
+        seen = (score(parts, null) > threshold) & (effect(known, window, binning.ordered) >= SMALL)
+        low, high = (low, middle) if seen.mean() >= POWER else (middle + 1, high)
     return Detectable("sigma" if shifted else "share", sizes[low] if low < len(sizes) else None)
 
 
@@ -67,24 +79,3 @@ def _moved(reference: Reference, name: str, size: float) -> np.ndarray:
     moved = shares * (1 - size)
     moved[target] += size
     return np.asarray(moved)
-
-
-def power(
-    before: np.ndarray,
-    after: np.ndarray,
-    binning: Binning,
-    null: Null,
-    threshold: float,
-    rows: int,
-    stretch: float,
-    rng: np.random.Generator,
-) -> float:
-    """Return the share of windows with bin shares `after` that are called drift."""
-    against = int(before.sum())
-    reference = rng.multinomial(against, before / against, size=WINDOWS)
-    window = rng.multinomial(rows, after, size=WINDOWS)
-    parts = components(reference, window, binning.ordered)
-    noise = components(reference, rng.multinomial(rows, before / against, size=WINDOWS), binning.ordered)
-    parts = parts + (stretch - 1) * noise
-    material = effect(reference, window, binning.ordered) >= SMALL
-    return float(((score(parts, null) > threshold) & material).mean())

@@ -15,7 +15,16 @@ import numpy as np
 
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
-from monitoring.statistics import ABSENT, Binning, Incomputable, bin_column, binning_from_json, encode
+from monitoring.statistics import (
+    ABSENT,
+    Binning,
+    Incomputable,
+    bin_column,
+    binning_from_json,
+    count,
+    encode,
+    level_counts,
+)
 
 FORMAT = 1
 SAMPLE = 20_000  # rows kept for reports
@@ -65,7 +74,8 @@ class Reference:
 
     @cached_property
     def _out_of_bounds(self) -> dict[str, float]:
-        return {name: float(misfits(self.columns[name], self.sample[name]).mean()) for name in self.watched}
+        rows = max(length(self.sample), 1)
+        return {name: misfits(self.columns[name], self.sample[name])[0] / rows for name in self.watched}
 
 
 def build(
@@ -96,20 +106,17 @@ def build(
     rows = length(observed)
     if rows < MINIMUM:
         raise TooFewRows("a reference", rows, MINIMUM)
-    watched = {name: column for name, column in columns.items() if name not in ignore}
-    binnings, codes, broken = _bin_all(watched, observed, held_out)
-    kept = {name: watched[name] for name in binnings}
-    counts = {name: np.bincount(codes[name][codes[name] != ABSENT], minlength=b.bins) for name, b in binnings.items()}
     rng = np.random.default_rng(seed)
-    sampled = np.sort(rng.choice(rows, SAMPLE, replace=False)) if rows > SAMPLE else np.arange(rows)
-    matrix = np.stack(list(codes.values()), axis=1) if codes else np.empty((rows, 0), np.uint8)
+    kept = _drawn(rows, RESAMPLED, rng) if exchangeable else np.arange(max(rows - HISTORY, 0), rows)
+    watched = {name: column for name, column in columns.items() if name not in ignore}
+    binned, codes, broken = _bin_all(watched, observed, held_out, kept)
     return Reference(
-        columns=kept,
-        binnings=binnings,
-        counts=counts,
-        moments={name: moments(observed[name]) for name, column in kept.items() if isinstance(column, Number)},
-        codes=_some(matrix, exchangeable, rng),
-        sample=_sample(kept, observed, held_out, sampled),
+        columns={name: watched[name] for name in binned},
+        binnings={name: binning for name, (binning, _) in binned.items()},
+        counts={name: counts for name, (_, counts) in binned.items()},
+        moments={name: moments(observed[name]) for name in binned if isinstance(watched[name], Number)},
+        codes=np.stack(codes, axis=1) if codes else np.empty((len(kept), 0), np.uint8),
+        sample=_sample(watched, list(binned), observed, held_out, _drawn(rows, SAMPLE, rng)),
         losses=np.asarray(losses, dtype=np.float64)[-LOSSES:],
         task=task,
         exchangeable=exchangeable,
@@ -119,35 +126,44 @@ def build(
     )
 
 
+def _drawn(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the positions of at most so many rows, in order."""
+    return np.sort(rng.choice(rows, most, replace=False)) if rows > most else np.arange(rows)
+
+
 def _bin_all(
-    watched: Mapping[str, Column], observed: Rows, held_out: np.ndarray
-) -> tuple[dict[str, Binning], dict[str, np.ndarray], dict[str, str]]:
-    """Return the bins, each row's bin and the columns that can't be binned, with the reason."""
-    binnings, codes, broken = {}, {}, {}
+    watched: Mapping[str, Column], observed: Rows, held_out: np.ndarray, kept: np.ndarray
+) -> tuple[dict[str, tuple[Binning, np.ndarray]], list[np.ndarray], dict[str, str]]:
+    """Return bins and counts, the bins of the kept rows, and the columns that can't be binned, with the reason."""
+    binned, codes, broken = {}, [], {}
     for name, column in watched.items():
+        counted = held_out if name in OUTPUTS else np.ones(len(held_out), bool)
         try:
-            if name not in observed:
-                raise Incomputable("the column is missing")
-            values, counted = observed[name], held_out if name in OUTPUTS else np.ones(len(held_out), bool)
-            if counted.sum() < MINIMUM:
-                raise Incomputable(f"only {counted.sum()} held-out rows")
-            binnings[name] = bin_column(column, values[counted])
-            codes[name] = np.where(counted, encode(binnings[name], values), ABSENT).astype(np.uint8)
+            binned[name] = _bin_one(name, column, observed, counted)
         except Incomputable as error:
-            binnings.pop(name, None)
             broken[name] = str(error)
-    return binnings, codes, broken
+            continue
+        values = encode(binned[name][0], observed[name][kept])
+        codes.append(np.where(counted[kept], values, ABSENT).astype(np.uint8))
+    return binned, codes, broken
 
 
-def _some(codes: np.ndarray, exchangeable: bool, rng: np.random.Generator) -> np.ndarray:
-    if not exchangeable:
-        return codes[-HISTORY:]
-    return codes if len(codes) <= RESAMPLED else codes[np.sort(rng.choice(len(codes), RESAMPLED, replace=False))]
+def _bin_one(name: str, column: Column, observed: Rows, counted: np.ndarray) -> tuple[Binning, np.ndarray]:
+    """Return a column's bins and their counts, from the rows that count."""
+    if name not in observed:
+        raise Incomputable("the column is missing")
+    if counted.sum() < MINIMUM:
+        raise Incomputable(f"only {counted.sum()} held-out rows")
+    values = observed[name] if counted.all() else observed[name][counted]
+    binning = bin_column(column, values)
+    return binning, count(binning, values)
 
 
-def _sample(columns: Mapping[str, Column], observed: Rows, held_out: np.ndarray, which: np.ndarray) -> Rows:
+def _sample(
+    columns: Mapping[str, Column], names: list[str], observed: Rows, held_out: np.ndarray, which: np.ndarray
+) -> Rows:
     """Take the rows for reports; an output on a row the champion learned from is blanked."""
-    sample = {name: observed[name][which].copy() for name in columns}
+    sample = {name: observed[name][which].copy() for name in names}
     for name in set(OUTPUTS) & set(sample):
         sample[name][~held_out[which]] = np.nan if isinstance(columns[name], Number) else None
     return sample
@@ -162,25 +178,28 @@ def moments(values: np.ndarray) -> tuple[float, float]:
         return float(finite.mean()), float(finite.std())
 
 
-def misfits(column: Column, values: np.ndarray) -> np.ndarray:
-    """Mark values (N,) that break the column's bounds or levels, or are infinite. Nulls are not marked."""
+def misfits(column: Column, values: np.ndarray) -> tuple[int, Any]:
+    """Count the values that break the column's bounds or levels, or are infinite; and give one of them.
+
+    Nulls are no misfits. `values` are such as the column's binning can count.
+    """
     if isinstance(column, Number):
         slack = 1e-6 * max(abs(column.low or 0.0), abs(column.high or 0.0), 1.0)
-        bad = np.isinf(values)
-        with np.errstate(invalid="ignore"):
-            bad |= values < (-np.inf if column.low is None else column.low - slack)
-            bad |= values > (np.inf if column.high is None else column.high + slack)
-        return np.asarray(bad)
+        low = -np.inf if column.low is None else column.low - slack
+        high = np.inf if column.high is None else column.high + slack
+        bad = np.isinf(values) | (values < low) | (values > high)
+        return int(bad.sum()), float(values[np.argmax(bad)]) if bad.any() else None
     if not isinstance(column, Category) or column.open:
-        return np.zeros(len(values), bool)
+        return 0, None
     levels = {*column.levels, None}
-    return np.fromiter((value not in levels and value == value for value in values), bool, len(values))  # noqa: PLR0124 - NaN
+    strange = {value: rows for value, rows in level_counts(values).items() if value not in levels and value == value}  # noqa: PLR0124 - NaN
+    return sum(strange.values()), next(iter(strange), None)
 
 
 def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray:
     """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the absolute error for a value."""
     if task == "classification":
-        return (truth.astype(str) != predicted.astype(str)).astype(np.float64)
+        return np.asarray((truth.astype(str) != predicted.astype(str)).astype(np.float64))
     return np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
 
 
@@ -198,7 +217,7 @@ def to_bytes(reference: Reference) -> bytes:
         arrays[f"sample{index}"] = values
     about = {
         "format": FORMAT,
-        "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},  # type: ignore[call-overload]
+        "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},
         "binnings": {name: binning.to_json() for name, binning in reference.binnings.items()},
         "levels": levels,
         **{key: getattr(reference, key) for key in ("moments", "task", "exchangeable", "rows", "seed", "broken")},

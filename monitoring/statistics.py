@@ -14,6 +14,7 @@ larger is the column's score, in standard deviations of a normal: so columns can
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -75,7 +76,7 @@ class Binning:
         if self.kind == "values":
             return [f"{value:g}" for value in self.cuts]
         edges = ["", *(f"{cut:.4g}" for cut in self.cuts), ""]
-        return [f"({low}, {high}]" for low, high in zip(edges, edges[1:], strict=False)]
+        return [f"({low}, {high}]" for low, high in pairwise(edges)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -84,7 +85,8 @@ class Binning:
 
 def binning_from_json(stored: Mapping[str, Any]) -> Binning:
     """Read what `Binning.to_json` wrote."""
-    return Binning(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    keys: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Binning(**keys)
 
 
 def bin_column(column: Column, values: np.ndarray) -> Binning:
@@ -95,7 +97,7 @@ def bin_column(column: Column, values: np.ndarray) -> Binning:
     if isinstance(column, Number):
         return _bin_numbers(_finite(_numbers(values)))
     if isinstance(column, Category):
-        return _bin_levels(_level_counts(values))
+        return _bin_levels(level_counts(values))
     raise Incomputable(f"a {type(column).__name__} is described before it is compared")
 
 
@@ -148,7 +150,7 @@ def _encode_numbers(binning: Binning, values: np.ndarray) -> np.ndarray:
             same = np.isclose(values, cuts[near], rtol=1e-9, atol=1e-12)
             codes = np.where(same, near, binning.value_bins)
     codes[np.isnan(values)] = binning.value_bins + 1
-    return codes.astype(np.uint8)
+    return np.asarray(codes, dtype=np.uint8)
 
 
 def count(binning: Binning, values: np.ndarray) -> np.ndarray:
@@ -159,7 +161,7 @@ def count(binning: Binning, values: np.ndarray) -> np.ndarray:
     if binning.kind != "levels":
         return np.bincount(encode(binning, values), minlength=binning.bins)
     lookup, result = _lookup(binning), np.zeros(binning.bins, dtype=np.int64)
-    for level, rows in _level_counts(values).items():
+    for level, rows in level_counts(values).items():
         null = level is None or level != level  # noqa: PLR0124 - NaN
         result[binning.bins - 1 if null else lookup.get(level, binning.value_bins)] += rows
     return result
@@ -177,10 +179,14 @@ def _numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
-def _level_counts(values: np.ndarray) -> Counter[Any]:
+def level_counts(values: np.ndarray) -> Counter[Any]:
+    """Count each value.
+
+    Raises: Incomputable.
+    """
     if values.ndim != 1:
         raise Incomputable(f"values are no levels but have {values.ndim} dimensions")
     try:

@@ -1,0 +1,94 @@
+"""Whether answers are worse than the champion's on rows held out from it: one test, with a known false-alarm rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from monitoring.records import Prediction
+from monitoring.reference import Reference, losses_of
+from monitoring.statistics import SMALL
+
+SHARE = 0.1  # of the project's rate of false alarms; the columns have the rest
+POWER_SIGMAS = 0.84  # 80 % power
+BLOCKS = 3  # windows of history that say how much windows differ
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Mean losses of a window and of the held-out rows; `p`: how probable so bad a window is when nothing changed.
+
+    `detectable`: the increase of the mean loss that would be seen with 80 % power.
+    """
+
+    loss: float
+    held_out: float
+    p: float
+    alpha: float
+    detectable: float
+    spread: float
+    basis: str = ""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the window is worse, beyond chance and beyond a small effect."""
+        return self.p < self.alpha and self.loss - self.held_out >= SMALL * self.spread
+
+
+def losses_in(predictions: Sequence[Prediction], task: str) -> np.ndarray:
+    """Return the losses (N,) of labelled predictions, in their order."""
+    key = "class" if task == "classification" else "value"
+    predicted = np.array([prediction.output[key] for prediction in predictions], dtype=object)
+    truth = np.array([prediction.label for prediction in predictions], dtype=object)
+    return losses_of(truth, predicted, task)
+
+
+def compare(reference: Reference, losses: np.ndarray, false_alarms: float) -> Degradation | None:
+    """Test whether a window's losses (N,) are higher than the held-out ones; None where the history can't tell.
+
+    Exchangeable rows: the hypergeometric test for classes (exact), Welch's for values. Rows in time order: the
+    window's mean against the means of contiguous blocks of its length (a t-test on their own spread).
+    """
+    alpha, known, rows = false_alarms * SHARE, reference.losses, len(losses)
+    if reference.exchangeable:
+        return _resampled(known, losses, reference.task, alpha)
+    blocks = len(known) // rows
+    if blocks < BLOCKS:
+        return None
+    means = known[len(known) - blocks * rows :].reshape(blocks, rows).mean(1)
+    spread = max(float(means.std(ddof=1)), float(_spread(known)) / np.sqrt(rows)) * np.sqrt(1 + 1 / blocks)
+    found = _judged(known, losses, alpha, spread=float(spread), freedom=blocks - 1)
+    return replace(found, basis=f"{blocks} windows of history")
+
+
+def _resampled(known: np.ndarray, losses: np.ndarray, task: str, alpha: float) -> Degradation:
+    from scipy.stats import hypergeom
+
+    rows, against = len(losses), len(known)
+    spread = float(np.sqrt(_spread(known) ** 2 / against + _spread(losses, known) ** 2 / rows))
+    found = _judged(known, losses, alpha, spread=spread, freedom=min(rows, against) - 1)
+    found = replace(found, basis=f"{against} held-out rows")
+    if task != "classification":
+        return found
+    wrong, wrong_before = int(losses.sum()), int(known.sum())
+    exact = float(hypergeom.sf(wrong - 1, rows + against, wrong + wrong_before, rows))
+    return replace(found, p=exact)
+
+
+def _judged(known: np.ndarray, losses: np.ndarray, alpha: float, *, spread: float, freedom: int) -> Degradation:
+    """Test the difference of the means; `spread` is its own standard deviation."""
+    from scipy.stats import t
+
+    loss, held_out = float(losses.mean()), float(known.mean())
+    p = float(t.sf((loss - held_out) / spread, freedom))
+    visible = max(float(t.isf(alpha, freedom) + POWER_SIGMAS) * spread, SMALL * _spread(known))
+    return Degradation(loss, held_out, p, alpha, visible, _spread(known))
+
+
+def _spread(losses: np.ndarray, *more: np.ndarray) -> float:
+    """Return the standard deviation of losses; of classes, never 0 however few errors were seen."""
+    all_of = np.concatenate([losses, *more])
+    if np.isin(all_of, (0.0, 1.0)).all():
+        wrong = (all_of.sum() + 1) / (len(all_of) + 2)
+        return float(np.sqrt(wrong * (1 - wrong)))
+    return max(float(losses.std()), 1e-12)

@@ -1,0 +1,208 @@
+"""What one check says of one window. In order of precedence: failed, fault, insufficient, degraded, drift, ok."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.schema import Column, Number, Rows, length
+from monitoring.calibration import Calibration, calibration_for
+from monitoring.declarations import Monitors
+from monitoring.faults import faults, tallies
+from monitoring.performance import Degradation, compare, losses_in
+from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
+from monitoring.reference import Reference, build, moments
+from monitoring.statistics import SMALL, Binning, components, effect, score
+
+NAMED = 3  # columns named in a sentence
+
+
+def judge_data(reference: Reference, observed: Rows, monitors: Monitors, window: WindowKey) -> Verdict:
+    """Compare a window's rows, as `Predictor.observe` gives them, with the reference, column by column.
+
+    The threshold is the one for this window's own size. A column that can't be compared is a fault of its own
+    and hides no other.
+    """
+    rows = max(map(len, observed.values()), default=0)
+    watched = [name for name in reference.watched if name not in monitors.ignore]
+    if not rows:
+        return Verdict(window, "data", "insufficient", 0, "insufficient: the window has no rows")
+    if not watched:
+        return failed(window, "data", rows, f"the reference holds no column that can be compared: {reference.broken}")
+    counts, broken = tallies(reference, observed, rows)
+    wrong = {**broken, **faults(reference, observed, counts, monitors.minimum_rows)}
+    wrong = {name: why for name, why in wrong.items() if name in watched}
+    if rows < monitors.minimum_rows and not wrong:
+        why = f"insufficient: {rows} rows, {monitors.minimum_rows} are needed"
+        return Verdict(window, "data", "insufficient", rows, why)
+    calibration = calibration_for(reference, rows, monitors.false_alarms)
+    columns = {
+        name: measure(reference, calibration, name, observed[name], now)
+        for name, now in counts.items()
+        if name in watched
+    }
+    outcome, reason = _data_outcome(reference, calibration, columns, wrong)
+    return Verdict(window, "data", outcome, rows, reason, _data_detail(reference, calibration, columns, wrong))
+
+
+def _data_outcome(
+    reference: Reference, calibration: Calibration, columns: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, str]
+) -> tuple[Outcome, str]:
+    drifted = sorted((name for name in columns if columns[name]["drifted"]), key=lambda name: -columns[name]["score"])
+    if not columns:
+        return "failed", f"failed: no column can be compared: {_listed([f'{n} {w}' for n, w in wrong.items()])}"
+    if wrong:
+        return "fault", f"fault: {_listed([f'{name} {why}' for name, why in wrong.items()])}"
+    if not calibration.supported:
+        return "insufficient", (
+            f"insufficient: the history is shorter than two windows of {calibration.rows} rows, so no rate of false "
+            "alarms can be held"
+        )
+    if drifted:
+        moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted])
+        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.basis}"
+    return "ok", f"ok: {could_see(reference, calibration, list(columns))}"
+
+
+def measure(
+    reference: Reference, calibration: Calibration, name: str, values: np.ndarray, now: np.ndarray
+) -> dict[str, Any]:
+    """Return what the verdict says of one column, whose binned counts are `now`; JSON values."""
+    binning, before = reference.binnings[name], reference.counts[name]
+    found = float(score(components(before, now, binning.ordered), calibration.nulls[name]))
+    size = float(effect(before, now, binning.ordered))
+    seen = calibration.detectable[name]
+    return {
+        "score": round(found, 3),
+        "effect": round(size, 4),
+        "drifted": bool(found > calibration.threshold and size >= SMALL),
+        "moved": moved(reference, name, values, now),
+        "detectable": {"unit": seen.unit, "size": seen.size},
+    }
+
+
+def moved(reference: Reference, name: str, values: np.ndarray, now: np.ndarray) -> str:
+    """Return how a column changed, in words: its mean in standard deviations, or its most changed bin."""
+    before, spread = reference.moments.get(name, (float("nan"), 0.0))
+    if isinstance(reference.columns[name], Number) and spread > 0:
+        mean, _ = moments(values)
+        shift = (mean - before) / spread
+        if abs(shift) >= 2 * SMALL and np.isfinite(shift):
+            return f"{shift:+.1f} sigma ({before:.3g} to {mean:.3g})"
+    return _changed_bin(reference.binnings[name], reference.counts[name], now)
+
+
+def _changed_bin(binning: Binning, before: np.ndarray, now: np.ndarray) -> str:
+    was, is_ = before / before.sum(), now / max(now.sum(), 1)
+    most = int(np.argmax(np.abs(is_ - was)))
+    return f"{binning.names[most]:.40} in {was[most]:.0%} to {is_[most]:.0%} of rows"
+
+
+def could_see(reference: Reference, calibration: Calibration, columns: list[str]) -> str:
+    """Say what an unchanged verdict would have seen, and what it is blind to."""
+    seen = {name: calibration.detectable[name] for name in columns}
+    parts = []
+    for unit, words in (
+        ("sigma", "{:g} sigma in any number"),
+        ("share", "{:.0%} of rows changed in any of few values"),
+    ):
+        sizes = [found.size for found in seen.values() if found.unit == unit and found.size is not None]
+        if sizes:
+            parts.append(words.format(max(sizes)))
+    blind = [name for name, found in seen.items() if found.size is None] + list(reference.broken)
+    sight = f"would have seen {' and '.join(parts)}" if parts else "would have seen nothing"
+    return f"{sight}, at {calibration.basis}; blind: {_listed(blind) or 'none'}"
+
+
+def _data_detail(
+    reference: Reference, calibration: Calibration, columns: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "columns": dict(columns),
+        "faults": dict(wrong),
+        "unreferenced": dict(reference.broken),
+        "threshold": round(calibration.threshold, 4),
+        "rate": calibration.rate,
+        "asked": calibration.asked,
+        "blocks": calibration.blocks,
+        "calibrated_rows": calibration.rows,
+        "reference_rows": reference.rows,
+        "could_see": could_see(reference, calibration, list(columns)),
+    }
+
+
+def judge_performance(
+    reference: Reference,
+    predictions: Sequence[Prediction],
+    monitors: Monitors,
+    window: WindowKey,
+    data: Verdict | None = None,
+) -> Verdict:
+    """Compare how wrong a window's labelled predictions are with how wrong the champion was on held-out rows.
+
+    `predictions`: all of the window, labelled or not; `data`: the window's verdict of the other check, whose
+    fault is this one's too.
+    """
+    rows = len(predictions)
+    if data is not None and data.outcome == "fault":
+        return Verdict(window, "performance", "fault", rows, data.reason, {"faults": data.detail.get("faults", {})})
+    labelled = [prediction for prediction in predictions if prediction.label is not None]
+    detail: dict[str, Any] = {"rows": rows, "labelled": len(labelled)}
+    for what, count_, least in (
+        ("labelled rows", len(labelled), monitors.minimum_rows),
+        ("held-out rows", len(reference.losses), monitors.minimum_rows),
+    ):
+        if count_ < least:
+            why = f"insufficient: {count_} {what}, {least} are needed"
+            return Verdict(window, "performance", "insufficient", rows, why, detail)
+    found = compare(reference, losses_in(labelled, reference.task), monitors.false_alarms)
+    if found is None:
+        why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
+        return Verdict(window, "performance", "insufficient", rows, why, detail)
+    metric, now, before, visible = _words(reference.task, found)
+    detail |= {"metric": metric, "loss": found.loss, "held_out": found.held_out, "p": found.p, "alpha": found.alpha}
+    detail |= {"detectable": found.detectable, "basis": found.basis}
+    compared = f"{metric} {now} on {len(labelled)} labelled rows, {before} held out"
+    if found.degraded:
+        return Verdict(window, "performance", "degraded", rows, f"degraded: {compared} (p = {found.p:.1g})", detail)
+    reason = f"ok: {compared}; would have seen a loss of {visible}, at {found.alpha:.2g} false alarms a window"
+    return Verdict(window, "performance", "ok", rows, reason, detail)
+
+
+def _words(task: str, found: Degradation) -> tuple[str, str, str, str]:
+    """Return the metric's name, its value now and before, and the smallest change that shows, for people."""
+    if task == "classification":
+        shown = f"{found.detectable:.1%}".replace("%", " points")
+        return "accuracy", f"{1 - found.loss:.1%}", f"{1 - found.held_out:.1%}", shown
+    return "mean absolute error", f"{found.loss:.4g}", f"{found.held_out:.4g}", f"{found.detectable:.3g}"
+
+
+def failed(window: WindowKey, check: Check, rows: int, why: str) -> Verdict:
+    """Return the verdict of a check that could not be made; the window is judged all the same."""
+    return Verdict(window, check, "failed", rows, f"failed: {why}")
+
+
+def smoke(known: Rows, current: Rows, columns: Mapping[str, Column], monitors: Monitors) -> str:
+    """Compare some rows with others as a monitor would, and return its sentence: a dry run.
+
+    Raises: TooFewRows.
+    """
+    from datetime import UTC, datetime
+
+    rows = length(known)
+    reference = build(
+        columns,
+        known,
+        held_out=np.ones(rows, bool),
+        losses=np.zeros(rows),
+        task="classification",
+        exchangeable=True,
+        ignore=monitors.ignore,
+    )
+    now = datetime.now(UTC)
+    return judge_data(reference, current, monitors, WindowKey("check", 0, 0, now, now)).reason
+
+
+def _listed(words: list[str]) -> str:
+    more = len(words) - NAMED
+    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
