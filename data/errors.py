@@ -9,6 +9,7 @@
   + BadRow             a row handed to the service does not fit the schema
   + BatchRefused       a batch is unfit as a whole: empty, broken, or too many bad rows
   + NoBatch            a project has no accepted batch yet
+  + NotQuarantined     a project has no quarantined rows of this batch
   + SourceUnavailable  a source can't be read from here
   + Corrupt            a file does not have the content that was recorded for it
   + NotReplicated      the remote does not hold everything it should
@@ -21,6 +22,7 @@
   + Busy               another holder has the lease
   + StaleToken         the holder's fencing token is no longer the newest
   + ServerUnavailable  a server that this step needs does not answer
+  + DeliveryFailed     a receiver did not take a message
 
 Anything else that escapes is a bug and keeps its traceback.
 """
@@ -98,6 +100,13 @@ class NoBatch(HoldfastError):
         super().__init__(f"no batch yet: run ingest/{project}")
 
 
+class NotQuarantined(HoldfastError):
+    """A project has no quarantined rows of this batch."""
+
+    def __init__(self, project: str, batch: str, known: Iterable[str]) -> None:
+        super().__init__(f"no quarantined rows of {batch!r} in {project}; {nearest(batch, known)}")
+
+
 class SourceUnavailable(HoldfastError):
     """A source can't be read from here; the message says what to put where."""
 
@@ -158,3 +167,11 @@ class StaleToken(HoldfastError):
 
 class ServerUnavailable(HoldfastError):
     """A server that this step needs does not answer."""
+
+
+class DeliveryFailed(HoldfastError):
+    """A receiver did not take a message; it will be sent again."""
+
+    def __init__(self, channel: str, why: str) -> None:
+        self.channel = channel
+        super().__init__(f"{channel}: {' '.join(why.split())[:300]}")

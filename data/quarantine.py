@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from data.cells import encodable, is_null, plain
-from data.errors import HoldfastError, NoBatch, nearest
+from data.errors import NoBatch, NotQuarantined
 from data.versions import DataRegistry
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POSITION, REASONS, RELEASED = "_position", "_reasons", "_released"
-
-
-class NotQuarantined(HoldfastError):
-    """A project has no quarantined rows of this batch."""
-
-    def __init__(self, project: str, batch: str, known: list[str]) -> None:
-        super().__init__(f"no quarantined rows of {batch!r} in {project}; {nearest(batch, known)}")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import pytest
 
 from data import quarantine
 from data.batches import coerce
-from data.errors import BadDeclaration, SchemaMismatch
+from data.errors import BadDeclaration, NotQuarantined, SchemaMismatch
 from data.expectations import Expect, guards
-from data.quarantine import NotQuarantined
 from data.schema import Category, Image, Number, Schema
 from data.validation import Validation, report_markdown, validate
 from data.versions import DataRegistry
@@ -143,9 +142,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     def work(bad: int) -> None:
         raw = frame()
         raw.loc[: bad - 1, "share"] = 7
-        for _ in range(4):
-            if int((~validated(raw).good).sum()) != bad:
-                wrong.append(bad)
+        wrong.extend(bad for _ in range(4) if int((~validated(raw).good).sum()) != bad)
 
     threads = [threading.Thread(target=work, args=(bad,)) for bad in range(1, 5)]
     for thread in threads:
