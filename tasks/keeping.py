@@ -1,0 +1,256 @@
+"""One round of the keeper: make what is true on disk, in the registry and in Prefect what the ledger says.
+
+Each duty stands alone: a server that is away stops only the duties that need it, and the next round tries again.
+"""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from data.environment import child_environment
+from data.errors import Corrupt, HoldfastError, NotPromotable
+from models.predictor import read_version
+from monitoring import alerts
+from monitoring.records import Generation, Intent
+from tasks import promotion, watching
+from tasks.ingestion import write_atomically
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+Emit = Callable[[str, dict[str, Any]], None]
+StartRun = Callable[[str, dict[str, Any], str], str]
+RunState = Callable[[str], str]
+
+DEAD = {"Failed", "Crashed", "Cancelled", "Missing"}
+ALIAS_SECONDS = 5.0
+
+
+class Keeper:
+    """Sees the ledger's promises through. `emit`, `start_run` and `run_state` speak to the orchestrator."""
+
+    def __init__(self, resources: Resources, emit: Emit, start_run: StartRun, run_state: RunState) -> None:
+        self.resources = resources
+        self.emit, self.start_run, self.run_state = emit, start_run, run_state
+        self.reporting: subprocess.Popen[bytes] | None = None
+        self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
+        self.refused: set[tuple[str, int]] = set()
+
+    def round(self) -> None:
+        """Do every duty once.
+
+        Raises: HoldfastError, the first failure, after every duty has been tried.
+        """
+        failures = [error for duty in self.duties() if (error := attempt(duty))]
+        if failures:
+            raise failures[0]
+
+    def duties(self) -> list[Callable[[], None]]:
+        """Return what there is to do, the promise to those who ask first."""
+        names = self.resources.store.ledger.projects()
+        each = [lambda name=name: self.fetch(name) for name in names]
+        each += [self.deliver, self.see_intents_through, self.decide_again, self.report]
+        if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
+            self.reconciled_at = self.resources.now()
+            each += [lambda name=name: self.reconcile(name) for name in names]
+        return each
+
+    def fetch(self, name: str) -> None:
+        """Bring the serving generation to disk, verified, and point the service at it.
+
+        A generation that fails its checks is answered with a rollback, once.
+        """
+        serving = self.resources.store.ledger.generation(name)
+        home = self.resources.settings.home / "generations" / name
+        if serving is None or pointed(home) == serving.number or (name, serving.number) in self.refused:
+            return
+        try:
+            place(self.resources, serving, home)
+        except Corrupt as error:
+            self.refused.add((name, serving.number))
+            logger.error("%s: generation %d is not served: %s", name, serving.number, error)
+            promotion.rollback(self.resources, name, None, actor="keeper", reason=str(error))
+
+    def deliver(self) -> None:
+        """Send what waits in the outbox: alerts to people, events to the orchestrator."""
+        store, now = self.resources.store, self.resources.now()
+        for message in store.outbox.due(now):
+            if message.kind != "event":
+                continue
+            try:
+                self.emit(str(message.payload["event"]), dict(message.payload["payload"]) | ids_of(message.payload))
+                store.outbox.delivered(message.id, now)
+            except HoldfastError as error:
+                store.outbox.failed(message.id, str(error), now + timedelta(seconds=5))
+        alerts.drain(store, channels(self.resources), now)
+
+    def see_intents_through(self) -> None:
+        """Start a run for each intent that has none, and again for one whose run died."""
+        now, settings = self.resources.now(), self.resources.settings
+        for intent in self.resources.store.intents.open_ones():
+            if intent.state == "open":
+                if (now - intent.opened_at).total_seconds() > settings.intent_grace_seconds:
+                    self.start(intent)
+            elif self.dead(intent):
+                again = self.resources.store.intents.restart(intent.id, intent.attempt, now)
+                self.note_restart(intent, again)
+                if again.state == "open":
+                    self.start(again)
+
+    def start(self, intent: Intent) -> None:
+        """Ask for a run of an intent; asking again for the same attempt is the same run."""
+        parameters = {"project": intent.project, "intent": intent.id}
+        self.start_run(f"train/{intent.project}", parameters, f"intent-{intent.id}-{intent.attempt}")
+
+    def dead(self, intent: Intent) -> bool:
+        """Tell whether the run of an intent is over without having ended it.
+
+        Its lease decides: a holder that renews it lives. Without one, a run that the orchestrator knows to have
+        ended is dead, and so is one that lost its lease a whole lifetime of a lease ago.
+        """
+        store, now, ttl = self.resources.store, self.resources.now(), self.resources.settings.lease_ttl
+        lease = store.leases.current(intent.project)
+        holds = lease is not None and lease.holder == intent.run
+        if holds and lease is not None and lease.expires_at > now:
+            return self.run_state(intent.run or "") in DEAD
+        started = intent.started_at or intent.opened_at
+        return now - started > ttl / 4 if not holds else True
+
+    def note_restart(self, before: Intent, after: Intent) -> None:
+        """Write to the ledger that an intent's run died, and what follows."""
+        given_up = after.state == "ended"
+        reason = f"the run {before.run} of attempt {before.attempt} died; " + (
+            "no attempt is left" if given_up else f"attempt {after.attempt} starts"
+        )
+        logger.warning("%s: %s", before.project, reason)
+        self.resources.store.leases.expire(before.project, self.resources.now())
+        self.resources.store.ledger.decide(
+            before.project,
+            kind="skip" if given_up else "retrain",
+            subject=f"intent {before.id}",
+            reason=reason,
+            inputs={"intent": before.id, "incident": before.incident_id, "attempt": after.attempt},
+            now=self.resources.now(),
+        )
+
+    def decide_again(self) -> None:
+        """Ask the governor again about open incidents that it told to wait."""
+        watching.reconsider(self.resources)
+
+    def reconcile(self, name: str) -> None:
+        """Compare the registry's champion with the ledger's; one that a person moved is a request."""
+        store, models = self.resources.store, self.resources.models
+        serving = store.ledger.generation(name)
+        if serving is None:
+            return
+        found = models.alias(name, "champion")
+        state = store.ledger.alias(name)
+        if found == serving.version:
+            if state.written != serving.version:
+                promotion.mirror(self.resources, name)
+            return
+        if found is None or found in (state.written, state.intended):
+            promotion.mirror(self.resources, name)
+            return
+        self.answer_request(name, found, serving)
+
+    def answer_request(self, name: str, version: str, serving: Generation) -> None:
+        """Act on a champion that a person named in the registry: roll back, promote, or put the alias back and say why."""
+        who = "unauthenticated (MLflow UI)"
+        past = {entry.version for entry in self.resources.store.ledger.generations(name)}
+        try:
+            if version in past:
+                promotion.rollback(self.resources, name, version, actor=who, reason="the alias was moved in MLflow")
+            else:
+                promotion.promote(self.resources, name, version, actor=who, reason="the alias was given in MLflow")
+        except HoldfastError as error:
+            logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
+            self.resources.models.say_first(name, version, f"REFUSED: {error}")
+            promotion.mirror(self.resources, name)
+            self.resources.store.ledger.decide(
+                name,
+                kind="refuse",
+                subject=f"version {version}",
+                reason=str(error),
+                inputs={"asked_by": who, "serving": serving.version, "gates": isinstance(error, NotPromotable)},
+                now=self.resources.now(),
+            )
+
+    def report(self) -> None:
+        """Have the pending drift reports made in a process of their own, one at a time."""
+        if self.reporting is not None and self.reporting.poll() is None:
+            return
+        if not self.resources.store.verdicts.without_report(limit=1):
+            return
+        home = self.resources.settings.home
+        with (home / "logs" / "reports.log").open("ab") as log:
+            self.reporting = subprocess.Popen(
+                [sys.executable, "-m", "monitoring.drift", "--home", str(home), "--store", self.resources.settings.store_url],
+                env=child_environment(home),
+                stdout=log,
+                stderr=log,
+            )
+
+
+def attempt(duty: Callable[[], None]) -> HoldfastError | None:
+    """Do one duty; an expected failure is returned so that the others still get their turn."""
+    try:
+        duty()
+    except HoldfastError as error:
+        return error
+    return None
+
+
+def pointed(home: Path) -> int | None:
+    """Return the generation that a project's folder points the service at."""
+    try:
+        return int(json.loads((home / "current.json").read_text())["generation"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def place(resources: Resources, serving: Generation, home: Path) -> None:
+    """Download a generation's version, verify it, move it into place, and point at it last.
+
+    Raises: Corrupt.
+    """
+    target, scratch = home / str(serving.number), home / f".{serving.number}.part"
+    shutil.rmtree(scratch, ignore_errors=True)
+    features = resources.project(serving.project).features
+    if not target.exists():
+        folder = resources.models.download(serving.project, serving.version, scratch)
+        read_version(folder, features=features, manifest=serving.manifest_sha256)
+        folder.replace(target)
+        shutil.rmtree(scratch, ignore_errors=True)
+    pointer = {
+        "generation": serving.number,
+        "version": serving.version,
+        "folder": str(serving.number),
+        "manifest_sha256": serving.manifest_sha256,
+    }
+    write_atomically(home / "current.json", json.dumps(pointer) + "\n")
+    logger.info("%s: generation %d (version %s) is on disk", serving.project, serving.number, serving.version)
+
+
+def ids_of(payload: Any) -> dict[str, Any]:
+    """Return the ids that the store added to a message."""
+    return {key: payload[key] for key in ("incident", "intent", "token") if key in payload}
+
+
+def channels(resources: Resources) -> alerts.Channels:
+    """Return where alerts go, from the settings."""
+    settings = resources.settings
+    return alerts.Channels(
+        webhook_url=settings.webhook_url,
+        webhook_secret=settings.webhook_secret,
+        smtp_url=settings.smtp_url,
+        email_to=settings.email_to,
+        email_from=settings.email_from,
+        apprise_urls=settings.alert_urls,
+    )

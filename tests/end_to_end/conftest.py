@@ -1,0 +1,34 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+from live_stack import Live
+from rich.console import Console
+
+from holdfast import stack
+from holdfast.demo import Story, mailbox
+from tasks.resources import connect
+
+QUICK = {
+    "HOLDFAST_LEASE_SECONDS": "6",
+    "HOLDFAST_KEEPER_SECONDS": "0.5",
+    "HOLDFAST_INTENT_GRACE_SECONDS": "15",
+    "HOLDFAST_WEBHOOK_SECRET": "tests",
+}
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    home, projects = tmp_path_factory.mktemp("stack"), tmp_path_factory.mktemp("users-projects")
+    console = Console(width=110)
+    story = Story(console)
+    before = dict(os.environ)
+    with mailbox() as box:
+        os.environ.update({**QUICK, "HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_PROJECTS": str(projects)})
+        settings = stack.start(home, story.say)
+        try:
+            yield Live(settings, connect(settings), box, story, console, projects)
+        finally:
+            stack.stop(home)
+            os.environ.clear()
+            os.environ.update(before)
