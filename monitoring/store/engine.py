@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-import orjson
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -35,7 +34,7 @@ class Database:
         self.file = Path(self.url.database) if self.url.get_backend_name() == "sqlite" and self.url.database else None
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_engine(self.url, json_serializer=_dumps, json_deserializer=orjson.loads)
+        self.engine = create_engine(self.url)
         if self.file is not None:
             event.listen(self.engine, "connect", _on_connect)
             event.listen(self.engine, "begin", _on_begin)
@@ -104,19 +103,6 @@ def reads(method: Callable[Concatenate[S, Connection, P], T]) -> Callable[Concat
         return self.database.read(lambda connection: method(self, connection, *args, **keys))
 
     return run
-
-
-def _dumps(value: object) -> str:
-    """Return JSON text; numpy's scalars are numbers, and a number that is none is null."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _unavailable(error: DBAPIError | PoolTimeout) -> ServerUnavailable:

@@ -1,9 +1,11 @@
 """The tables, as the newest migration leaves them; a test holds the two equal."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     DateTime,
@@ -40,6 +42,30 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Json(TypeDecorator[Any]):
+    """JSON as text: a type that SQLite calls JSON would turn "1.0" into 1. None is NULL, and so is a NaN inside."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write numpy's scalars as numbers."""
+        options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        return None if value is None else orjson.dumps(value, default=_plain, option=options).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Read what was written."""
+        return None if value is None else orjson.loads(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -48,7 +74,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-Json = JSON(none_as_null=True)
 Serial = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts by itself there
 
 

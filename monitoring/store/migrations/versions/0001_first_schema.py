@@ -28,7 +28,7 @@ def _answers() -> None:
         sa.Column("at", TIME, nullable=False),
         sa.Column("row_time", TIME, nullable=False),
         sa.Column("features", sa.LargeBinary(), nullable=False),
-        sa.Column("output", sa.JSON(), nullable=False),
+        sa.Column("output", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("project", "id", name="pk_predictions"),
     )
     op.create_index("ix_predictions_row_time", "predictions", ["project", "row_time"])
@@ -38,7 +38,7 @@ def _answers() -> None:
         "labels",
         sa.Column("project", sa.String(length=80), nullable=False),
         sa.Column("prediction_id", sa.String(length=200), nullable=False),
-        sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("recorded_at", TIME, nullable=False),
         sa.Column("corrections", sa.Integer(), nullable=False),
@@ -66,9 +66,9 @@ def _judgements() -> None:
         sa.Column("outcome", sa.String(length=20), nullable=False),
         sa.Column("row_count", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("recorded_at", TIME, nullable=False),
-        sa.Column("report", sa.JSON(), nullable=True),
+        sa.Column("report", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_verdicts"),
     )
     op.create_index(
@@ -82,7 +82,7 @@ def _judgements() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("opened_at", TIME, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("acknowledged_at", TIME, nullable=True),
         sa.Column("closed_at", TIME, nullable=True),
         sa.Column("closed_why", sa.Text(), nullable=True),
@@ -101,7 +101,7 @@ def _judgements() -> None:
         sa.Column("id", sa.String(length=200), nullable=False),
         sa.Column("channel", sa.String(length=80), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_at", TIME, nullable=False),
@@ -135,8 +135,8 @@ def _ledger() -> None:
         sa.Column("at", TIME, nullable=False),
         sa.Column("actor", sa.String(length=200), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("gates", sa.JSON(), nullable=False),
-        sa.Column("waived", sa.JSON(), nullable=False),
+        sa.Column("gates", sa.Text(), nullable=False),
+        sa.Column("waived", sa.Text(), nullable=False),
         sa.Column("cut", TIME, nullable=True),
         sa.PrimaryKeyConstraint("project", "number", name="pk_generations"),
     )
@@ -148,7 +148,7 @@ def _ledger() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.String(length=200), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("inputs", sa.JSON(), nullable=False),
+        sa.Column("inputs", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_decisions"),
     )
     op.create_index("ix_decisions_subject", "decisions", ["project", "subject"])
@@ -217,7 +217,7 @@ def _retraining() -> None:
     op.create_table(
         "notes",
         sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_notes"),
     )
