@@ -1,0 +1,130 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast import console, doctor
+from holdfast.cli import app
+from holdfast.doctor import Finding
+from holdfast.processes import free_ports
+from holdfast.status import look
+from tasks.reports import Report
+from tasks.settings import read_settings
+
+COMMANDS = ("up", "down", "status", "doctor", "projects", "check", "new", "ingest", "harvest", "monitor", "train")
+COMMANDS += ("promote", "rollback", "why", "quarantine")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name, value in os.environ.items():  # a command leads its own process to a home; here it is undone
+        monkeypatch.setenv(name, value)
+    for name in ("PREFECT", "MLFLOW", "SERVICE"):
+        monkeypatch.setenv(f"HOLDFAST_{name}_PORT", str(free_ports(1)[0]))
+    before = set(os.environ)
+    yield tmp_path / "home"
+    for name in set(os.environ) - before:
+        del os.environ[name]
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_help_names_every_command_and_loads_no_heavy_tool() -> None:
+    code, said, _ = run("--help")
+    assert code == 0
+    assert all(command in said for command in COMMANDS)
+    heavy = ("torch", "mlflow", "pandas", "numpy", "prefect", "dvc", "sqlalchemy", "pydantic", "great_expectations")
+    script = f"import sys, holdfast.cli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+def test_an_expected_failure_is_one_line_and_status_1(home: Path) -> None:
+    code, said, complained = run("ingest", "digit", "--home", home)
+    assert (code, said) == (1, "")
+    assert complained == "error: no project named 'digit'; did you mean 'digits'?\n"
+    code, _, complained = run("up", "--projects", home / "nowhere", "--home", home)
+    assert code == 1
+    assert "no such folder" in complained
+    assert complained.count("\n") == 1
+
+
+def test_a_stack_that_is_not_up_is_said_to_be_so(home: Path) -> None:
+    code, said, _ = run("status", "--home", home)
+    assert code == 0
+    assert "not up; start it with `holdfast up`" in said
+    found = json.loads(run("status", "--json", "--home", home)[1])
+    assert (found["up"], found["processes"], found["champions"]) == (False, [], [])
+    assert run("down", "--home", home)[1] == f"{home}: nothing is up\n"
+    assert not home.exists()
+
+
+def test_what_never_happened_has_no_reasons(home: Path) -> None:
+    code, said, _ = run("why", "incident", "3", "--home", home)
+    assert (code, said) == (0, "the ledger has nothing on incident 3\n")
+    assert look(read_settings(home=home)).champions == []
+
+
+def test_a_broken_project_file_is_listed_beside_the_others(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from projects.declaration import Project\nproject = Project(nmae='mine')\n")
+    code, said, _ = run("projects", "--json", "--projects", tmp_path, "--home", home)
+    states = {row["project"]: row["state"] for row in json.loads(said)}
+    assert code == 0
+    assert states["digits"] == "ok"
+    assert "mine.py:2" in states["mine"]
+    assert "did you mean 'name'" in states["mine"]
+
+
+def test_doctor_finds_a_busy_port_and_says_how_to_mend_it(home: Path) -> None:
+    port = int(os.environ["HOLDFAST_MLFLOW_PORT"])
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", port))
+        held.listen()
+        findings = {one.check: one for one in doctor.examine(read_settings(home=home))}
+    assert findings["ports"].state == "broken"
+    assert f"port {port} (mlflow) is held by pid {os.getpid()}" in findings["ports"].sentence
+    assert "HOLDFAST_MLFLOW_PORT" in findings["ports"].mend
+    assert findings["telemetry"].state == "ok"
+    assert not home.exists()
+
+
+def test_doctor_exits_with_1_when_something_is_broken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [lambda _settings: iter([Finding("disk", "broken", "full", "free some room")])]
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    code, said, _ = run("doctor", "--home", home)
+    assert (code, said) == (1, "BROKEN  disk               full  -> free some room\n")
+    assert run("doctor", "--json", "--home", home)[0] == 1
+
+
+def test_a_lock_is_compared_with_what_is_installed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = """\
+--extra-index-url x
+# made by pip
+typer==0.0.1 \\
+    --hash=sha256:aa
+no-such-thing==1 # via x
+x==1 ; sys_platform == 'win32'
+"""
+    (tmp_path / "requirements.lock").write_text(lock)
+    monkeypatch.setattr(doctor, "CLONE", tmp_path)
+    (found,) = doctor.versions(read_settings(home=home))
+    assert found.state == "broken"
+    assert "wanted ==0.0.1; no-such-thing is missing" in found.sentence
+    assert "x is" not in found.sentence
+
+
+def test_without_a_terminal_tables_are_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report("3 rows", "", {"card": "http://x"}, [{"gate": "floor", "value": 0.9, "why": "a\nb", "at": None}])
+    console.report(report, as_json=False)
+    assert capsys.readouterr().out == "3 rows\nfloor\t0.9\ta b\t-\ncard: http://x\n"
+    console.report(report, as_json=True)
+    assert json.loads(capsys.readouterr().out)["sentence"] == "3 rows"
