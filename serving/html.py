@@ -23,13 +23,13 @@ h2 { font-size: 18px; margin: 0; }
 h3 { font-size: 12px; margin: 20px 0 6px; color: var(--soft); font-weight: 600; text-transform: uppercase;
   letter-spacing: .06em; }
 a { color: var(--link); text-decoration: none; } a:hover { text-decoration: underline; }
-nav { margin-left: auto; display: flex; gap: 16px; }
+nav { margin-left: auto; white-space: nowrap; display: flex; gap: 16px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 22px 20px;
   margin-bottom: 18px; }
 .top { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: baseline; }
 .soft { color: var(--soft); } .small { font-size: 13px; }
 .pill { display: inline-block; border-radius: 99px; padding: 1px 10px; font-size: 12px; font-weight: 600; color: #fff;
-  background: var(--quiet); }
+  background: var(--soft); }
 .ok { background: var(--ok); } .drift { background: var(--drift); } .degraded { background: var(--degraded); }
 .fault, .failed { background: var(--fault); } .insufficient { background: var(--quiet); }
 .line { display: grid; grid-template-columns: 100px 1fr; gap: 4px 10px; align-items: center; margin: 4px 0; }
@@ -42,9 +42,10 @@ nav { margin-left: auto; display: flex; gap: 16px; }
 .note.drift { border-color: var(--drift); background: none; }
 .note.degraded, .note.retraining { border-color: var(--degraded); background: none; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
-td { padding: 5px 14px 5px 0; border-top: 1px solid var(--line); vertical-align: top; }
-td.when { white-space: nowrap; color: var(--soft); font-variant-numeric: tabular-nums; }
-td.kind { white-space: nowrap; font-weight: 600; } tr:first-child td { border-top: 0; }
+td { padding: 5px 20px 5px 0; border-top: 1px solid var(--line); vertical-align: top; }
+td.when { width: 1%; white-space: nowrap; color: var(--soft); font-variant-numeric: tabular-nums; }
+td.kind { width: 1%; white-space: nowrap; font-weight: 600; } tr:first-child td { border-top: 0; }
+p { margin: 8px 0 0; }
 td, p, h2 { overflow-wrap: anywhere; }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: var(--paper); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;

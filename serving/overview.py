@@ -67,11 +67,18 @@ def history(state: State, name: str) -> list[str]:
     """Return what the store knows of a project."""
     store = state.store
     parts = [note(one.kind, incident_title(one), one.reason) for one in store.incidents.open_ones(name)]
+    served = state.generations.served.get(name)
+    if served is not None:
+        rows = store.predictions.count(name, served.generation)
+        labels = store.labels.count(name, served.generation)
+        parts.append(
+            f'<p class="small soft">{rows:,} rows answered by this generation, {labels:,} of them labelled</p>'
+        )
     recorded = store.verdicts.history(name, 2 * CELLS)
     if recorded:
-        parts.append(tag("h3", "Windows, oldest first"))
+        parts.append(tag("h3", "Windows, oldest first; a gap is a swap"))
         parts += [timeline(recorded, check) for check in ("data", "performance")]
-        last = next((one for one in recorded if one.verdict.outcome != "insufficient"), recorded[0])
+        last = max(recorded, key=lambda one: one.at)
         parts.append(f'<p class="small soft">Last: {escape(last.verdict.reason)}{report_link(last)}</p>')
     decisions = store.ledger.decisions(name, limit=DECISIONS)
     if decisions:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data.errors import BadRow
 from data.packing import pack_all, unpack_rows
@@ -131,3 +133,23 @@ def test_a_feature_named_id_is_the_feature_and_the_key_keeps_its_own_name() -> N
     schema = Schema(columns={"id": Number(), "y": Number()}, target="y", key="row")
     row = RowReader(schema).read([{"id": 4, "row": "r1"}], limit=1)[0]
     assert (row.id, row.values) == ("r1", [4.0])
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["red", "Oslo"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "id", "time", "x"]), inner),
+    max_leaves=12,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from([*GOOD, "id", "person", "time", "y"]), ANYTHING, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_any_row_is_either_refused_by_name_or_logged_exactly(changes: dict[str, Any]) -> None:
+    reader = RowReader(SCHEMA)
+    try:
+        rows = reader.columns(reader.read([{**GOOD, **changes}], limit=1))
+    except BadRow:
+        return
+    back = unpack_rows(SCHEMA, pack_all(SCHEMA, rows))
+    for name, values in rows.items():
+        np.testing.assert_array_equal(values, back[name])
