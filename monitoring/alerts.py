@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +27,8 @@ from data.errors import BadSetting, DeliveryFailed, HoldfastError
 from monitoring.records import Message
 
 if TYPE_CHECKING:
+    import httpx
+
     from monitoring.store import Store
 
 log = logging.getLogger(__name__)
@@ -73,6 +76,14 @@ class Channels:
         if not setting:
             raise DeliveryFailed(channel, "this channel is not set up")
         return sender
+
+    @cached_property
+    def client(self) -> "httpx.Client":
+        """The one HTTP client, for making one reads every certificate; connections are not kept, receivers restart."""
+        import httpx
+
+        alone = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(timeout=SECONDS, follow_redirects=False, limits=alone)
 
     def way(self, channel: str) -> "Way":
         """Return the state of a channel."""
@@ -188,9 +199,7 @@ def to_webhook(message: Message, channels: Channels) -> None:
     headers = {"content-type": "application/json", "user-agent": "holdfast"}
     headers |= signed(message.id, int(sent.timestamp()), content, channels.webhook_secret)
     try:
-        with httpx.stream(
-            "POST", channels.webhook_url, content=content, headers=headers, timeout=SECONDS, follow_redirects=False
-        ) as answer:
+        with channels.client.stream("POST", channels.webhook_url, content=content, headers=headers) as answer:
             status = answer.status_code  # the answer's body could come for ever
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise DeliveryFailed("webhook", f"{type(error).__name__}: {error}") from error
