@@ -1,75 +1,70 @@
 """How the store reaches its database: one transaction a method, durable when it returns.
 
-Under SQLite a writer begins with BEGIN IMMEDIATE, so what it has read holds until it commits. Elsewhere writers
-are serializable, and one that lost a race runs again.
+One writer at a time, so what a writer has read holds until it commits: SQLite's BEGIN IMMEDIATE, or an advisory
+lock on PostgreSQL. Commits are few because those who have much to write (the service) write it together.
 """
 
 import functools
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from data.errors import ServerUnavailable
+from data.errors import BadSetting, ServerUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_MS = 5_000  # a locked SQLite file may hold a request no longer than this
-TRIES = 20
-LOST_RACES = {"40001", "40P01", "23505"}  # SQLSTATE: serialization failure, deadlock, unique violation
+BUSY_MS = 5_000  # another writer may hold a request no longer than this
+WRITER = 7_239_002  # the advisory lock's key: any number that nobody else locks
 
 
 class Database:
-    """An engine, and the two ways to use it."""
+    """An engine, and the two ways to use it.
+
+    Raises: BadSetting, the URL names a database that the store does not speak to.
+    """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.file = Path(self.url.database) if self.url.get_backend_name() == "sqlite" and self.url.database else None
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+        self.file = Path(parsed.database) if kind == "sqlite" and parsed.database else None
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = create_engine(self.url)
-        if self.file is not None:
-            event.listen(self.engine, "connect", _on_connect)
-            event.listen(self.engine, "begin", _on_begin)
-            self.writer = self.engine.execution_options(holdfast_begin="BEGIN IMMEDIATE")
+            self.engine = create_engine(parsed)
+            event.listen(self.engine, "connect", _on_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        elif kind == "postgresql":
+            self.engine = create_engine(parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+            event.listen(self.engine, "connect", _on_postgresql)
         else:
-            self.writer = self.engine.execution_options(isolation_level="SERIALIZABLE")
+            raise BadSetting(f"the store is a SQLite file or a PostgreSQL database, not {kind}")
+        options = {} if self.file else {"isolation_level": "READ COMMITTED"}  # the lock comes before what it guards
+        self.writer = self.engine.execution_options(holdfast_writer=True, **options)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` reads, from one snapshot.
 
         Raises: ServerUnavailable.
         """
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise _unavailable(error) from error
+        return _run(self.engine, work)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Return what `work` returns once it is committed durably; `work` may run again after a lost race.
+        """Return what `work` returns once it is committed durably.
 
-        Raises: ServerUnavailable, and nothing is known of the commit then: ask again, every write is idempotent.
+        Raises: ServerUnavailable, and then nothing is known of the commit: ask again, every write is idempotent.
         """
-        for attempt in range(TRIES):
-            try:
-                with self.writer.begin() as connection:
-                    return work(connection)
-            except (OperationalError, InterfaceError, IntegrityError, PoolTimeout) as error:
-                if attempt + 1 < TRIES and getattr(getattr(error, "orig", None), "sqlstate", None) in LOST_RACES:
-                    time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311
-                    continue
-                if isinstance(error, IntegrityError):
-                    raise
-                raise _unavailable(error) from error
-        raise AssertionError
+
+        def alone(connection: Connection) -> T:
+            if self.file is None:
+                connection.execute(select(func.pg_advisory_xact_lock(WRITER)))
+            return work(connection)
+
+        return _run(self.writer, alone)
 
     def close(self) -> None:
         """Close every connection."""
@@ -105,18 +100,31 @@ def reads(method: Callable[Concatenate[S, Connection, P], T]) -> Callable[Concat
     return run
 
 
-def _unavailable(error: DBAPIError | PoolTimeout) -> ServerUnavailable:
-    return ServerUnavailable(f"the store does not answer: {getattr(error, 'orig', None) or error}")
+def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
+    try:
+        with engine.begin() as connection:
+            return work(connection)
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise ServerUnavailable(f"the store does not answer: {getattr(error, 'orig', None) or error}") from error
 
 
-def _on_connect(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
+def _on_sqlite(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
     connection.isolation_level = None  # the driver begins nothing by itself
+    _execute(connection, f"PRAGMA busy_timeout={BUSY_MS}", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("holdfast_writer", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _on_postgresql(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
+    _execute(connection, f"SET lock_timeout = {BUSY_MS}", "SET synchronous_commit = on")
+    connection.commit()
+
+
+def _execute(connection: DBAPIConnection, *statements: str) -> None:
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={BUSY_MS}", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+    for statement in statements:
+        cursor.execute(statement)
     cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    options: Mapping[str, Any] = connection.get_execution_options()
-    connection.exec_driver_sql(options.get("holdfast_begin", "BEGIN"))

@@ -36,6 +36,11 @@ class Intents:
         return _all(connection, intents.c.ended_at.is_(None), *where)
 
     @reads
+    def all(self, connection: Connection, project: str) -> list[Intent]:
+        """Return every intent that a project has had, oldest first."""
+        return _all(connection, intents.c.project == project)
+
+    @reads
     def since(self, connection: Connection, project: str, at: datetime) -> list[Intent]:
         """Return the intents opened from `at` on, oldest first."""
         return _all(connection, intents.c.project == project, intents.c.opened_at >= at)

@@ -83,13 +83,13 @@ class Leases:
         return _current(connection, project)
 
     @writes
-    def expire(self, connection: Connection, now: datetime) -> list[Lease]:
-        """Take away every lease that is past its end, and return them."""
-        query = select(leases).where(leases.c.token.is_not(None), leases.c.expires_at <= now)
-        ended = [_lease(row) for row in connection.execute(query)]
-        for lease in ended:
-            connection.execute(update(leases).where(leases.c.project == lease.project).values(**FREE))
-        return ended
+    def expire(self, connection: Connection, project: str, now: datetime) -> Lease | None:
+        """Take a lease away if it is past its end, and return it."""
+        current = _current(connection, project)
+        if current is None or current.expires_at > now:
+            return None
+        connection.execute(update(leases).where(leases.c.project == project).values(**FREE))
+        return current
 
 
 def draw(connection: Connection, project: str) -> int:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, func, inspect, literal_column, select, table
+from sqlalchemy import Connection, inspect, literal_column, select, table
 
 from data.errors import BadSetting
 from monitoring.store.engine import Database
 
 NEWEST = "0001"  # a test holds it equal to the newest migration
-LOCK_KEY = 7_239_002  # any number that nobody else locks
 
 
 def ensure(database: Database) -> None:
@@ -42,8 +41,6 @@ def _migrate(connection: Connection) -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(LOCK_KEY)))
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
