@@ -175,9 +175,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from data.versions import DataRegistry, registry
+from data.versions.journal import Journal
 
 when, owner, name = sys.argv[1].split(":")
-owner = {"registry": registry, "DataRegistry": DataRegistry}[owner]
+owner = {"registry": registry, "DataRegistry": DataRegistry, "Journal": Journal}[owner]
 act = getattr(owner, name)
 
 def die(*words, **keys):
@@ -201,7 +202,7 @@ def run(script: str, *words: str) -> "subprocess.Popen[bytes]":
         ("after:DataRegistry:_add", "monday", False),
         ("after:registry:replicate", "tuesday", False),
         ("before:registry:_line", "monday", False),  # files staged, commit not made
-        ("before:DataRegistry:_forget", "tuesday", True),  # committed, journal still there
+        ("before:Journal:end", "tuesday", True),  # committed, journal still there
     ],
 )
 def test_a_landing_killed_anywhere_happened_or_did_not(
