@@ -61,7 +61,10 @@ def up(
     settings = read_settings(home=home, **({"projects": folders(projects)} if projects else {}))
     settings = stacks.with_free_ports(settings) if free_ports else settings
     console.say(f"starting in {home}")
-    stacks.supervise(settings, console.say, lambda made: announce(made, "ready; Ctrl-C stops it"))
+    try:
+        stacks.supervise(settings, console.say, lambda made: announce(made, "ready; Ctrl-C stops it"))
+    except stacks.AlreadyUp as error:
+        console.say(str(error))
 
 
 def announce(stack: "Stack", sentence: str) -> None:

@@ -96,7 +96,8 @@ def ports(settings: Settings) -> Iterator[Finding]:
 
     stack = running(settings.home)
     if stack is not None:
-        yield Finding("ports", "ok", "a stack of this home is up: " + ", ".join(stack.urls.values()))
+        held = ", ".join(f"{name} {port}" for name, port in stack.ports.items())
+        yield Finding("ports", "ok", f"this home's own stack has {held}")
         return
     try:
         check_ports(settings)

@@ -11,6 +11,7 @@ from holdfast.processes import Identity
 from holdfast.record import Stack, running
 from tasks.settings import Settings
 
+BEATING = ("runner", "keeper")  # they write HOME/run/<name>.ready again and again
 SILENT = 60.0  # seconds without a heartbeat after which a process is called silent
 
 
@@ -50,7 +51,7 @@ def processes(stack: Stack) -> list[dict[str, Any]]:
         pid, created = one["pid"], one["created"]
         alive = bool(pid) and Identity(pid, created).alive
         state = one["state"] if alive or one["state"] in {"waiting", "failing"} else "died"
-        if state == "ready" and silent(Path(stack.home) / "run" / f"{name}.ready"):
+        if state == "ready" and name in BEATING and silent(Path(stack.home) / "run" / f"{name}.ready"):
             state = "silent"
         rows.append(
             {

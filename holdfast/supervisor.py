@@ -183,7 +183,7 @@ class Supervisor:
     def _bury(self, one: Watched, how: str) -> None:
         """Note a death and set the time of the next start."""
         signal_group(one.process, signal.SIGKILL)  # what it left in its group would hold its port
-        words = last_lines(one.child.log, one.log_offset)
+        words = "" if how.startswith("was killed") else last_lines(one.child.log, one.log_offset)
         one.process, one.ready = None, False
         one.failures += 1
         one.restarts += 1

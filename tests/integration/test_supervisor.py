@@ -77,7 +77,7 @@ def test_children_start_in_order_and_a_killed_one_comes_back(
     again = supervisor.watched["keeper"].record()
     assert again["restarts"] == 1
     assert again["pid"] != first["pid"]
-    assert any("keeper was killed by SIGKILL: up" in text for text in supervisor.said)
+    assert any("keeper was killed by SIGKILL; starting it again in 0.1 s" in text for text in supervisor.said)
 
 
 def test_a_child_that_never_comes_up_ends_with_its_own_last_words(
