@@ -56,7 +56,8 @@ class Database:
     def write(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns once it is committed durably.
 
-        Raises: ServerUnavailable, and then nothing is known of the commit: ask again, every write is idempotent.
+        Raises: ServerUnavailable, and then nothing is known of the commit. What must not happen twice has a key,
+            so asking again is safe; a decision may then stand in the ledger twice, and a lease has to run out.
         """
 
         def alone(connection: Connection) -> T:
