@@ -44,11 +44,11 @@ def keep(settings: Settings, stopped: threading.Event) -> None:
             if last:
                 logger.info("all is well again")
             last = ""
-            touch(settings.home, "keeper")
         except HoldfastError as error:
             if str(error) != last:
                 logger.warning("%s", error)
             last = str(error)
+        touch(settings.home, "keeper")  # at work, even while a server is away
         stopped.wait(settings.keeper_seconds)
 
 

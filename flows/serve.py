@@ -142,10 +142,10 @@ class Service:
         now = asyncio.get_running_loop().time()
         if not await asyncio.to_thread(self.projects.changed, now) and self.ids:
             return
+        write_broken(self.settings.home, self.projects.broken)
         self.ids = await asyncio.to_thread(apply, self.settings, self.projects.loaded, self.projects.broken)
         for name, known_as in self.ids.items():
             await self.runner.aadd_deployment(Served(name=name, flow_name=None, deployment_id=UUID(known_as)))
-        write_broken(self.settings.home, self.projects.broken)
         logger.info("serving %d deployments of %d projects", len(self.ids), len(self.projects.loaded))
 
     def inherit(self) -> None:
