@@ -1,0 +1,237 @@
+"""What follows from a verdict: at most one open incident of a cause, one alert for it, and the governor's ruling."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from monitoring.declarations import Governor, Monitors
+from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIntent
+from monitoring.governor import Circumstances, Ruling, decide
+from monitoring.records import Decision, Incident, IncidentKind, Message, Outcome, Verdict
+
+RETRAIN = "holdfast.retrain.requested"
+WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
+INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a verdict meets.
+
+    Args:
+        monitors: K and N.
+        governor: the project's.
+        circumstances: what the governor looks at.
+        recent: earlier verdicts of the same generation, of both checks, in any order.
+        open_incidents: of the project.
+        channels: where alerts go.
+        links: name -> URL, for people.
+        now: wall time.
+        replaced: whether another generation serves by now.
+    """
+
+    monitors: Monitors
+    governor: Governor
+    circumstances: Circumstances
+    recent: Sequence[Verdict]
+    open_incidents: Sequence[Incident]
+    channels: tuple[str, ...]
+    now: datetime
+    links: Mapping[str, str] = field(default_factory=dict)
+    replaced: bool = False
+
+    def of_kind(self, *kinds: IncidentKind) -> list[Incident]:
+        """Return the open incidents of these kinds."""
+        return [incident for incident in self.open_incidents if incident.kind in kinds]
+
+
+def effects(verdict: Verdict, setting: Setting) -> Effects:
+    """Return what one verdict changes; it is written in the verdict's own transaction.
+
+    A fault found in the data, or a check that failed, opens a fault at once; drift and degradation need K of the
+    last N windows, and open one incident together. A generation that is replaced opens and closes nothing.
+    """
+    if setting.replaced:
+        return (
+            _suppressed(verdict, "its generation is replaced")
+            if verdict.outcome not in ("ok", "insufficient")
+            else NOTHING
+        )
+    closed = _closed(verdict, setting)
+    gone = {number for number, _ in closed}
+    setting = replace(setting, open_incidents=[one for one in setting.open_incidents if one.id not in gone])
+    found = NOTHING
+    if (verdict.check == "data" and verdict.outcome == "fault") or verdict.outcome == "failed":
+        found = _fault(verdict, setting)
+    elif verdict.outcome in WORLD and len(bad_windows(verdict, setting)) >= setting.monitors.k:
+        found = _world(verdict, setting)
+    cleared = [NewDecision(verdict.window.project, "fault-cleared", f"incident {n}", why) for n, why in closed]
+    return replace(found, closed=closed, decisions=(*cleared, *found.decisions))
+
+
+def after_swap(open_incidents: Sequence[Incident], generation: int) -> tuple[tuple[int, str], ...]:
+    """Return the drift and degradation incidents that a new generation answers, with the reason."""
+    why = f"answered by generation {generation}"
+    return tuple((one.id, why) for one in open_incidents if one.kind in WORLD and one.generation < generation)
+
+
+def bad_windows(verdict: Verdict, setting: Setting) -> list[int]:
+    """Return which of the last N informative windows of the generation, this one among them, drift or degrade."""
+    worst: dict[int, bool] = {}
+    for one in [*setting.recent, verdict]:
+        if one.window.generation == verdict.window.generation and one.outcome in INFORMATIVE:
+            worst[one.window.index] = worst.get(one.window.index, False) or one.outcome != "ok"
+    last = [index for index in sorted(worst) if index <= verdict.window.index][-setting.monitors.n :]
+    return [index for index in last if worst[index]]
+
+
+def _closed(verdict: Verdict, setting: Setting) -> tuple[tuple[int, str], ...]:
+    """Return the incidents that this verdict shows to be over."""
+    closed = list(after_swap(setting.open_incidents, verdict.window.generation))
+    where = f"window {verdict.window.index} of generation {verdict.window.generation}"
+    if verdict.check == "data" and verdict.outcome in INFORMATIVE:
+        closed += [(one.id, f"recovered: {where} is healthy") for one in setting.of_kind("fault")]
+    kind: IncidentKind = "drift" if verdict.check == "data" else "degraded"
+    if verdict.outcome == "ok" and _quiet(verdict, setting):
+        quiet = [one for one in setting.of_kind(kind) if one.generation == verdict.window.generation]
+        closed += [(one.id, f"quiet for {setting.monitors.n} windows, up to {where}") for one in quiet]
+    return tuple(closed)
+
+
+def _quiet(verdict: Verdict, setting: Setting) -> bool:
+    """Tell whether the check's last N informative windows were all well; another check's say nothing of it."""
+    outcomes = {
+        one.window.index: one.outcome
+        for one in [*setting.recent, verdict]
+        if one.check == verdict.check
+        and one.outcome in INFORMATIVE
+        and one.window.generation == verdict.window.generation
+    }
+    last = [outcomes[index] for index in sorted(outcomes)][-setting.monitors.n :]
+    return len(last) == setting.monitors.n and set(last) == {"ok"}
+
+
+def _fault(verdict: Verdict, setting: Setting) -> Effects:
+    if setting.of_kind("fault"):
+        return _suppressed(verdict, f"incident {setting.of_kind('fault')[0].id} is open")
+    wrong = verdict.detail.get("faults", {})
+    names = list(wrong) or [verdict.check]
+    what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
+    mend = "mend the sensor" if wrong else "mend the check"
+    alert = {
+        "what": f"{what} since {_window(verdict)}",
+        "how_sure": "a rule for faults, which no change of the world explains: one window is enough",
+        "so_what": f"{mend}; answers on these rows can't be trusted",
+        "done": "retraining is blocked until a healthy window comes or a person acknowledges it",
+    }
+    text = f"FAULT {verdict.window.project}: {alert['what']}: {mend}; {alert['done']}"
+    return _opened("fault", verdict, setting, text=text, alert=alert, columns=names)
+
+
+def _world(verdict: Verdict, setting: Setting) -> Effects:
+    open_already = setting.of_kind(*WORLD)
+    if open_already:
+        return _suppressed(verdict, f"incident {open_already[0].id} ({open_already[0].kind}) is open")
+    kind: IncidentKind = "degraded" if verdict.outcome == "degraded" else "drift"
+    ruling = decide(kind, setting.governor, setting.circumstances)
+    bad = bad_windows(verdict, setting)
+    alert = {
+        "what": f"{verdict.reason}, in {_window(verdict)}",
+        "how_sure": f"{len(bad)} of the last {setting.monitors.n} windows, {setting.monitors.k} are needed",
+        "so_what": "answers are worse than promised"
+        if kind == "degraded"
+        else "the model sees rows unlike those it was judged on",
+        "done": said(ruling),
+    }
+    text = f"{kind.upper()} {verdict.window.project}: {alert['what']} ({alert['how_sure']}): {alert['done']}"
+    found = _opened(kind, verdict, setting, text=text, alert=alert, windows=bad)
+    ruled = NewDecision(verdict.window.project, ruling.action, None, ruling.reason, ruling.inputs)
+    found = replace(found, decisions=(*found.decisions, ruled))
+    if ruling.action != "retrain":
+        return found
+    event = _event(verdict.window.project, _key(verdict), setting.now)
+    return replace(found, intent=NewIntent(verdict.window.project), messages=(*found.messages, event))
+
+
+def reconsidered(incident: Incident, ruling: Ruling, last: Decision | None, setting: Setting) -> Effects:
+    """Return what a new ruling on an open incident changes; the same ruling as in `last` changes nothing.
+
+    People hear of it only where it asks something of them.
+    """
+    if last is not None and last.kind == ruling.action and ruling.action != "retrain":
+        return NOTHING
+    key = f"{incident.project}.incident-{incident.id}.{ruling.action}"
+    ruled = NewDecision(incident.project, ruling.action, f"incident {incident.id}", ruling.reason, ruling.inputs)
+    if ruling.action == "retrain":
+        event = _event(incident.project, key, setting.now)
+        return Effects(messages=(event,), intent=NewIntent(incident.project, incident.id), decisions=(ruled,))
+    if ruling.action not in ("approve", "suggest"):
+        return Effects(decisions=(ruled,))
+    text = f"{incident.kind.upper()} {incident.project}: {said(ruling)}"
+    about = {"incident": incident.id, "generation": incident.generation, "done": said(ruling)}
+    return Effects(
+        messages=_alerts(incident.project, key, setting, kind=incident.kind, text=text, about=about), decisions=(ruled,)
+    )
+
+
+def said(ruling: Ruling) -> str:
+    """Say a ruling to people."""
+    words = {
+        "retrain": "a retraining was started",
+        "suggest": "a retraining is suggested",
+        "approve": "a retraining waits for your approval",
+        "wait": "the retraining waits",
+        "block": "retraining is blocked",
+        "skip": "no retraining",
+    }
+    return f"{words[ruling.action]}: {ruling.reason}"
+
+
+def _opened(
+    kind: IncidentKind, verdict: Verdict, setting: Setting, *, text: str, alert: Mapping[str, str], **more: Any
+) -> Effects:
+    window = verdict.window
+    about = {
+        **alert,
+        "generation": window.generation,
+        "window": window.index,
+        "check": verdict.check,
+        "rows": verdict.rows,
+    }
+    detail = {**about, **more, "reason": verdict.reason, "text": text}
+    told = NewDecision(window.project, "alert", None, text, {**detail, "channels": list(setting.channels)})
+    return Effects(
+        opened=NewIncident(window.project, kind, window.generation, verdict.reason, detail),
+        messages=_alerts(window.project, f"{_key(verdict)}.{kind}", setting, kind=kind, text=text, about=about),
+        decisions=(told,),
+    )
+
+
+def _alerts(
+    project: str, key: str, setting: Setting, *, kind: IncidentKind, text: str, about: Mapping[str, Any]
+) -> tuple[Message, ...]:
+    payload = {"project": project, "kind": kind, "text": text, "links": dict(setting.links), **about}
+    return tuple(Message(f"{key}.{name}", name, "alert", payload, setting.now) for name in setting.channels)
+
+
+def _event(project: str, key: str, now: datetime) -> Message:
+    payload = {"event": RETRAIN, "payload": {"project": project}}
+    return Message(f"{key}.event", "prefect", "event", payload, now)
+
+
+def _suppressed(verdict: Verdict, why: str) -> Effects:
+    window = verdict.window
+    subject = f"window {window.generation}.{window.index}"
+    inputs = {"check": verdict.check, "outcome": verdict.outcome, "verdict": verdict.reason}
+    return Effects(decisions=(NewDecision(window.project, "suppress", subject, f"no alert: {why}", inputs),))
+
+
+def _key(verdict: Verdict) -> str:
+    """Return what names a verdict, the same whoever computes it."""
+    window = verdict.window
+    return f"{window.project}.{window.generation}.{verdict.check}.{window.index}"
+
+
+def _window(verdict: Verdict) -> str:
+    return f"window {verdict.window.index} ({verdict.rows} rows)"

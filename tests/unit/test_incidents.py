@@ -1,0 +1,134 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from monitoring.declarations import Governor, Monitors
+from monitoring.effects import NOTHING
+from monitoring.governor import Circumstances, decide
+from monitoring.incidents import Setting, effects, reconsidered
+from monitoring.records import Decision, Incident, Outcome, Verdict, WindowKey
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+READY = Circumstances(now=NOW, labels=300)
+
+
+def verdict(outcome: Outcome, index: int, check: Any = "data", generation: int = 1) -> Verdict:
+    window = WindowKey("digits", generation, index, NOW, NOW + timedelta(minutes=1), index * 200, index * 200 + 200)
+    detail = {"faults": {"image.contrast": "is constant (0)"}} if outcome == "fault" else {}
+    return Verdict(window, check, outcome, 200, f"{outcome}: why", detail)
+
+
+def setting(recent: list[Verdict] | None = None, incidents: list[Incident] | None = None, **more: Any) -> Setting:
+    plain = Setting(Monitors(k=2, n=3), Governor(), READY, recent or [], incidents or [], ("log", "webhook"), NOW)
+    return replace(plain, **more)
+
+
+def incident(kind: Any, generation: int = 1) -> Incident:
+    return Incident(7, "digits", kind, generation, NOW, "why", {})
+
+
+def test_a_fault_opens_an_incident_at_once_and_says_what_to_mend() -> None:
+    found = effects(verdict("fault", 3), setting())
+    assert found.opened is not None
+    assert found.opened.kind == "fault"
+    assert found.intent is None
+    assert [message.channel for message in found.messages] == ["log", "webhook"]
+    text = found.messages[0].payload["text"]
+    assert text.startswith("FAULT digits: image.contrast is constant (0) since window 3 (200 rows): mend the sensor")
+    assert "retraining is blocked until" in text
+
+
+def test_a_second_fault_window_opens_nothing_and_a_healthy_one_closes_it() -> None:
+    again = effects(verdict("fault", 4), setting(incidents=[incident("fault")]))
+    assert (again.opened, again.messages) == (None, ())
+    assert [decision.kind for decision in again.decisions] == ["suppress"]
+    for outcome in ("ok", "drift"):
+        found = effects(verdict(outcome, 5), setting(incidents=[incident("fault")]))
+        assert [number for number, _ in found.closed] == [7]
+    assert effects(verdict("insufficient", 5), setting(incidents=[incident("fault")])).closed == ()
+
+
+def test_the_fault_of_an_old_window_found_again_by_the_late_check_opens_nothing() -> None:
+    assert effects(verdict("fault", 3, "performance"), setting()) == NOTHING
+
+
+def test_drift_needs_k_of_n_windows_and_asks_the_governor_once() -> None:
+    assert effects(verdict("drift", 2), setting()).opened is None
+    found = effects(verdict("drift", 2), setting([verdict("drift", 0), verdict("ok", 1)]))
+    assert found.opened is not None
+    assert found.opened.kind == "drift"
+    assert found.intent is not None
+    assert found.intent.incident_id is None
+    assert [decision.kind for decision in found.decisions] == ["alert", "retrain"]
+    assert [message.kind for message in found.messages] == ["alert", "alert", "event"]
+    payload = found.messages[0].payload
+    assert {"what", "how_sure", "so_what", "done", "links"} <= set(payload)
+    assert "a retraining was started" in payload["text"]
+
+
+def test_windows_that_say_nothing_neither_count_nor_clear() -> None:
+    recent = [verdict("drift", 0), verdict("insufficient", 1), verdict("fault", 2), verdict("ok", 3)]
+    assert effects(verdict("drift", 4), setting(recent)).opened is not None
+    older = [verdict("drift", 0), verdict("ok", 1), verdict("ok", 2)]
+    assert effects(verdict("drift", 3), setting(older)).opened is None
+
+
+def test_both_checks_of_one_window_are_one_bad_window_and_one_incident() -> None:
+    one_window = effects(verdict("degraded", 1, "performance"), setting([verdict("drift", 1)]))
+    assert one_window.opened is None
+    recent = [verdict("drift", 0), verdict("drift", 1)]
+    found = effects(verdict("degraded", 1, "performance"), setting(recent))
+    assert found.opened is not None
+    assert found.opened.kind == "degraded"
+    suppressed = effects(verdict("degraded", 1, "performance"), setting(recent, [incident("drift")]))
+    assert (suppressed.opened, suppressed.messages, suppressed.intent) == (None, (), None)
+
+
+def test_an_incident_that_must_wait_says_so_and_promises_nothing() -> None:
+    poor = setting([verdict("drift", 0)], circumstances=replace(READY, labels=10))
+    found = effects(verdict("drift", 1), poor)
+    assert found.intent is None
+    assert [decision.kind for decision in found.decisions] == ["alert", "wait"]
+    assert "10 of 100" in found.messages[0].payload["done"]
+
+
+def test_a_swap_or_n_quiet_windows_close_drift() -> None:
+    swapped = effects(verdict("ok", 0, generation=2), setting(incidents=[incident("drift")]))
+    assert swapped.closed == ((7, "answered by generation 2"),)
+    quiet = [verdict("drift", 0), verdict("ok", 1), verdict("ok", 2)]
+    assert effects(verdict("ok", 2), setting(quiet, [incident("drift")])).closed == ()
+    assert effects(verdict("ok", 3), setting(quiet, [incident("drift")])).closed[0][1].startswith("quiet for 3 windows")
+
+
+def test_healthy_data_does_not_close_an_incident_of_the_other_check() -> None:
+    well = [verdict("ok", index) for index in range(6)]
+    assert effects(verdict("ok", 6), setting(well, [incident("degraded")])).closed == ()
+    right = [verdict("ok", index, "performance") for index in range(2)]
+    assert effects(verdict("ok", 2, "performance"), setting(right, [incident("degraded")])).closed[0][0] == 7
+
+
+def test_a_replaced_generation_opens_and_closes_nothing() -> None:
+    gone = setting([verdict("drift", 0)], [incident("fault")], replaced=True)
+    for outcome in ("fault", "drift", "ok"):
+        found = effects(verdict(outcome, 1), gone)
+        assert (found.opened, found.closed, found.messages, found.intent) == (None, (), (), None)
+
+
+def test_ids_of_messages_follow_from_the_verdict_alone() -> None:
+    first = effects(verdict("fault", 3), setting())
+    later = effects(verdict("fault", 3), setting(now=NOW + timedelta(hours=1)))
+    assert [message.id for message in first.messages] == [message.id for message in later.messages]
+    assert len({message.id for message in first.messages}) == 2
+
+
+def test_a_new_ruling_is_written_once_and_promises_the_retraining_when_it_may_start() -> None:
+    waiting = decide("drift", Governor(), replace(READY, labels=10))
+    before = Decision(1, "digits", NOW, "wait", "incident 7", waiting.reason, waiting.inputs)
+    assert reconsidered(incident("drift"), waiting, before, setting()) == NOTHING
+    found = reconsidered(incident("drift"), decide("drift", Governor(), READY), before, setting())
+    assert found.intent is not None
+    assert found.intent.incident_id == 7
+    assert [message.kind for message in found.messages] == ["event"]
+    asked = reconsidered(incident("drift"), decide("drift", Governor(retrain="approve"), READY), before, setting())
+    assert [message.channel for message in asked.messages] == ["log", "webhook"]
+    assert asked.intent is None
