@@ -31,12 +31,12 @@ class Entry:
 def add(registry: DataRegistry, project: str, batch: str, frame: "pd.DataFrame", reasons: dict[int, list[str]]) -> bool:
     """Keep the rows of `frame` at the positions in `reasons`. Returns whether anything changed.
 
-    The same rows again change nothing, also after their release; other rows of that batch replace them.
+    The same rows again, in any order, change nothing, also after their release; other rows replace them.
     """
     positions = sorted(reasons)
     kept = raw_table(frame.iloc[positions], positions, [reasons[at] for at in positions])
     known = read(registry, project, batch)
-    if known is not None and known.drop_columns([RELEASED]).equals(kept):
+    if known is not None and contents(known) == contents(kept):
         return False
     land(registry, project, batch, with_released(kept, released=False))
     return True
@@ -67,6 +67,12 @@ def release(registry: DataRegistry, project: str, batch: str) -> bool:
         return False
     land(registry, project, batch, with_released(found.drop_columns([RELEASED]), released=True))
     return True
+
+
+def contents(table: Any) -> list[bytes]:
+    """Return each row and its reasons as bytes, sorted: equal for the same rows in any order."""
+    plainly = table.drop_columns([name for name in (POSITION, RELEASED) if name in table.column_names])
+    return sorted(orjson.dumps(row, default=str) for row in plainly.to_pylist())
 
 
 def entry(batch: str, table: Any) -> Entry:
