@@ -48,7 +48,6 @@ down: install
 	@$(BIN)/holdfast down
 
 docs: install
-	@$(BIN)/holdfast pipeline --write
 	@$(BIN)/python -m holdfast.reference
 
 bench: install

@@ -1,6 +1,7 @@
 """The command line. Everything heavy is imported inside the commands, so that `--help` answers in half a second."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,6 +81,16 @@ def announce(stack: "Stack", sentence: str) -> None:
     if os.environ.get("SSH_CONNECTION"):
         tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in stack.ports.values())
         console.say(f"  From your machine: ssh -N {tunnels} {os.uname().nodename}")
+
+
+@app.command()
+def demo(
+    home: Annotated[Path | None, typer.Option("--home", help="A folder that is kept; a fresh one if left out.")] = None,
+) -> None:
+    """Close the whole loop on real images in a fresh home, and show what happened."""
+    from holdfast.demo import start
+
+    start(home)
 
 
 @app.command()

@@ -7,6 +7,9 @@ arrive at a webhook. Nothing is decided here; the demo only plays the world and 
 import http.server
 import json
 import os
+import shutil
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +54,8 @@ def mailbox() -> Iterator[Mailbox]:
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            box.received.append(json.loads(body))
+            message = json.loads(body)
+            box.received.append({**message["data"], "id": message["id"]})
             self.send_response(204)
             self.end_headers()
 
@@ -106,6 +110,26 @@ class Story:
             time.sleep(0.3)
 
 
+def start(home: Path | None) -> None:
+    """Run the demo in `home`, or in a folder of its own that is removed afterwards.
+
+    On a terminal the stack stays up until Ctrl-C.
+
+    Raises: LoopOpen, or what a step raised; the folder is kept then.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    where = home.absolute() if home else Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
+    for server in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HOLDFAST_PROJECTS"):
+        os.environ.pop(server, None)  # the demo has servers of its own
+    try:
+        run(where, console, stay=sys.stdout.isatty())
+    except BaseException:
+        console.print(f"what happened is in {where}/logs", highlight=False)
+        raise
+    if home is None:
+        shutil.rmtree(where, ignore_errors=True)
+
+
 def run(home: Path, console: Console, *, stay: bool) -> None:
     """Bring up a stack in `home`, close the loop on it, print the table.
 
@@ -141,9 +165,9 @@ def play(settings: Settings, story: Story, box: Mailbox, console: Console) -> No
 
     resources = connect(settings)
     with story.stage("ingest: dated batches, one with damaged rows"):
-        story.say(run_flow(settings, story, "ingest"))
+        story.say(run_flow(settings, "ingest"))
     with story.stage("train the first champion"):
-        story.say(run_flow(settings, story, "train"))
+        story.say(run_flow(settings, "train"))
         story.wait("service with generation 1", lambda: serves(settings, 1), 60)
     cameras = Cameras(settings.service_url)
     accuracies: dict[str, tuple[float, int]] = {}
@@ -173,7 +197,7 @@ def play(settings: Settings, story: Story, box: Mailbox, console: Console) -> No
         drift = story.wait("drift alert", lambda: box.texts("drift") + box.texts("degraded"), 90)
         story.say(f"[yellow]alert[/yellow] {drift[0]}")
     with story.stage("harvest, one retraining, gates, promotion, swap"):
-        swap(resources, settings, story, box)
+        swap(resources, settings, story)
     with story.stage("after the swap"):
         after = cameras.send(WINDOW, dial=DIAL, only_held_out=True)
         old = cameras.send(WINDOW, only_held_out=True)
@@ -184,7 +208,7 @@ def play(settings: Settings, story: Story, box: Mailbox, console: Console) -> No
         raise LoopOpen("the new champion is not better on the new cameras")
 
 
-def swap(resources: Resources, settings: Settings, story: Story, box: Mailbox) -> None:
+def swap(resources: Resources, settings: Settings, story: Story) -> None:
     """Keep traffic flowing while the system retrains, and check that the swap loses nothing."""
     from tasks.traffic import Background, Cameras
 
@@ -205,7 +229,7 @@ def swap(resources: Resources, settings: Settings, story: Story, box: Mailbox) -
         raise LoopOpen(f"{len(retrainings(resources))} retrainings for one incident")
 
 
-def run_flow(settings: Settings, story: Story, name: str) -> str:
+def run_flow(settings: Settings, name: str) -> str:
     """Run a deployment as the UI's button does, and return its closing sentence."""
     from flows import client
 

@@ -126,7 +126,7 @@ def file_sha256(path: Path) -> str:
 
 def json_bytes(value: object) -> bytes:
     """Return the one way we write a value as JSON: sorted keys, indented."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
 def write_json(path: Path, value: object) -> None:

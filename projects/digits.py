@@ -1,7 +1,7 @@
 """Handwritten digits from cameras: images that stay right when the cameras change.
 
 Data: the UCI Optical Recognition of Handwritten Digits test set that scikit-learn bundles (Alpaydin & Kaynak,
-1998, CC BY 4.0): 1,797 pictures of 8×8 pixels, 0 to 16.
+1998, CC BY 4.0): 1,797 pictures of 8 by 8 pixels, 0 to 16.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HISTORY = 1197  # pictures that arrive as batches; the other 600 are what the cameras see later
 BATCHES = 7
 FIRST_DAY = "2026-01-05"
-DEAD = 5  # pictures whose transmission broke, in one batch
+DEAD = 5  # labels that were lost, and as many pictures cut short, in one batch
 
 
 def daily(pictures: "pd.DataFrame") -> Iterator[Batch]:
@@ -52,11 +52,10 @@ def daily(pictures: "pd.DataFrame") -> Iterator[Batch]:
 
 def damaged(batch: "pd.DataFrame") -> "pd.DataFrame":
     """Break some rows as a bad link does: impossible labels and pictures cut short."""
-    batch = batch.reset_index(drop=True).astype({"image": object})
-    for i in range(DEAD):
-        batch.at[i, "digit"] = "?"
-        batch.at[i + DEAD, "image"] = batch.at[i + DEAD, "image"][:3]
-    return batch
+    digits, images = list(batch["digit"]), list(batch["image"])
+    digits[:DEAD] = ["?"] * DEAD
+    images[DEAD : 2 * DEAD] = [image[:3] for image in images[DEAD : 2 * DEAD]]
+    return batch.assign(digit=digits, image=images)
 
 
 def shifted(images: Any, generator: Any) -> Any:

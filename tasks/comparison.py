@@ -19,7 +19,7 @@ from tasks.preparation import BATCH, read_role, roles_by_entity
 from tasks.resources import Resources
 
 
-def judge_version(resources: Resources, project: Project, folder: Path, version: str) -> Judgement:
+def judge_version(resources: Resources, project: Project, folder: Path) -> Judgement:
     """Judge the version in `folder` by its project's gates, against what serves now."""
     candidate = read_version(folder / "model", features=project.features)
     serving = resources.store.ledger.generation(project.name)

@@ -8,25 +8,28 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.environment import child_environment
-from data.errors import Corrupt, HoldfastError, NotPromotable
+from data.errors import Corrupt, DeliveryFailed, HoldfastError, NotPromotable
 from models.predictor import read_version
 from monitoring import alerts
-from monitoring.records import Generation, Intent
+from monitoring.records import Generation, Intent, Message
 from tasks import promotion, watching
 from tasks.ingestion import write_atomically
 from tasks.resources import Resources
+from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 Emit = Callable[[str, dict[str, Any]], None]
 StartRun = Callable[[str, dict[str, Any], str], str]
 RunState = Callable[[str], str]
+Duty = Callable[[], None]
 
 DEAD = {"Failed", "Crashed", "Cancelled", "Missing"}
 ALIAS_SECONDS = 5.0
@@ -41,6 +44,7 @@ class Keeper:
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
         self.refused: set[tuple[str, int]] = set()
+        self.channels = channels(resources.settings, {"prefect": self.send_event})
 
     def round(self) -> None:
         """Do every duty once.
@@ -51,14 +55,14 @@ class Keeper:
         if failures:
             raise failures[0]
 
-    def duties(self) -> list[Callable[[], None]]:
-        """Return what there is to do, the promise to those who ask first."""
+    def duties(self) -> list[Duty]:
+        """Return what there is to do: what answers requests first."""
         names = self.resources.store.ledger.projects()
-        each = [lambda name=name: self.fetch(name) for name in names]
+        each: list[Duty] = [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.decide_again, self.report]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
-            each += [lambda name=name: self.reconcile(name) for name in names]
+            each += [partial(self.reconcile, name) for name in names]
         return each
 
     def fetch(self, name: str) -> None:
@@ -74,53 +78,53 @@ class Keeper:
             place(self.resources, serving, home)
         except Corrupt as error:
             self.refused.add((name, serving.number))
-            logger.error("%s: generation %d is not served: %s", name, serving.number, error)
+            logger.exception("%s: generation %d is not served", name, serving.number)
             promotion.rollback(self.resources, name, None, actor="keeper", reason=str(error))
 
     def deliver(self) -> None:
         """Send what waits in the outbox: alerts to people, events to the orchestrator."""
-        store, now = self.resources.store, self.resources.now()
-        for message in store.outbox.due(now):
-            if message.kind != "event":
-                continue
-            try:
-                self.emit(str(message.payload["event"]), dict(message.payload["payload"]) | ids_of(message.payload))
-                store.outbox.delivered(message.id, now)
-            except HoldfastError as error:
-                store.outbox.failed(message.id, str(error), now + timedelta(seconds=5))
-        alerts.drain(store, channels(self.resources), now)
+        alerts.drain(self.resources.store, self.channels, self.resources.now())
+
+    def send_event(self, message: Message) -> None:
+        """Give an event to the orchestrator, with the ids that the store gave out.
+
+        Raises: DeliveryFailed.
+        """
+        ids = {key: message.payload[key] for key in ("intent", "token") if key in message.payload}
+        payload = {**message.payload["payload"], **ids}
+        try:
+            self.emit(str(message.payload["event"]), payload)
+        except HoldfastError as error:
+            raise DeliveryFailed(message.channel, str(error)) from error
 
     def see_intents_through(self) -> None:
         """Start a run for each intent that has none, and again for one whose run died."""
-        now, settings = self.resources.now(), self.resources.settings
-        for intent in self.resources.store.intents.open_ones():
-            if intent.state == "open":
-                if (now - intent.opened_at).total_seconds() > settings.intent_grace_seconds:
-                    self.start(intent)
-            elif self.dead(intent):
-                again = self.resources.store.intents.restart(intent.id, intent.attempt, now)
+        store, now, grace = self.resources.store, self.resources.now(), self.resources.settings.intent_grace_seconds
+        for intent in store.intents.open_ones():
+            if intent.state == "running" and self.dead(intent):
+                again = store.intents.restart(intent.id, intent.attempt, now)
                 self.note_restart(intent, again)
                 if again.state == "open":
                     self.start(again)
+            late = (now - intent.opened_at).total_seconds() > grace
+            if intent.state == "open" and late and store.leases.current(intent.project) is None:
+                self.start(intent)
 
     def start(self, intent: Intent) -> None:
-        """Ask for a run of an intent; asking again for the same attempt is the same run."""
+        """Ask for a run of an intent, once a grace period; a run too many finds the intent claimed."""
+        period = int(self.resources.now().timestamp() // self.resources.settings.intent_grace_seconds)
         parameters = {"project": intent.project, "intent": intent.id}
-        self.start_run(f"train/{intent.project}", parameters, f"intent-{intent.id}-{intent.attempt}")
+        self.start_run(f"train/{intent.project}", parameters, f"intent-{intent.id}-{intent.attempt}-{period}")
 
     def dead(self, intent: Intent) -> bool:
         """Tell whether the run of an intent is over without having ended it.
 
-        Its lease decides: a holder that renews it lives. Without one, a run that the orchestrator knows to have
-        ended is dead, and so is one that lost its lease a whole lifetime of a lease ago.
+        A run that renews its lease lives, unless the orchestrator saw its process end.
         """
-        store, now, ttl = self.resources.store, self.resources.now(), self.resources.settings.lease_ttl
-        lease = store.leases.current(intent.project)
-        holds = lease is not None and lease.holder == intent.run
-        if holds and lease is not None and lease.expires_at > now:
-            return self.run_state(intent.run or "") in DEAD
-        started = intent.started_at or intent.opened_at
-        return now - started > ttl / 4 if not holds else True
+        lease = self.resources.store.leases.current(intent.project)
+        if lease is None or lease.holder != intent.run or lease.expires_at <= self.resources.now():
+            return True
+        return self.run_state(intent.run) in DEAD
 
     def note_restart(self, before: Intent, after: Intent) -> None:
         """Write to the ledger that an intent's run died, and what follows."""
@@ -129,7 +133,9 @@ class Keeper:
             "no attempt is left" if given_up else f"attempt {after.attempt} starts"
         )
         logger.warning("%s: %s", before.project, reason)
-        self.resources.store.leases.expire(before.project, self.resources.now())
+        lease = self.resources.store.leases.current(before.project)
+        if lease is not None and lease.holder == before.run:
+            self.resources.store.leases.release(before.project, lease.token)
         self.resources.store.ledger.decide(
             before.project,
             kind="skip" if given_up else "retrain",
@@ -161,7 +167,7 @@ class Keeper:
         self.answer_request(name, found, serving)
 
     def answer_request(self, name: str, version: str, serving: Generation) -> None:
-        """Act on a champion that a person named in the registry: roll back, promote, or put the alias back and say why."""
+        """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why."""
         who = "unauthenticated (MLflow UI)"
         past = {entry.version for entry in self.resources.store.ledger.generations(name)}
         try:
@@ -171,7 +177,8 @@ class Keeper:
                 promotion.promote(self.resources, name, version, actor=who, reason="the alias was given in MLflow")
         except HoldfastError as error:
             logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
-            self.resources.models.say_first(name, version, f"REFUSED: {error}")
+            models = self.resources.models
+            models.describe(name, version, f"REFUSED: {error}", models.gates(name, version))
             promotion.mirror(self.resources, name)
             self.resources.store.ledger.decide(
                 name,
@@ -189,16 +196,13 @@ class Keeper:
         if not self.resources.store.verdicts.without_report(limit=1):
             return
         home = self.resources.settings.home
+        words = [sys.executable, "-m", "monitoring.drift", "--home", str(home)]
+        words += ["--store", self.resources.settings.store_url]
         with (home / "logs" / "reports.log").open("ab") as log:
-            self.reporting = subprocess.Popen(
-                [sys.executable, "-m", "monitoring.drift", "--home", str(home), "--store", self.resources.settings.store_url],
-                env=child_environment(home),
-                stdout=log,
-                stderr=log,
-            )
+            self.reporting = subprocess.Popen(words, env=child_environment(home), stdout=log, stderr=log)
 
 
-def attempt(duty: Callable[[], None]) -> HoldfastError | None:
+def attempt(duty: Duty) -> HoldfastError | None:
     """Do one duty; an expected failure is returned so that the others still get their turn."""
     try:
         duty()
@@ -238,14 +242,8 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     logger.info("%s: generation %d (version %s) is on disk", serving.project, serving.number, serving.version)
 
 
-def ids_of(payload: Any) -> dict[str, Any]:
-    """Return the ids that the store added to a message."""
-    return {key: payload[key] for key in ("incident", "intent", "token") if key in payload}
-
-
-def channels(resources: Resources) -> alerts.Channels:
-    """Return where alerts go, from the settings."""
-    settings = resources.settings
+def channels(settings: Settings, senders: Mapping[str, alerts.Sender]) -> alerts.Channels:
+    """Return where messages go, from the settings."""
     return alerts.Channels(
         webhook_url=settings.webhook_url,
         webhook_secret=settings.webhook_secret,
@@ -253,4 +251,5 @@ def channels(resources: Resources) -> alerts.Channels:
         email_to=settings.email_to,
         email_from=settings.email_from,
         apprise_urls=settings.alert_urls,
+        senders=senders,
     )

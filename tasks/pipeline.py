@@ -85,7 +85,7 @@ def render(project_files: dict[str, Path], root: Path) -> str:
     def named(path: Path) -> str:
         return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
-    lines = ["# Written by `holdfast pipeline` from tasks/pipeline.py; a test holds it true.", "stages:"]
+    lines = ["# Written by `make docs` from tasks/pipeline.py; a test holds it true.", "stages:"]
     for each in STEPS:
         lines += [f"  {each.name}:", "    foreach:"]
         lines += [f"      {name}: {named(path)}" for name, path in sorted(project_files.items())]

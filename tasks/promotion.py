@@ -15,7 +15,8 @@ from data.versions import Snapshot
 from models.folder import manifest_sha256
 from models.judging import Judgement
 from models.predictor import read_version
-from monitoring.effects import NewDecision
+from monitoring.effects import Effects, NewDecision
+from monitoring.incidents import after_swap
 from monitoring.records import Generation
 from projects.declaration import Project
 from tasks import messages
@@ -165,6 +166,8 @@ def serve(
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
     resources.store.ledger.append_generation(expected, new, (decision,), token=token, reference=reference)
+    answered = after_swap(resources.store.incidents.open_ones(project.name), new.number)
+    resources.store.record(Effects(closed=answered), resources.now())
     mirror(resources, project.name)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     logger.info("%s: version %s serves as generation %d", project.name, version, new.number)

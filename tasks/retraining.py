@@ -15,6 +15,7 @@ from pathlib import Path
 from data.errors import Busy, HoldfastError, StaleToken
 from models.declarations import Device
 from models.judging import Judgement
+from monitoring.records import Intent
 from projects.declaration import Project
 from tasks import comparison, harvesting, promotion, registration
 from tasks.evaluation import evaluate as score
@@ -41,6 +42,7 @@ class Run:
     token: int
     folder: Path
     intent: int | None = None
+    attempt: int | None = None
     version: str = ""
     judgement: Judgement | None = None
     outcome: str = "failed"
@@ -58,11 +60,12 @@ def leased(resources: Resources, name: str, *, holder: str, intent: int | None =
     project = resources.project(name)
     now = resources.now()
     if intent is not None:
-        token = claimed(resources, intent, holder)
+        token, attempt = claimed(resources, intent, holder)
     else:
+        attempt = None
         token = resources.store.leases.acquire(name, holder, resources.settings.lease_ttl, now)
     folder = resources.workspace_root / "artifacts" / ".runs" / str(token) / name
-    run = Run(project, holder, token, folder, intent)
+    run = Run(project, holder, token, folder, intent, attempt)
     finished = threading.Event()
     renewing = threading.Thread(target=renew, args=(resources, run, finished), daemon=True, name="lease")
     renewing.start()
@@ -74,20 +77,36 @@ def leased(resources: Resources, name: str, *, holder: str, intent: int | None =
         close(resources, run)
 
 
-def claimed(resources: Resources, intent: int, holder: str) -> int:
-    """Claim an intent and the lease it was promised; exactly one run of an intent's attempt gets it."""
-    promise = resources.store.intents.get(intent)
-    if promise is None or promise.state == "ended":
-        raise AlreadyDone(f"intent {intent} is settled: {promise.outcome if promise else 'unknown'}")
-    now = resources.now()
-    if not resources.store.intents.claim(intent, promise.attempt, holder, now):
-        taken = resources.store.intents.get(intent)
-        raise AlreadyDone(f"intent {intent} is already being done by {taken.run if taken else 'another run'}")
+def claimed(resources: Resources, intent: int, holder: str) -> tuple[int, int]:
+    """Take the lease for an intent and claim it; return token and attempt. Exactly one run of an attempt gets both.
+
+    Raises: AlreadyDone; Busy, when a training that is not this intent's holds the lease.
+    """
+    store, now = resources.store, resources.now()
+    promise = open_promise(resources, intent)
     try:
-        return resources.store.leases.acquire(promise.project, holder, resources.settings.lease_ttl, now)
+        token = store.leases.acquire(promise.project, holder, resources.settings.lease_ttl, now)
     except Busy:
-        resources.store.intents.unclaim(intent, promise.attempt)
+        open_promise(resources, intent)
         raise
+    if not store.intents.claim(intent, promise.attempt, holder, now):
+        store.leases.release(promise.project, token)
+        open_promise(resources, intent)
+        raise AlreadyDone(f"intent {intent} was claimed by another run")
+    return token, promise.attempt
+
+
+def open_promise(resources: Resources, intent: int) -> Intent:
+    """Return an intent that waits for a run.
+
+    Raises: AlreadyDone.
+    """
+    found = resources.store.intents.get(intent)
+    if found is None or found.state == "ended":
+        raise AlreadyDone(f"intent {intent} is settled: {found.outcome if found else 'unknown'}")
+    if found.state == "running":
+        raise AlreadyDone(f"intent {intent} is already being done by run {found.run}")
+    return found
 
 
 def renew(resources: Resources, run: Run, finished: threading.Event) -> None:
@@ -103,15 +122,16 @@ def renew(resources: Resources, run: Run, finished: threading.Event) -> None:
 
 
 def close(resources: Resources, run: Run) -> None:
-    """Give the lease back and end the intent, unless a newer holder has both."""
+    """End the intent and give the lease back, unless a newer holder has both; a failed run's intent stays open."""
     shutil.rmtree(run.folder.parent, ignore_errors=True)
+    store = resources.store
     try:
-        resources.store.leases.release(run.project.name, run.token)
+        store.leases.check(run.project.name, run.token)
+        if run.intent is not None and run.outcome != "failed":
+            store.intents.end(run.intent, run.outcome, resources.now(), run.attempt)
+        store.leases.release(run.project.name, run.token)
     except StaleToken:
         logger.warning("%s: lease %d was taken over; its outcome is dropped", run.project.name, run.token)
-        return
-    if run.intent is not None and run.outcome != "failed":
-        resources.store.intents.end(run.intent, run.outcome, resources.now())
 
 
 def guard(resources: Resources, run: Run) -> None:
@@ -201,7 +221,7 @@ def register(resources: Resources, run: Run) -> Report:
 def judge(resources: Resources, run: Run) -> Report:
     """Compare the candidate with the champion on the same rows, gate by gate."""
     guard(resources, run)
-    run.judgement = comparison.judge_version(resources, run.project, run.folder, run.version)
+    run.judgement = comparison.judge_version(resources, run.project, run.folder)
     registration.tell_verdict(resources, run.project, run.version, run.judgement)
     url = resources.models.version_url(run.project.name, run.version)
     return Report(run.judgement.sentence, table=run.judgement.table(), links={f"version {run.version} in MLflow": url})

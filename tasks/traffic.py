@@ -21,7 +21,7 @@ HIGH = 16
 
 @dataclass
 class Sent:
-    """Pictures that were answered: ids, what they show, what was answered, and whether the model may learn from them."""
+    """Pictures that were answered: what they show, what was answered, whether a training may see them."""
 
     ids: list[str] = field(default_factory=list)
     truth: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Sent:
     failed: int = 0
 
     def accuracy(self, *, held_out_only: bool = True) -> tuple[float, int]:
-        """Return the share answered right and the count, on pictures that no training ever sees unless told otherwise."""
+        """Return the share answered right, and of how many: pictures that no training ever sees, or all."""
         right = [
             truth == answer
             for truth, answer, out in zip(self.truth, self.answers, self.held_out, strict=True)

@@ -1,0 +1,189 @@
+"""Give every window that is over its one verdict, with all that follows from it in the same transaction."""
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+
+from data.errors import Corrupt, HoldfastError, NoChampion
+from monitoring import governor, incidents, reference, verdicts, windows
+from monitoring.governor import Circumstances
+from monitoring.records import Generation, Incident, Verdict, WindowKey
+from monitoring.records import Check as CheckName
+from projects.declaration import Project
+from tasks.messages import channels
+from tasks.observing import clock, observed, predictor_of
+from tasks.reports import Report
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+DAY = timedelta(days=1)
+FRUITLESS = ("refused", "failed", "abandoned")
+AGAIN = ("wait", "block")
+RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
+
+
+def watch(resources: Resources, name: str) -> Report:
+    """Judge what is due, oldest first, over the serving generation and those it replaced.
+
+    Raises: NoChampion.
+    """
+    project = resources.project(name)
+    past = resources.store.ledger.generations(name)
+    if not past:
+        raise NoChampion(name)
+    given: list[Verdict] = []
+    for generation in past:
+        given += judge_due(resources, project, generation, replaced=generation.number != past[-1].number)
+    if not given:
+        waiting = resources.store.predictions.count(name, past[-1].number)
+        return Report(f"no window is due; generation {past[-1].number} has answered {waiting} rows")
+    worst = next((one for one in given if one.outcome not in ("ok", "insufficient")), given[-1])
+    sentence = (
+        f"{len(given)} verdicts; window {worst.window.index} of generation {worst.window.generation}: {worst.reason}"
+    )
+    links = overview(resources)
+    return Report(sentence, page(given), links, [row(one) for one in given])
+
+
+def judge_due(resources: Resources, project: Project, generation: Generation, *, replaced: bool) -> list[Verdict]:
+    """Judge the due windows of one generation; each verdict is recorded before the next is made."""
+    store = resources.store
+    judged = {(one.window.index, one.check) for one in store.verdicts.of(project.name, generation.number)}
+    due = windows.due(
+        project.monitors.window,
+        windows.read_log(store, project.name, generation.number),
+        judged,
+        clock=clock(resources, project),
+        label_delay=project.labels.delay,
+        replaced=replaced,
+    )
+    given = []
+    for window, check in due:
+        verdict = judge(resources, project, generation, window, check)
+        effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced))
+        if store.record_verdict(verdict, effects, resources.now()):
+            logger.info("%s window %d %s: %s", project.name, window.index, check, verdict.reason)
+            given.append(verdict)
+    return given
+
+
+def judge(
+    resources: Resources, project: Project, generation: Generation, window: WindowKey, check: CheckName
+) -> Verdict:
+    """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
+    predictions = resources.store.predictions.rows(window)
+    try:
+        known = reference_of(resources, generation)
+        if check == "performance":
+            data = resources.store.verdicts.get(window, "data")
+            return verdicts.judge_performance(
+                known, predictions, project.monitors, window, data.verdict if data else None
+            )
+        predictor = predictor_of(resources, generation)
+        seen = observed(predictor, predictions) if predictions else {}
+        return verdicts.judge_data(known, seen, project.monitors, window)
+    except HoldfastError as error:
+        return verdicts.failed(window, check, len(predictions), str(error))
+
+
+def reference_of(resources: Resources, generation: Generation) -> reference.Reference:
+    """Return what a generation's windows are compared with.
+
+    Raises: Corrupt.
+    """
+    stored = resources.store.references.get(generation.project, generation.number)
+    if stored is None:
+        raise Corrupt(f"reference of generation {generation.number}", "a reference", "none")
+    return reference.from_bytes(stored)
+
+
+def setting(
+    resources: Resources, project: Project, generation: Generation, *, replaced: bool = False
+) -> incidents.Setting:
+    """Return what a verdict meets: what is open, what came before, what the governor looks at."""
+    store = resources.store
+    open_incidents = store.incidents.open_ones(project.name)
+    return incidents.Setting(
+        monitors=project.monitors,
+        governor=project.governor,
+        circumstances=circumstances(resources, project, generation, open_incidents),
+        recent=store.verdicts.recent(project.name, 4 * project.monitors.n, generation=generation.number),
+        open_incidents=open_incidents,
+        channels=channels(resources.settings),
+        now=resources.now(),
+        links=overview(resources),
+        replaced=replaced,
+    )
+
+
+def circumstances(
+    resources: Resources, project: Project, generation: Generation, open_incidents: list[Incident]
+) -> Circumstances:
+    """Return what the governor looks at, as the store has it now."""
+    store, now = resources.store, resources.now()
+    latest = store.intents.recent(project.name, project.governor.breaker + 1)
+    ended = [one for one in latest if one.ended_at]
+    fruitless = next((i for i, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
+    lease = store.leases.current(project.name)
+    accepted = store.ledger.decisions(project.name, kinds=("ingest",), since=generation.at)
+    faults = [one for one in open_incidents if one.kind == "fault" and one.acknowledged_at is None]
+    return Circumstances(
+        now=now,
+        labels=store.labels.count_unharvested(project.name),
+        new_rows=sum(int(one.inputs.get("accepted", 0)) for one in accepted),
+        intents_today=len(store.intents.since(project.name, now - DAY)),
+        last_retraining=(latest[0].ended_at or latest[0].opened_at) if latest else None,
+        open_faults=tuple(name for one in faults for name in one.detail.get("columns", [one.reason])),
+        lease=lease.holder if lease is not None and lease.expires_at > now else None,
+        failures=fruitless,
+    )
+
+
+def reconsider(resources: Resources) -> None:
+    """Ask the governor again about each open incident that waits, as labels come and leases end."""
+    store = resources.store
+    for incident in store.incidents.open_ones():
+        if incident.kind not in incidents.WORLD:
+            continue
+        serving = store.ledger.generation(incident.project)
+        rulings = store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=RULINGS, limit=1)
+        if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in AGAIN):
+            continue
+        project = resources.project(incident.project)
+        met = setting(resources, project, serving)
+        seen = replace(met.circumstances, had_intent=bool(store.intents.of(incident.id)))
+        ruling = governor.decide(incident.kind, project.governor, seen)
+        effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
+        if effects.decisions:
+            store.record(effects, resources.now())
+
+
+def overview(resources: Resources) -> dict[str, str]:
+    """Return the link that every alert carries."""
+    base = resources.settings.public_url or resources.settings.service_url
+    return {"overview": f"{base.rstrip('/')}/"}
+
+
+def row(verdict: Verdict) -> dict[str, object]:
+    """One line of a table."""
+    window = verdict.window
+    return {
+        "generation": window.generation,
+        "window": window.index,
+        "check": verdict.check,
+        "verdict": verdict.outcome,
+        "rows": verdict.rows,
+        "why": verdict.reason,
+    }
+
+
+def page(given: list[Verdict]) -> str:
+    """Return the page a person reads after a monitor run."""
+    lines = ["| window | check | verdict | rows | why |", "|---|---|---|---:|---|"]
+    for one in given:
+        why = one.reason.replace("|", "\\|").replace("<", "&lt;")
+        lines.append(
+            f"| {one.window.generation}.{one.window.index} | {one.check} | **{one.outcome}** | {one.rows} | {why} |"
+        )
+    return "\n".join(lines)
