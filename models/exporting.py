@@ -10,7 +10,7 @@ import numpy as np
 
 from data.errors import BadDeclaration
 from models.encoding import EncodedSpec, Encoder
-from models.predictor import open_session
+from models.predictor import onnxruntime_errors, open_session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,20 +60,24 @@ def export(network: "nn.Module", encoder: Encoder, path: Path) -> float:
 def largest_difference(
     network: "nn.Module", exported: bytes, inputs: dict[str, np.ndarray], spec: EncodedSpec
 ) -> float:
-    """Answer the same rows with torch and with onnxruntime.
+    """Answer the same rows with torch and with onnxruntime, all together and the first one alone.
 
-    Raises: BadDeclaration when the answers have another shape than (rows, outputs).
+    Raises: BadDeclaration when the answers have another shape than (rows, outputs), or there are none.
     """
     import torch
 
     session = open_session(exported, threads=1)
     given = {node.name: inputs[node.name] for node in session.get_inputs()}
-    found = session.run(None, given)[0]
+    try:
+        found = session.run(None, given)[0]
+        alone = session.run(None, {name: values[:1] for name, values in given.items()})[0]
+    except onnxruntime_errors() as error:
+        raise BadDeclaration(f"the exported network takes only some numbers of rows: {first_line(error)}") from error
+    if found.shape != (ROWS, spec.outputs):
+        raise BadDeclaration(f"the network returns {tuple(found.shape)}, not {ROWS} rows of {spec.outputs} outputs")
     with torch.inference_mode():
         expected = network(*(torch.from_numpy(values) for values in inputs.values())).numpy()
-    if found.shape != expected.shape or found.shape != (ROWS, spec.outputs):
-        raise BadDeclaration(f"the network returns {tuple(found.shape)}, not {ROWS} rows of {spec.outputs} outputs")
-    return float(np.abs(found - expected).max())
+    return float(max(np.abs(found - expected).max(), np.abs(alone - expected[:1]).max()))
 
 
 def random_inputs(spec: EncodedSpec, rows: int, generator: np.random.Generator) -> dict[str, np.ndarray]:

@@ -200,7 +200,7 @@ def open_session(network: bytes, threads: int) -> "InferenceSession":
     options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised
     try:
         return InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except onnxruntime_errors() as error:

@@ -120,7 +120,7 @@ class Loop:
         layout = torch.channels_last if model.network == "cnn" else torch.contiguous_format
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
         wrapped, optimizer = fabric.setup(network, optimizer_for(training, network))
-        return cls(training, encoder, fabric, network, wrapped, optimizer, *feeds, identity, layout)
+        return cls(training, encoder, fabric, network, wrapped, optimizer, feeds[0], feeds[1], identity, layout)
 
     def run(self, workdir: Path, progress: Callable[[Epoch], None], resume: bool, threads: int) -> State:
         """Run the epochs that are left, until the last one or until none has been better for `patience`."""
