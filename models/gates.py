@@ -10,7 +10,7 @@ import numpy as np
 from data.errors import BadDeclaration, TooFewRows, nearest
 from models.comparison import Comparison, Sample, against, amount, gain, number, shown
 from models.declarations import Gates
-from models.metrics import BOUNDED, HIGHER_IS_BETTER
+from models.metrics import BOUNDED, DIRECTIONS
 from models.resampling import Interval
 
 MINIMUM_BLOCKS = 20  # fewer can't say how much they differ from each other
@@ -33,10 +33,10 @@ class GateResult:
 
 def floor(name: str, worst: float, comparison: Comparison) -> GateResult:
     """Hold one metric of the candidate on the fresh rows against its worst acceptable value."""
-    known = comparison.metrics.keys() & HIGHER_IS_BETTER.keys()
+    known = comparison.metrics.keys() & DIRECTIONS.keys()
     if name not in known:
         raise BadDeclaration(f"floor for a metric that was not measured: {name!r}; {nearest(name, known)}")
-    value, higher = comparison.metrics[name], HIGHER_IS_BETTER[name]
+    value, higher = comparison.metrics[name], DIRECTIONS[name]
     passed = bool(value >= worst if higher else value <= worst)
     said = f"{name} {number(value)}, {'at least' if higher else 'at most'} {number(worst)} asked"
     said += f", on {comparison.fresh.rows:,} fresh rows"

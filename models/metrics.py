@@ -15,18 +15,8 @@ from models.resampling import Interval, interval
 
 Task = Literal["classification", "regression"]
 
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "f1": True,
-    "log_loss": False,
-    "roc_auc": True,
-    "mae": False,
-    "median_error": False,
-    "rmse": False,
-    "r2": True,
-}
-DECIDING = ("accuracy", "f1", "log_loss", "mae", "rmse", "r2")  # a sum over rows decides them, so rows can be resampled
+HIGHER_IS_BETTER = {"accuracy": True, "f1": True, "log_loss": False, "mae": False, "rmse": False, "r2": True}
+DIRECTIONS = {**HIGHER_IS_BETTER, "balanced_accuracy": True, "roc_auc": True, "median_error": False}
 BOUNDED = frozenset({"accuracy", "f1"})  # between 0 and 1: shown to people in points
 TINY = float(np.finfo(float).eps)  # what scikit-learn clips a probability to
 
@@ -41,13 +31,13 @@ def per_row(metric: str, truth: np.ndarray, values: np.ndarray, levels: Sequence
     """Return the parts (N, P) whose sums decide the metric; NaN in the rows whose answer is not finite.
 
     Args:
-        metric: a name in `DECIDING`.
+        metric: a name in `HIGHER_IS_BETTER`: only these can be resampled.
         truth: (N,) true levels, or numbers in the target's own unit.
         values: (N, K) probabilities, or (N, 1) numbers.
         levels: the K levels, in the order of `values`; none for a number.
     """
-    if metric not in DECIDING:
-        raise BadDeclaration(f"metric {metric!r} can't decide; {nearest(metric, DECIDING)}")
+    if metric not in HIGHER_IS_BETTER:
+        raise BadDeclaration(f"metric {metric!r} can't decide; {nearest(metric, HIGHER_IS_BETTER)}")
     values = np.asarray(values, dtype=float)
     if levels:
         parts = class_parts(metric, class_codes(truth, levels), values)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from data.errors import BadDeclaration
-from models.metrics import DECIDING, bounds, confusion, per_row, score, value_of
+from models.metrics import HIGHER_IS_BETTER, bounds, confusion, per_row, score, value_of
 from models.resampling import paired_interval
 
 LEVELS = ("a", "b", "c")
@@ -59,7 +59,7 @@ def test_one_answer_that_is_not_a_number_spoils_every_metric() -> None:
 def test_a_metric_that_no_sum_decides_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(BadDeclaration, match="did you mean 'accuracy'"):
         per_row("acuracy", *classes(0), LEVELS)
-    assert "roc_auc" not in DECIDING
+    assert "roc_auc" not in HIGHER_IS_BETTER
 
 
 def test_an_accuracy_is_bounded_as_clopper_and_pearson_do() -> None:

@@ -1,0 +1,384 @@
+"""Runs, versions and their aliases in MLflow: its only door."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from data.errors import NoSuchVersion, ServerUnavailable
+from models.cards import description
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+STAGES = ("candidate", "challenger", "champion", "previous", "refused")
+MODEL, CARD, GATES = "model", "card.md", "gates.json"
+DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash
+PROBE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version as the registry has it."""
+
+    project: str
+    number: str
+    run_id: str
+    description: str
+    created_at: datetime
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def stage(self) -> str:
+        """Its place in a version's life, one of `STAGES`."""
+        return self.tags.get("stage", "candidate")
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """What one training writes down. Writing the same again changes nothing."""
+
+    client: "MlflowClient"
+    id: str
+    project: str
+    started: int  # milliseconds since 1970; the time of every number, so that a repeated one is the same one
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Write what the training was told."""
+        from mlflow.entities import Param
+
+        with translated():
+            self.client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Write numbers in one request."""
+        self.history([{"number": step, **values}])
+
+    def history(self, epochs: Sequence[Mapping[str, float]]) -> None:
+        """Write every number of every epoch; an epoch's `number` is its step."""
+        from mlflow.entities import Metric
+
+        found = [
+            Metric(key, float(value), self.started + int(epoch["number"]), int(epoch["number"]))
+            for epoch in epochs
+            for key, value in epoch.items()
+            if key not in ("number", "epochs")
+        ]
+        with translated():
+            for start in range(0, len(found), 1000):  # MLflow's limit of one request
+                self.client.log_batch(self.id, metrics=found[start : start + 1000])
+
+    def dataset(self, digest: str, rows: int, *, source: str) -> None:
+        """Write which snapshot was learned from; `digest` is its hash, whole in a tag, `source` where it lies."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=self.project,
+            digest=digest[:DIGEST_LENGTH],
+            source_type="holdfast",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        tags = [InputTag("mlflow.data.context", "training"), InputTag("snapshot", digest)]
+        with translated():
+            self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
+
+    def json(self, name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Keep a value as a JSON artifact."""
+        self.text(name, json.dumps(value, indent=1))
+
+    def text(self, name: str, text: str) -> None:
+        """Keep a text as an artifact."""
+        with translated():
+            self.client.log_text(self.id, text, name)
+
+    def file(self, path: Path) -> None:
+        """Keep a file as an artifact under its own name."""
+        with translated():
+            self.client.log_artifact(self.id, str(path))
+
+
+class Registry:
+    """The MLflow server at `tracking_uri`; a registered model has its project's name.
+
+    Every method raises ServerUnavailable, within seconds, when the server doesn't answer.
+    """
+
+    def __init__(self, tracking_uri: str, public_url: str = "") -> None:
+        self.tracking_uri = tracking_uri
+        self.public_url = (public_url or tracking_uri).rstrip("/")
+
+    @cached_property
+    def opened(self) -> "MlflowClient":
+        """The client itself; opening it imports MLflow, 1 to 3 s."""
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    @property
+    def client(self) -> "MlflowClient":
+        """The client, after a look at whether anybody is there: MLflow's own retries take 15 s and more."""
+        if self.tracking_uri.startswith("http"):
+            probe(self.tracking_uri)
+        return self.opened
+
+    @contextmanager
+    def start_run(self, project: str, *, name: str, tags: Mapping[str, str]) -> Iterator[RunLog]:
+        """Open a run of the project's experiment, or go on with the one that has this name and all these tags."""
+        client = self.client
+        with translated():
+            experiment = experiment_id(client, project)
+            run = same_run(client, experiment, name, tags)
+            run = run or client.create_run(experiment, tags=dict(tags), run_name=name)
+            client.update_run(run.info.run_id, status="RUNNING")
+        try:
+            yield RunLog(client, run.info.run_id, project, run.info.start_time)
+        except BaseException:
+            with translated():
+                client.set_terminated(run.info.run_id, "FAILED")
+            raise
+        with translated():
+            client.set_terminated(run.info.run_id, "FINISHED")
+
+    def register(self, project: str, run_id: str, folder: Path, *, card: str) -> str:
+        """Upload a version's folder and return its number; a run has one version, however often it is registered."""
+        client = self.client
+        with translated():
+            for known in client.search_model_versions(f"run_id='{run_id}'"):
+                if known.name == project:
+                    return str(known.version)
+            client.log_artifacts(run_id, str(folder), MODEL)
+            client.log_text(run_id, card, CARD)
+            create_model(client, project)
+            source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
+            made = client.create_model_version(
+                project,
+                source,
+                run_id,
+                tags={"stage": STAGES[0]},
+                description=description("", [], card),
+                await_creation_for=0,
+            )
+        return str(made.version)
+
+    def describe(
+        self, project: str, version: str, first_line: str, gates: Sequence[Mapping[str, Any]], card: str = ""
+    ) -> None:
+        """Keep the gates, and write the verdict as the first line of what people read on the version's page.
+
+        `card`: the card beneath, where it isn't the one that was registered.
+        """
+        run_id = self.run_of(project, version)
+        card = card or self.read_artifact(run_id, CARD)
+        with translated():
+            self.opened.log_text(run_id, json.dumps(list(gates), indent=1), GATES)
+            self.opened.update_model_version(project, version, description(first_line, gates, card))
+
+    def gates(self, project: str, version: str) -> list[dict[str, Any]]:
+        """Return the gates as they were last written with the verdict; empty for a version never judged."""
+        try:
+            kept: list[dict[str, Any]] = json.loads(self.read_artifact(self.run_of(project, version), GATES))
+        except FileNotFoundError:
+            return []
+        return kept
+
+    def alias(self, project: str, name: str) -> str | None:
+        """Return the version that has an alias."""
+        return self.aliases(project).get(name)
+
+    def aliases(self, project: str) -> dict[str, str]:
+        """Return every alias of a project with its version; none for a project without versions."""
+        try:
+            with translated():
+                found = self.client.get_registered_model(project).aliases
+        except NoSuchVersion:
+            return {}
+        return {alias: str(version) for alias, version in found.items()}
+
+    def set_alias(self, project: str, alias: str, version: str) -> None:
+        """Give a version an alias, taking it from the one that has it."""
+        with translated():
+            self.client.set_registered_model_alias(project, alias, version)
+
+    def drop_alias(self, project: str, alias: str, version: str) -> None:
+        """Take an alias from this version; one that another version has is left alone."""
+        if self.alias(project, alias) == version:
+            with translated():
+                self.opened.delete_registered_model_alias(project, alias)
+
+    def tag(self, project: str, version: str, tags: Mapping[str, str]) -> None:
+        """Set a version's tags, the stage among them."""
+        client = self.client
+        with translated():
+            for key, value in tags.items():
+                client.set_model_version_tag(project, version, key, value)
+
+    def versions(self, project: str) -> list[Version]:
+        """Return every version of a project, newest first."""
+        client, aliases, found = self.client, self.aliases(project), []
+        with translated():
+            token: str | None = ""
+            while token is not None:
+                page = client.search_model_versions(f"name='{project}'", page_token=token or None)
+                found += [record(entry, aliases) for entry in page]
+                token = page.token or None
+        return sorted(found, key=lambda version: int(version.number), reverse=True)
+
+    def version(self, project: str, number: str) -> Version:
+        """Return one version.
+
+        Raises: NoSuchVersion.
+        """
+        return record(self.known(project, number), self.aliases(project))
+
+    def run_of(self, project: str, version: str) -> str:
+        """Return the run that made a version.
+
+        Raises: NoSuchVersion, also for a version that came into the registry by another way.
+        """
+        run_id = self.known(project, version).run_id
+        if not run_id:
+            raise NoSuchVersion(f"version {version} of {project} was not made by a training run of ours")
+        return str(run_id)
+
+    def known(self, project: str, number: str) -> "ModelVersion":
+        """Return MLflow's own record of a version.
+
+        Raises: NoSuchVersion.
+        """
+        if not number.isdecimal():
+            raise NoSuchVersion(f"{number!r} is no version of {project}: versions are numbers")
+        try:
+            with translated():
+                return self.client.get_model_version(project, number)
+        except NoSuchVersion as error:
+            raise NoSuchVersion(f"{project} has no version {number}") from error
+
+    def download(self, project: str, version: str, target: Path) -> Path:
+        """Fetch a version's folder as `target`, whole or not at all; whoever reads it verifies it.
+
+        Raises: NoSuchVersion; FileExistsError when there is something at `target`.
+        """
+        run_id = self.run_of(project, version)
+        if target.exists():
+            raise FileExistsError(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as half, translated():
+            fetched = Path(self.opened.download_artifacts(run_id, MODEL, half))
+            if not fetched.is_dir() or not any(fetched.iterdir()):
+                raise NoSuchVersion(f"version {version} of {project} has no files in the registry")
+            fetched.rename(target)
+        return target
+
+    def read_artifact(self, run_id: str, name: str) -> str:
+        """Return a text artifact of a run.
+
+        Raises: FileNotFoundError when the run has none of this name.
+        """
+        client = self.client
+        with translated(), TemporaryDirectory() as half:
+            if name not in {entry.path for entry in client.list_artifacts(run_id)}:
+                raise FileNotFoundError(f"run {run_id} has no {name}")
+            return Path(client.download_artifacts(run_id, name, half)).read_text()
+
+    def version_url(self, project: str, version: str) -> str:
+        """Return the page of a version."""
+        return f"{self.public_url}/#/models/{project}/versions/{version}"
+
+    def run_url(self, run_id: str) -> str:
+        """Return the page of a run."""
+        with translated():
+            experiment = self.client.get_run(run_id).info.experiment_id
+        return f"{self.public_url}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
+    """Read a version of MLflow's, whose own list of aliases is empty after a search."""
+    return Version(
+        project=found.name,
+        number=str(found.version),
+        run_id=found.run_id or "",
+        description=found.description or "",
+        created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        tags=dict(found.tags),
+        aliases=tuple(sorted(alias for alias, version in aliases.items() if version == str(found.version))),
+    )
+
+
+def experiment_id(client: "MlflowClient", project: str) -> str:
+    """Return the project's experiment, made or brought back if need be."""
+    from mlflow.exceptions import MlflowException
+
+    known = client.get_experiment_by_name(project)
+    if known is None:
+        try:
+            return str(client.create_experiment(project))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
+                raise
+            known = client.get_experiment_by_name(project)
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    return str(known.experiment_id)
+
+
+def same_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, str]) -> "Run | None":
+    """Find the run that has this name and all these tags."""
+    quoted = name.replace("'", "")
+    for run in client.search_runs([experiment], f"attributes.run_name = '{quoted}'"):
+        if tags.items() <= run.data.tags.items():
+            return run
+    return None
+
+
+def create_model(client: "MlflowClient", project: str) -> None:
+    """Make the project's registered model unless it stands."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(project)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def probe(url: str) -> None:
+    """Ask the server for a sign of life; any answer but its own failure is one.
+
+    Raises: ServerUnavailable.
+    """
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=PROBE_SECONDS)
+    except httpx.HTTPError as error:
+        raise ServerUnavailable(f"the MLflow server at {url} does not answer: {error}") from error
+    if answer.status_code >= 500:
+        raise ServerUnavailable(f"the MLflow server at {url} answers {answer.status_code}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise MLflow's errors as ours: what isn't there, and a server that fails; others are bugs."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except MlflowException as error:
+        said = str(error).splitlines()[0][:300]
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise NoSuchVersion(said) from error
+        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
+            raise ServerUnavailable(f"MLflow: {said}") from error
+        raise
+    except RequestException as error:
+        raise ServerUnavailable(f"MLflow: {str(error)[:300]}") from error
