@@ -24,10 +24,15 @@ def ingest(resources: Resources, name: str) -> Report:
         BatchRefused: no batch was fit as a whole; the message names the first and why.
     """
     project = resources.project(name)
-    landings = [land(resources, project, batch) for batch in fetch(project.source)]
-    for landed in landings:
-        if landed.changed:
-            record(resources, project, landed)
+    landings: list[Landed] = []
+    try:
+        for batch in fetch(project.source):
+            landings.append(land(resources, project, batch))
+            if landings[-1].changed:
+                record(resources, project, landings[-1])
+    finally:
+        if any(not landed.refused for landed in landings):
+            write_snapshot(resources.artifacts(name) / "snapshot.json", resources.batches.snapshot(name))
     if landings and all(landed.refused for landed in landings):
         first = landings[0]
         raise BatchRefused(name, first.batch, first.refused or "")

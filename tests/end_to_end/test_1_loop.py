@@ -55,7 +55,7 @@ def test_what_the_service_logged_is_what_it_answered(live: Live) -> None:
     logged = live.resources.store.predictions
     assert logged.count("digits") >= 7 * demo.WINDOW
     answer = httpx.get(f"{live.settings.service_url}/v1/projects").json()
-    (digits,) = [entry for entry in answer["projects"] if entry["project"] == "digits"]
+    (digits,) = [entry for entry in answer if entry["project"] == "digits"]
     assert digits["generation"] == 2
 
 
