@@ -6,7 +6,7 @@ import numpy as np
 
 from data.schema import Rows
 from monitoring.reference import OUTPUTS, Reference, misfits
-from monitoring.statistics import Incomputable, count
+from monitoring.statistics import Incomputable, count, printable
 
 UNLIKELY = 1e-9  # probability that an unchanged window looks like this
 NULL_JUMP = 0.1  # more nulls than the reference, as a share of the rows, before sensors are blamed
@@ -58,7 +58,7 @@ def _out_of_bounds(reference: Reference, name: str, values: np.ndarray) -> str |
     if bad <= len(values) * (usual + BOUNDS_JUMP if usual else 0.0):
         return None
     infinite = isinstance(example, float) and np.isinf(example)
-    what = "is infinite" if infinite else f"breaks its schema (as {example!s:.40})"
+    what = "is infinite" if infinite else f"breaks its schema (as {printable(example)})"
     return f"{what} in {bad} of {len(values)} rows"
 
 
@@ -93,7 +93,7 @@ def _constant(reference: Reference, name: str, values: np.ndarray, tally: np.nda
     commonest = np.bincount(codes).max() / len(codes)
     if len(known) * np.log(commonest) > np.log(UNLIKELY) or longest_run(codes) * 2 > len(known):
         return None
-    shown = f"{known[0]:.4g}" if isinstance(known[0], float) else f"{known[0]!s:.40}"
+    shown = f"{known[0]:.4g}" if isinstance(known[0], float) else printable(known[0])
     return f"is constant ({shown})"
 
 

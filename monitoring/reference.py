@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -228,8 +228,9 @@ def to_bytes(reference: Reference) -> bytes:
     return stream.getvalue()
 
 
+@lru_cache(maxsize=8)
 def from_bytes(stored: bytes) -> Reference:
-    """Read what `to_bytes` wrote.
+    """Read what `to_bytes` wrote; the same bytes give the same object, with its calibrations.
 
     Raises: Corrupt.
     """

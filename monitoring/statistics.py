@@ -29,6 +29,13 @@ SMALL = 0.1  # Cohen 1988: less is not even a small effect, however many rows sh
 FLOOR = 0.5  # of a null's mean and shape, so that a column without variation has a scale at all
 
 
+def printable(value: object, longest: int = 40) -> str:
+    """Return a value from data as text that any file, database and terminal can hold."""
+    text = str(value)
+    shown = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:longest])
+    return shown + ("…" if len(text) > longest else "")
+
+
 class Incomputable(ValueError):
     """A column's values can't be compared with its reference; the message says why."""
 
@@ -72,7 +79,7 @@ class Binning:
 
     def _value_names(self) -> list[str]:
         if self.kind == "levels":
-            return [*self.levels, *(["(rare)"] if self.rare else [])]
+            return [*map(printable, self.levels), *(["(rare)"] if self.rare else [])]
         if self.kind == "values":
             return [f"{value:g}" for value in self.cuts]
         edges = ["", *(f"{cut:.4g}" for cut in self.cuts), ""]

@@ -95,7 +95,7 @@ def moved(reference: Reference, name: str, values: np.ndarray, now: np.ndarray) 
 def _changed_bin(binning: Binning, before: np.ndarray, now: np.ndarray) -> str:
     was, is_ = before / before.sum(), now / max(now.sum(), 1)
     most = int(np.argmax(np.abs(is_ - was)))
-    return f"{binning.names[most]:.40} in {was[most]:.0%} to {is_[most]:.0%} of rows"
+    return f"{binning.names[most]} in {was[most]:.0%} to {is_[most]:.0%} of rows"
 
 
 def could_see(reference: Reference, calibration: Calibration, columns: list[str]) -> str:

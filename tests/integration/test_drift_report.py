@@ -1,0 +1,162 @@
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from data.packing import pack_all
+from data.schema import Category, Image, Number, Rows, Schema
+from models.folder import GOLDEN, MLMODEL, NETWORK, PREDICTOR, WEIGHTS, seal, write_json
+from monitoring import drift
+from monitoring.declarations import Monitors
+from monitoring.drift import flagged, report, write_report
+from monitoring.records import Prediction, WindowKey
+from monitoring.reference import Reference, build, to_bytes
+from monitoring.store import open_store
+from monitoring.verdicts import judge_data
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+EVIL = "</script><script>alert(1)</script>"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LEVELS = ("a", "b", "c", EVIL)
+COLUMNS: dict[str, Any] = {
+    **{f"n{i}": Number(nullable=True) for i in range(6)},
+    "few": Number(),
+    "kind": Category(levels=LEVELS, nullable=True),
+    EVIL: Number(),
+    "prediction": Category(levels=LEVELS),
+    "confidence": Number(low=0.0, high=1.0),
+}
+
+
+def world(rows: int, seed: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    levels = np.array(LEVELS, dtype=object)
+    return {
+        **{f"n{i}": rng.normal(size=rows) for i in range(6)},
+        "few": rng.integers(0, 4, rows).astype(float),
+        "kind": levels[rng.integers(0, 4, rows)],
+        EVIL: rng.normal(size=rows),
+        "prediction": levels[rng.integers(0, 4, rows)],
+        "confidence": rng.beta(9, 1, rows),
+    }
+
+
+def reference_of(rows: Rows) -> Reference:
+    count = len(rows["few"])
+    held_out = np.arange(count) % 2 == 0
+    return build(
+        COLUMNS, rows, held_out=held_out, losses=np.zeros(200), task="classification", exchangeable=True, seed=3
+    )
+
+
+def changed(rows: Rows) -> Rows:
+    rows["n0"] += 0.6
+    rows["n1"][: len(rows["n1"]) // 20] = np.nan
+    rows["n2"] *= 3.0
+    rows["n3"][0] = 1e6
+    rows["kind"][: len(rows["kind"]) // 4] = "c"
+    rows["confidence"] **= 3
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("size", "make"), [(200, world), (200, lambda *of: changed(world(*of))), (3000, lambda *of: changed(world(*of)))]
+)
+def test_the_report_flags_the_columns_that_the_verdict_flags(size: int, make: Any) -> None:
+    reference = reference_of(world(1500, 1))
+    observed = make(size, 2)
+    verdict = judge_data(reference, observed, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
+    snapshot, out = report(reference, observed, Monitors().false_alarms)
+    assert out == {}
+    assert snapshot is not None
+    wanted = {name for name, column in verdict.detail["columns"].items() if column["drifted"]}
+    titles = drift.titles(list(reference.watched))
+    assert set(flagged(snapshot)) == {titles[name] for name in wanted}
+    assert (len(wanted) >= 4) is (make is not world)
+
+
+def test_broken_columns_are_taken_out_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
+    reference = reference_of(world(1500, 1))
+    observed = changed(world(200, 2))
+    observed["n1"] = np.full(200, np.nan)
+    observed["n2"] = np.full(200, 1e308)
+    observed["n4"] = observed["n4"].astype(str).astype(object)
+    del observed["n5"]
+    verdict = judge_data(reference, observed, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
+    made = write_report(tmp_path, verdict, reference, observed, page=True)
+    stored = orjson.loads((tmp_path / made["json"]).read_bytes())
+    assert set(stored["left_out"]) == {"n1", "n2", "n4", "n5"}
+    assert stored["verdict"]["outcome"] == "fault"
+    shown = {metric["config"]["column"] for metric in stored["evidently"]["metrics"]}
+    assert {"n0", "n3", "few", "kind", "prediction", "confidence"} <= shown
+
+
+def test_values_from_data_can_not_end_a_script_in_the_page(tmp_path: Path) -> None:
+    reference = reference_of(world(300, 1))
+    observed = changed(world(200, 2))
+    observed["kind"][:50] = "<img src=x onerror=alert(1)>\u2028\ud800"
+    verdict = judge_data(reference, observed, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
+    made = write_report(tmp_path, verdict, reference, observed, page=True)
+    page = (tmp_path / made["html"]).read_text()
+    assert "alert(1)" in page
+    for evil in ("<script>alert", "</script><script>alert", "<img src=x", "\u2028"):
+        assert evil not in page
+
+
+def test_pending_reports_are_made_from_what_is_stored_and_only_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="monitoring")
+    schema = Schema(
+        columns={"image": Image(height=4, width=4), "size": Number(), "digit": Category(levels=("0", "1"))},
+        target="digit",
+        key="id",
+    )
+    rng = np.random.default_rng(0)
+    answers = [{"class": "0", "confidence": float(c), "probabilities": {}} for c in rng.random(400)]
+    ids = np.array([f"r{i}" for i in range(400)], dtype=object)
+    rows = {"id": ids, "image": rng.integers(0, 255, (400, 4, 4)).astype(np.uint8), "size": rng.normal(size=400)}
+    rows["size"][200:] += 2.0
+    folder = tmp_path / "generations" / "p" / "1"
+    folder.mkdir(parents=True)
+    write_json(folder / PREDICTOR, {"format": 1, "encoder": {"schema": schema.to_json()}})
+    for name in (WEIGHTS, NETWORK, GOLDEN, MLMODEL):
+        (folder / name).write_bytes(b"x")
+    seal(folder)
+    url = f"sqlite:///{tmp_path / 'holdfast.db'}"
+    store = open_store(url)
+    packed = pack_all(schema, rows)
+    store.predictions.append(
+        [Prediction(key, "p", 1, NOW, NOW, packed[i], answers[i]) for i, key in enumerate(ids.tolist())]
+    )
+    windows = [WindowKey("p", 1, i, NOW, NOW, 200 * i, 200 * i + 200) for i in (0, 1)]
+    seen = [drift.observe(tmp_path, window, store.predictions.rows(window)) for window in windows]
+    columns: dict[str, Any] = {
+        **{f"image.{part}": Number(low=0.0, high=1.0) for part in ("brightness", "contrast", "sharpness")},
+        "size": Number(),
+        "confidence": Number(low=0.0, high=1.0),
+    }
+    known = build(
+        columns, seen[0], held_out=np.ones(200, bool), losses=np.zeros(0), task="classification", exchangeable=True
+    )
+    store.references.put("p", 1, to_bytes(known), reason="test", now=NOW)
+    for window, observed in zip(windows, seen, strict=True):
+        store.verdicts.record(judge_data(known, observed, Monitors(), window), NOW)
+    assert drift.main(["--home", str(tmp_path), "--store", url]) == 0
+    assert store.verdicts.without_report() == []
+    reports = {one.verdict.window.index: one.report for one in store.verdicts.history("p", 9)}
+    assert reports[0] == {"json": "p/1/0.json", "html": None}
+    assert reports[1] == {"json": "p/1/1.json", "html": "p/1/1.html"}
+    assert all((tmp_path / "reports" / path).exists() for path in ("p/1/0.json", "p/1/1.json", "p/1/1.html"))
+    (folder / PREDICTOR).write_bytes(b"{}")
+    assert drift.main(["--home", str(tmp_path), "--store", url, "--window", "p", "1", "0"]) == 0
+    again = {one.verdict.window.index: one.report for one in store.verdicts.history("p", 9)}[0]
+    assert again is not None
+    assert "corrupt" in again["why"]
