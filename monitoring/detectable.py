@@ -12,7 +12,7 @@ POWER = 0.8
 WINDOWS = 200  # simulated for each size of change
 VALUES = 4_000  # of the sample shifted
 SHIFTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)  # standard deviations
-SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # of the rows
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)  # of the rows
 
 
 @dataclass(frozen=True)

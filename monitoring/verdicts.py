@@ -104,7 +104,7 @@ def could_see(reference: Reference, calibration: Calibration, columns: list[str]
     parts = []
     for unit, words in (
         ("sigma", "{:g} sigma in any number"),
-        ("share", "{:.0%} of rows changed in any of few values"),
+        ("share", "{:.0%} of rows moved in any category"),
     ):
         sizes = [found.size for found in seen.values() if found.unit == unit and found.size is not None]
         if sizes:

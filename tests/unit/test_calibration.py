@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from data.schema import Category, Column, Number, Rows
+from monitoring.calibration import bucket, calibration_for, conformal
+from monitoring.reference import Reference, build, from_bytes, to_bytes
+from monitoring.statistics import SMALL, components, count, effect, score
+
+COLUMNS: dict[str, Column] = {**{f"n{i}": Number() for i in range(4)}, "kind": Category(levels=tuple("abcde"))}
+
+
+def world(rng: np.random.Generator, rows: int, common: float = 0.0) -> Rows:
+    noise = np.sqrt(1 - common) * rng.normal(size=(rows, 5)) + np.sqrt(common) * rng.normal(size=(rows, 1))
+    kinds = np.array(list("abcde"), dtype=object)[np.clip(np.floor(noise[:, 4] + 2.5), 0, 4).astype(int)]
+    return {**{f"n{i}": noise[:, i] for i in range(4)}, "kind": kinds}
+
+
+def reference_of(rows: Rows, *, exchangeable: bool = True, seed: int = 0) -> Reference:
+    size = len(rows["n0"])
+    columns = {name: COLUMNS[name] for name in rows}
+    return build(
+        columns,
+        rows,
+        held_out=np.ones(size, bool),
+        losses=np.zeros(20),
+        task="classification",
+        exchangeable=exchangeable,
+        seed=seed,
+    )
+
+
+def alarms(reference: Reference, window: Rows, false_alarms: float = 0.01) -> list[str]:
+    calibration = calibration_for(reference, len(window["n0"]), false_alarms)
+    found = []
+    for name in reference.watched:
+        ordered, before = reference.binnings[name].ordered, reference.counts[name]
+        now = count(reference.binnings[name], window[name])
+        seen = score(components(before, now, ordered), calibration.nulls[name])
+        if seen > calibration.threshold and effect(before, now, ordered) >= SMALL:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("common", [0.0, 0.8])
+def test_false_alarms_stay_near_one_in_a_hundred_over_many_references_and_half_a_sigma_is_seen(common: float) -> None:
+    wrong, seen, windows = 0, 0, 25
+    for number in range(16):
+        rng = np.random.default_rng([1, number])
+        reference = reference_of(world(rng, 400, common), seed=number)
+        wrong += sum(bool(alarms(reference, world(rng, 200, common))) for _ in range(windows))
+        for _ in range(3):
+            window = world(rng, 200, common)
+            window["n1"] += 0.5
+            seen += "n1" in alarms(reference, window)
+    assert wrong / (16 * windows) <= 0.03
+    assert seen / 48 >= 0.9
+
+
+def test_the_threshold_is_the_same_for_the_same_reference_however_it_was_stored() -> None:
+    reference = reference_of(world(np.random.default_rng(0), 400))
+    again = from_bytes(to_bytes(reference))
+    assert calibration_for(reference, 200, 0.01) == calibration_for(again, 203, 0.01)
+    assert from_bytes(to_bytes(again)) is again
+
+
+def test_smaller_windows_and_stricter_budgets_see_less() -> None:
+    reference = reference_of(world(np.random.default_rng(0), 400))
+    sizes = [calibration_for(reference, rows, 0.01).detectable["n0"].size for rows in (50, 200, 2000)]
+    assert sizes == sorted(sizes, key=lambda size: -(size or 9.0))
+    strict = calibration_for(reference, 200, 0.001)
+    assert strict.threshold > calibration_for(reference, 200, 0.05).threshold
+
+
+def test_what_the_calibration_says_it_can_see_is_seen_in_four_of_five_windows() -> None:
+    rng = np.random.default_rng(5)
+    reference = reference_of(world(rng, 1000))
+    size = calibration_for(reference, 200, 0.01).detectable["n2"].size
+    assert size is not None
+    seen = 0
+    for _ in range(60):
+        window = world(rng, 200)
+        window["n2"] += size
+        seen += "n2" in alarms(reference, window)
+    assert seen / 60 >= 0.7
+
+
+def walk(rng: np.random.Generator, rows: int, memory: float) -> Rows:
+    noise, values = rng.normal(size=(rows, 2)) * np.sqrt(1 - memory**2), np.zeros((rows, 2))
+    for row in range(1, rows):
+        values[row] = memory * values[row - 1] + noise[row]
+    return {"n0": values[:, 0], "n1": values[:, 1]}
+
+
+def test_rows_that_hang_together_in_time_are_judged_by_blocks_of_the_history() -> None:
+    rng = np.random.default_rng(2)
+    rate: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(4):
+        rows = walk(rng, 4000 + 40 * 100, 0.95)
+        history = {name: values[:4000] for name, values in rows.items()}
+        windows = [{name: v[4000 + i * 100 : 4100 + i * 100] for name, v in rows.items()} for i in range(40)]
+        for exchangeable in (True, False):
+            reference = reference_of(history, exchangeable=exchangeable, seed=number)
+            rate[exchangeable].append(float(np.mean([bool(alarms(reference, window)) for window in windows])))
+    assert np.mean(rate[True]) > 0.5  # resampling rows would cry wolf
+    assert np.mean(rate[False]) < 0.1
+
+
+def test_a_short_history_states_the_smallest_rate_it_supports() -> None:
+    history = walk(np.random.default_rng(2), 1000, 0.9)
+    calibration = calibration_for(reference_of(history, exchangeable=False), 100, 0.01)
+    assert (calibration.blocks, calibration.rate, calibration.supported) == (10, pytest.approx(1 / 11), True)
+    assert "the least that 10 windows of history support" in calibration.basis
+    assert not calibration_for(reference_of(history, exchangeable=False), 600, 0.01).supported
+
+
+def test_conformal_rates_follow_from_the_ranks_and_groups_add_up() -> None:
+    scores = [float(i) for i in range(99)]
+    assert conformal([scores], 0.05) == (94.0, pytest.approx(0.05))
+    assert conformal([scores, scores[:9]], 0.05) == (98.0, pytest.approx(0.11))
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, 1), (57, 57), (204, 200), (1_250_000, 1_200_000)])
+def test_sizes_near_each_other_share_a_calibration(rows: int, expected: int) -> None:
+    assert bucket(rows) == expected
