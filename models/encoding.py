@@ -15,6 +15,7 @@ from models.outputs import Outputs
 NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
 RESERVED = ("prediction", "confidence")  # what a predictor adds to the columns it is watched by
 FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
+ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def scale(values: np.ndarray) -> tuple[float, float]:
         mean, deviation = float(known.mean()), float(known.std())
     if not np.isfinite([mean, deviation]).all():
         return float(np.median(known)), float(np.abs(known).max())
-    return mean, deviation if deviation > 0 else 1.0
+    return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
 
 
 def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, Binning, components, effect, score
 
 NAMED = 3  # columns named in a sentence
+ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
 
 
 def judge_data(reference: Reference, observed: Rows, monitors: Monitors, window: WindowKey) -> Verdict:
@@ -84,7 +85,7 @@ def measure(
 def moved(reference: Reference, name: str, values: np.ndarray, now: np.ndarray) -> str:
     """Return how a column changed, in words: its mean in standard deviations, or its most changed bin."""
     before, spread = reference.moments.get(name, (float("nan"), 0.0))
-    if isinstance(reference.columns[name], Number) and spread > 0:
+    if isinstance(reference.columns[name], Number) and spread > ROUNDING * abs(before):
         mean, _ = moments(values)
         shift = (mean - before) / spread
         if abs(shift) >= 2 * SMALL and np.isfinite(shift):
