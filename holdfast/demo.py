@@ -247,7 +247,7 @@ def serves(settings: Settings, generation: int) -> bool:
         known = httpx.get(f"{settings.service_url}/v1/projects", timeout=5).json()
     except httpx.HTTPError:
         return False
-    return any(entry["project"] == PROJECT and (entry["generation"] or 0) >= generation for entry in known)
+    return any(entry["project"] == PROJECT and (entry.get("generation") or 0) >= generation for entry in known)
 
 
 def open_incidents(resources: Resources) -> list[Any]:
