@@ -28,11 +28,14 @@ class Refused(HoldfastError):
 
 
 class Api:
-    """One Prefect server. `timeout` is seconds for one answer; a busy server is asked again `attempts` times."""
+    """One Prefect server. `timeout` is seconds for one answer, `patience` seconds for asking a busy server again.
 
-    def __init__(self, url: str, *, timeout: float = 10.0, attempts: int = 3) -> None:
+    On SQLite the server is busy for seconds at a time, most of all after its start.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0, patience: float = 20.0) -> None:
         self.url = url.rstrip("/")
-        self.attempts = attempts
+        self.patience = patience
         near = httpx.URL(self.url).host in {"127.0.0.1", "localhost", "::1"}  # a proxy can't reach our loopback
         headers = credentials(os.environ)
         self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers, trust_env=not near)
@@ -48,16 +51,19 @@ class Api:
             ServerUnavailable: nobody answers, or the server stays busy.
             Refused: the server says 4xx or 500.
         """
-        for attempt in range(1, self.attempts + 1):
+        deadline = time.monotonic() + self.patience
+        pause = 0.2
+        while True:
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.TransportError as error:
                 raise ServerUnavailable(f"Prefect does not answer at {self.url}: {error}") from error
             if answer.status_code not in TRANSIENT:
                 break
-            if attempt == self.attempts:
+            if time.monotonic() + pause > deadline:
                 raise ServerUnavailable(f"Prefect at {self.url} is busy: {answer.status_code}")
-            time.sleep(0.3 * attempt)
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
         if answer.is_error:
             raise Refused(answer.status_code, f"{method} {path}", explanation(answer))
         return answer.json() if answer.content else None
@@ -80,9 +86,9 @@ class Api:
 
 
 @contextmanager
-def opened(url: str, *, timeout: float = 10.0, attempts: int = 3) -> Iterator[Api]:
+def opened(url: str, *, timeout: float = 10.0, patience: float = 20.0) -> Iterator[Api]:
     """Yield an Api and close it."""
-    api = Api(url, timeout=timeout, attempts=attempts)
+    api = Api(url, timeout=timeout, patience=patience)
     try:
         yield api
     finally:

@@ -31,7 +31,7 @@ def key_of(flow: str, project: str, kind: str) -> str:
 
 def publish(api_url: str, flow: str, project: str, report: Report) -> None:
     """Show a report on the current run's page: the page, and its numbers as a table of their own."""
-    with opened(api_url, timeout=5.0) as api:
+    with opened(api_url, timeout=5.0, patience=10.0) as api:
         create(api, "markdown", key_of(flow, project, "report"), report.sentence, page(flow, project, report))
         if report.table:
             table = [{name: plain(value) for name, value in row.items()} for row in report.table]
@@ -62,7 +62,7 @@ def create(api: Api, kind: str, key: str, description: str, data: object) -> str
 @contextmanager
 def progress_bar(api_url: str, flow: str, project: str) -> Iterator[Callable[[float, str], None]]:
     """Yield a function `(share 0..1, what)` that moves a progress bar on the current run's page."""
-    with opened(api_url, timeout=2.0, attempts=1) as api:
+    with opened(api_url, timeout=2.0, patience=0.0) as api:
         known_as = create(api, "progress", key_of(flow, project, "progress"), "starting", 0.0)
         told = time.monotonic()
 

@@ -190,6 +190,7 @@ def reschedule(
     if mine is None:
         if before is None and schedule is not None:  # never placed; one that was, and is gone, was deleted by a person
             api.call("POST", path, [schedule_body(schedule)])
+            plan_runs(api, now, active=bool(schedule["active"]))
             return schedule
         return before and schedule
     if before is None:
@@ -202,7 +203,14 @@ def reschedule(
     change = {part: merged(before.get(part), standing_now.get(part), value) for part, value in schedule.items()}
     if standing_now.get("interval") is not None and change != standing_now:
         api.call("PATCH", f"{path}/{mine['id']}", schedule_body(change))
+        plan_runs(api, now, active=bool(change["active"]))
     return schedule
+
+
+def plan_runs(api: Api, now: Mapping[str, Any], *, active: bool) -> None:
+    """Have the first runs of a changed schedule planned; by itself Prefect looks once a minute."""
+    if active and not now["paused"]:
+        api.call("POST", f"/deployments/{now['id']}/schedule", {})
 
 
 def own_schedule(now: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ def emit(api_url: str, event: str, payload: dict[str, Any], *, timeout: float = 
         "related": [],
         "payload": payload,
     }
-    with opened(api_url, timeout=timeout, attempts=1) as api:
+    with opened(api_url, timeout=timeout, patience=0.0) as api:
         try:
             api.call("POST", "/events", [body])
         except Refused as refused:

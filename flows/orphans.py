@@ -10,7 +10,7 @@ from flows.api import Api
 
 logger = logging.getLogger(__name__)
 
-OPEN_STATES = ["PENDING", "RUNNING", "CANCELLING"]
+OPEN_STATES = ("PENDING", "RUNNING", "CANCELLING")
 
 
 def living() -> dict[str, int]:
@@ -30,9 +30,9 @@ def living() -> dict[str, int]:
     return found
 
 
-def left_open(api: Api, deployments: Iterable[str]) -> list[dict[str, str]]:
-    """Return the runs of these deployments that Prefect believes to be under way."""
-    flow_runs = {"deployment_id": {"any_": list(deployments)}, "state": {"type": {"any_": OPEN_STATES}}}
+def left_open(api: Api, deployments: Iterable[str], states: Iterable[str] = OPEN_STATES) -> list[dict[str, str]]:
+    """Return the runs of these deployments that Prefect believes to be under way, in any of `states`."""
+    flow_runs = {"deployment_id": {"any_": list(deployments)}, "state": {"type": {"any_": list(states)}}}
     found = api.call("POST", "/flow_runs/filter", {"flow_runs": flow_runs, "limit": 200})
     return [{"id": str(run["id"]), "state": str(run["state_type"]), "name": str(run["name"])} for run in found]
 

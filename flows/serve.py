@@ -7,6 +7,7 @@ changed, broken or removed one shows in Prefect without a restart.
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 POLL = 2.0
 """Seconds between two polls for work."""
+PATIENCE = 10.0
+"""Seconds that Prefect's runner has to cancel a run before we do."""
 LOOK = 1.0
 """Seconds between two looks at the project folders and at the backlog."""
 RETRY_BROKEN = 10.0
@@ -104,6 +107,7 @@ class Service:
         self.projects = Watched(settings.project_folders)
         self.ids: dict[str, str] = {}
         self.orphans: list[dict[str, str]] = []
+        self.cancelling: dict[str, float] = {}
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; running flows are then cancelled."""
@@ -134,7 +138,6 @@ class Service:
                 return
             except ServerUnavailable as error:
                 logger.info("waiting: %s", error)
-                self.projects.forget()
                 await asyncio.sleep(0.5)
 
     async def refresh(self) -> None:
@@ -143,7 +146,11 @@ class Service:
         if not await asyncio.to_thread(self.projects.changed, now) and self.ids:
             return
         write_broken(self.settings.home, self.projects.broken)
-        self.ids = await asyncio.to_thread(apply, self.settings, self.projects.loaded, self.projects.broken)
+        try:
+            self.ids = await asyncio.to_thread(apply, self.settings, self.projects.loaded, self.projects.broken)
+        except ServerUnavailable:
+            self.projects.forget()
+            raise
         for name, known_as in self.ids.items():
             await self.runner.aadd_deployment(Served(name=name, flow_name=None, deployment_id=UUID(known_as)))
         logger.info("serving %d deployments of %d projects", len(self.ids), len(self.projects.loaded))
@@ -154,21 +161,31 @@ class Service:
             self.orphans = tidy(api, left_open(api, self.ids.values()))
 
     def housekeep(self) -> None:
-        """Collapse queues, and follow the orphans to their end."""
-        with opened(self.settings.prefect_url, timeout=5.0) as api:
+        """Collapse queues, see cancellations through, and follow the orphans to their end."""
+        with opened(self.settings.prefect_url, timeout=5.0, patience=2.0) as api:
             collapse(api, self.ids.values())
+            tidy(api, self.overdue(left_open(api, self.ids.values(), ["CANCELLING"])))
             if self.orphans:
                 mine = {run["id"] for run in self.orphans}
                 self.orphans = tidy(api, [run for run in left_open(api, self.ids.values()) if run["id"] in mine])
 
+    def overdue(self, cancelling: list[dict[str, str]]) -> list[dict[str, str]]:
+        """Return the runs whose cancellation nobody sees to: Prefect's own watch ends when the server is away."""
+        now = time.monotonic()
+        self.cancelling = {run["id"]: self.cancelling.get(run["id"], now) for run in cancelling}
+        return [run for run in cancelling if now - self.cancelling[run["id"]] > PATIENCE]
+
     async def look(self) -> None:
         """Look at the files and at the queue, again and again; an unreachable Prefect is waited for."""
+        away = ""
         while True:
             try:
                 await self.refresh()
                 await asyncio.to_thread(self.housekeep)
                 touch(self.settings.home, "runner")
+                away = ""
             except (ServerUnavailable, Refused) as error:
-                logger.warning("%s", error)
-                self.projects.forget()
+                if str(error) != away:
+                    logger.warning("%s", error)
+                away = str(error)
             await asyncio.sleep(LOOK)

@@ -2,13 +2,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from prefect_stack import Runner, free_port, until
 
 from data.environment import child_environment
+from flows import server
 from flows.api import Api
 from tasks.settings import Settings
 
@@ -19,12 +19,10 @@ def prefect_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setti
     home = tmp_path_factory.mktemp("prefect-home")
     settings = Settings(home=home, prefect_port=free_port(), projects=str(tmp_path_factory.mktemp("projects")))
     settings.home.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(settings.prefect_port)]
-    extra = {"PREFECT_UI_ENABLED": "false", "PREFECT_API_URL": settings.prefect_url}
+    extra = {**server.environment(settings), "PREFECT_UI_ENABLED": "false"}
     with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, env=child_environment(home, extra), stdout=log, stderr=log, start_new_session=True
+        process = subprocess.Popen(
+            server.command(settings), env=child_environment(home, extra), stdout=log, stderr=log, start_new_session=True
         )
     try:
         api = Api(settings.prefect_url, timeout=5.0)
@@ -32,8 +30,8 @@ def prefect_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setti
         api.close()
         yield settings
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture(scope="module")

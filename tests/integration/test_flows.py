@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from prefect_stack import Runner, free_port, until
 
+from data.environment import child_environment
 from data.errors import NoSuchProject, ServerUnavailable
 from flows import client, events
 from flows.api import Api, Refused
@@ -212,6 +215,18 @@ def test_a_runner_that_is_told_to_stop_ends_its_runs_and_pauses_nothing(
     until(lambda: client.run_state(prefect_settings, run) in {"Cancelled", "Crashed"}, 10)
 
 
+@pytest.mark.soak
+def test_a_run_whose_runner_never_comes_back_is_crashed_by_its_silence(
+    tiny: str, runner: Runner, prefect_settings: Settings
+) -> None:
+    run, child = held(runner, prefect_settings)
+    runner.kill()
+    os.kill(child, signal.SIGKILL)
+    until(lambda: client.run_state(prefect_settings, run) == "Crashed", 150)
+    release(runner)
+    runner.start()
+
+
 def held(runner: Runner, settings: Settings) -> tuple[str, int]:
     """Start an ingest whose source waits, and return the run and its process once it is there."""
     began = runner.folder / "tiny.began"
@@ -278,6 +293,20 @@ def schedule(api: Api, name: str) -> tuple[float, bool]:
 def automation(api: Api, name: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = api.call("POST", "/automations/filter", {"automations": {"name": {"any_": [name]}}})
     return found[0]
+
+
+def test_a_keeper_works_on_while_prefect_and_mlflow_are_away_and_stops_cleanly(tmp_path: Path) -> None:
+    ready = tmp_path / "run" / "keeper.ready"
+    ports = {"HOLDFAST_PREFECT_PORT": str(free_port()), "HOLDFAST_MLFLOW_PORT": str(free_port())}
+    environment = child_environment(tmp_path, {**ports, "HOLDFAST_KEEPER_SECONDS": "0.1"})
+    with (tmp_path / "keeper.log").open("wb") as log:
+        keeper = subprocess.Popen([sys.executable, "-m", "flows.keeper"], env=environment, stdout=log, stderr=log)
+    until(ready.exists, 60)
+    first = ready.read_text()
+    until(lambda: ready.read_text() > first)
+    keeper.terminate()
+    assert keeper.wait(timeout=10) == 0
+    assert "Traceback" not in (tmp_path / "keeper.log").read_text()
 
 
 def test_an_event_for_a_dead_server_fails_at_once() -> None:
