@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from data.errors import Corrupt
+
 logger = logging.getLogger(__name__)
 STATE = "checkpoint.json"
 
@@ -109,13 +111,13 @@ def restore(
         index, _, key = name.partition(".")
         slots.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    history = [Epoch(**epoch) for epoch in stored["history"]]
-    logger.info("resuming after epoch %d", len(history))
-    return State(history, stored["best"], stored["best_loss"], parts["best"]), stored["extra"]
+    state = state_of(stored, parts["best"])
+    logger.info("resuming after epoch %d", state.epoch)
+    return state, stored["extra"]
 
 
-def read(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Return what `save` wrote for this fingerprint, if it is whole."""
+def read(folder: Path, fingerprint: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """Return what `save` wrote, for this fingerprint if one is given, if it is whole."""
     from safetensors.torch import load as deserialised
 
     try:
@@ -126,10 +128,44 @@ def read(folder: Path, fingerprint: str) -> tuple[dict[str, Any], dict[str, Tens
     if hashlib.sha256(content).hexdigest() != stored.get("sha256"):
         logger.warning("the checkpoint in %s is damaged: training starts again", folder)
         return None
-    if stored.get("fingerprint") != fingerprint:
+    if fingerprint is not None and stored.get("fingerprint") != fingerprint:
         logger.info("the checkpoint in %s is of another training: starting anew", folder)
         return None
     return stored, deserialised(content)
+
+
+def latest(folder: Path) -> tuple[State, dict[str, Any]]:
+    """Return the state that a training in this folder has just ended with, and its `extra`.
+
+    Raises: Corrupt when it isn't there or not whole.
+    """
+    found = read(folder)
+    if found is None:
+        raise Corrupt(str(folder), "a checkpoint", "none")
+    stored, tensors = found
+    best = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
+    return state_of(stored, best), stored["extra"]
+
+
+def state_of(stored: dict[str, Any], best: dict[str, Tensor]) -> State:
+    """Rebuild the state from its JSON and the best epoch's weights."""
+    return State([Epoch(**epoch) for epoch in stored["history"]], stored["best"], stored["best_loss"], best)
+
+
+def told(folder: Path) -> list[Epoch]:
+    """Return the epochs that stand in a folder now, while another process may be adding to them."""
+    try:
+        stored = orjson.loads((folder / STATE).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return []
+    return [Epoch(**epoch) for epoch in stored["history"]]
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Return the hash of a network's weights, as their file has it."""
+    from safetensors.torch import save as serialised
+
+    return hashlib.sha256(serialised(copied(network.state_dict()))).hexdigest()
 
 
 def copied(tensors: dict[str, Any]) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ def export(network: "nn.Module", encoder: Encoder, path: Path) -> float:
     difference = largest_difference(network, path.read_bytes(), random_inputs(spec, ROWS, generator), spec)
     if not difference <= LARGEST_DIFFERENCE:
         raise BadDeclaration(
-            f"the exported network differs from torch by {difference:.3g}: does it depend on the rows?"
+            f"the exported network differs from torch by {difference:.3g}: do answers depend on other rows?"
         )
     logger.info("exported %d bytes, largest difference from torch %.2g", path.stat().st_size, difference)
     return difference

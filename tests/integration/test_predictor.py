@@ -199,12 +199,12 @@ class Relative(nn.Module):
         return numbers[:, :3] - numbers[:, :3].mean(dim=0)
 
 
-@pytest.mark.parametrize(("network", "why"), [(Fixed(), "numbers of rows"), (Relative(), "other rows")])
+@pytest.mark.parametrize(("unfit", "why"), [(Fixed(), "numbers of rows"), (Relative(), "other rows")])
 def test_a_network_that_does_not_answer_row_by_row_is_not_exported(
-    network: nn.Module, why: str, tmp_path: Path, version: Path
+    unfit: nn.Module, why: str, tmp_path: Path, version: Path
 ) -> None:
     with pytest.raises(BadDeclaration, match=why):
-        export(network, opened(version).encoder, tmp_path / "network.onnx")
+        export(unfit, opened(version).encoder, tmp_path / "network.onnx")
 
 
 def test_mlflow_reads_the_signature(version: Path) -> None:

@@ -167,6 +167,18 @@ def test_what_can_not_be_trained_says_why(tmp_path: Path) -> None:
         )
 
 
+def test_two_devices_learn_together_and_the_same_each_time(tmp_path: Path) -> None:
+    two = replaced(device="cpu", devices=2, epochs=4)
+    seen: list[Epoch] = []
+    first, again = (trained(tmp_path / name, two, progress=seen.append) for name in "ab")
+    assert [epoch.number for epoch in seen] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert weights_sha256(first.network) == weights_sha256(again.network)
+    alone = trained(tmp_path / "c", replaced(device="cpu", epochs=4))
+    assert first.history[-1].train_loss == pytest.approx(alone.history[-1].train_loss, abs=0.1)
+    with pytest.raises(OutOfMemory, match="batch_size=16"):
+        trained(tmp_path / "d", two, Model(network=Hungry))
+
+
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state(), torch.get_num_threads()

@@ -1,0 +1,199 @@
+"""The loop itself: epochs over a feed, judged on held-back rows, checkpointed, stopped when nothing gets better.
+
+Each epoch draws its order, its dropout and its augmentation from a seed of its own, so a resumed training needs
+no state of a generator.
+"""
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import torch
+from torch import Tensor, nn
+
+from data.errors import BadDeclaration
+from models.checkpoints import Epoch, State, restore, save, weights_sha256
+from models.declarations import Model, Training
+from models.encoding import Encoder
+from models.features import code_sha256
+from models.feeding import Feed
+from models.networks import build
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+JUDGED = 1024  # rows validated at once
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Loop:
+    """One training: its parts, ready to run."""
+
+    training: Training
+    encoder: Encoder
+    fabric: "Fabric"
+    network: nn.Module
+    wrapped: nn.Module
+    optimizer: Any  # Fabric's, which has the interface of torch's
+    learning: Feed
+    judging: Feed
+    fingerprint: str
+    layout: torch.memory_format  # of pictures; channels last is up to twice as fast, but a user's `view` may refuse it
+
+    @classmethod
+    def prepare(cls, model: Model, training: Training, encoder: Encoder, fabric: "Fabric", feeds: list[Feed]) -> "Loop":
+        """Build the network from the seed and put everything on the device."""
+        if training.augment is not None and encoder.spec.images is None:
+            raise BadDeclaration("Training(augment=…) needs an Image column")
+        torch.manual_seed(training.seed)
+        network = build(model, encoder.spec)
+        code = model.network if isinstance(model.network, str) else code_sha256(model.network)
+        seen = [code, encoder.to_json(), str(fabric.device), *(some.sha256() for some in feeds)]
+        identity = fingerprint(training, network, seen)
+        layout = torch.channels_last if model.network == "cnn" else torch.contiguous_format
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        wrapped, optimizer = fabric.setup(network, optimizer_for(training, network))
+        return cls(training, encoder, fabric, network, wrapped, optimizer, feeds[0], feeds[1], identity, layout)
+
+    def run(self, workdir: Path, progress: Callable[[Epoch], None], resume: bool, threads: int) -> State:
+        """Run the epochs that are left, until the last one or until none has been better for `patience`."""
+        found = restore(workdir, self.fingerprint, self.network, self.optimizer) if resume else None
+        state, extra = found or (State(), {})
+        torch.set_num_threads(extra.get("threads", threads))
+        scaler = self.fabric.strategy.precision
+        if extra.get("precision"):
+            scaler.load_state_dict(extra["precision"])
+        while state.epoch < self.training.epochs and state.epoch - state.best < self.training.patience:
+            epoch = self.epoch(state.epoch + 1)
+            if not math.isfinite(epoch.train_loss + epoch.validation_loss):
+                self.diverged(state, epoch)
+                break
+            state.add(epoch, self.network)
+            extra = {"threads": torch.get_num_threads(), "precision": scaler.state_dict()}
+            if self.fabric.is_global_zero:
+                save(workdir, self.fingerprint, state, network=self.network, optimizer=self.optimizer, extra=extra)
+                progress(epoch)
+            self.fabric.barrier()
+        return state
+
+    def diverged(self, state: State, epoch: Epoch) -> None:
+        """Keep the best epoch so far; without any there is nothing to keep."""
+        text = f"the loss is no number in epoch {epoch.number}: try a learning_rate below {self.training.learning_rate}"
+        if not state.best:
+            raise BadDeclaration(text)
+        logger.warning("%s; keeping epoch %d", text, state.best)
+
+    def epoch(self, number: int) -> Epoch:
+        """Learn from every row once and judge the validation rows."""
+        started = time.perf_counter()
+        seed = epoch_seed(self.training.seed, number)
+        torch.manual_seed(seed)
+        train_loss = self.learn(torch.Generator().manual_seed(seed))
+        validation_loss, metric = self.judge()
+        seconds = time.perf_counter() - started
+        return Epoch(number, self.training.epochs, train_loss, validation_loss, metric, seconds)
+
+    def learn(self, generator: torch.Generator) -> float:
+        """Step through the rows in a random order; return the mean loss."""
+        self.wrapped.train()
+        total, rows = torch.zeros(2, dtype=torch.float64)
+        for positions in self.shares(batches(self.learning.rows, self.training.batch_size, generator)):
+            inputs, target = self.learning.batch(positions)
+            if self.training.augment is not None:
+                inputs["image"] = self.training.augment(inputs["image"], generator)
+            if "image" in inputs:
+                inputs["image"] = inputs["image"].contiguous(memory_format=self.layout)
+            self.optimizer.zero_grad()
+            loss = loss_of(self.encoder, self.wrapped(*inputs.values()), target).mean()
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            total = total.to(loss.device) + loss.detach() * len(positions)
+            rows += len(positions)
+        total, rows = self.fabric.all_reduce(torch.stack([total.cpu(), rows]), reduce_op="sum")
+        return float(total / rows)
+
+    def shares(self, dealt: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Give each device an equal part of each batch; what can't be shared by twos is left out of the epoch."""
+        world = self.fabric.world_size
+        for positions in dealt:
+            if world == 1:
+                yield positions
+            elif len(positions) >= 2 * world:
+                yield positions[: len(positions) // world * world][self.fabric.global_rank :: world]
+
+    def judge(self) -> tuple[float, float]:
+        """Return the mean loss and the metric of `Epoch` on the validation rows, as the first device finds them."""
+        self.network.eval()
+        loss = metric = 0.0
+        starts = range(0, self.judging.rows, JUDGED) if self.fabric.is_global_zero else ()
+        with torch.inference_mode(), self.fabric.autocast():
+            for start in starts:
+                positions = torch.arange(start, min(start + JUDGED, self.judging.rows))
+                inputs, target = self.judging.batch(positions)
+                outputs = self.network(*inputs.values())
+                loss += float(loss_of(self.encoder, outputs, target).sum())
+                metric += float(metric_of(self.encoder, outputs, target).sum())
+        loss, metric = self.fabric.broadcast((loss / self.judging.rows, metric / self.judging.rows))
+        return loss, metric
+
+
+def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
+    """Return each row's loss (B,): cross entropy, or the squared error in standard deviations.
+
+    Raises: BadDeclaration when the network returns another shape than the specification asks for.
+    """
+    if outputs.shape != (len(target), encoder.spec.outputs):
+        wanted = (len(target), encoder.spec.outputs)
+        raise BadDeclaration(f"the network returns {tuple(outputs.shape)} where {wanted} is wanted")
+    if encoder.task == "classification":
+        return nn.functional.cross_entropy(outputs.float(), target, reduction="none")
+    return (outputs[:, 0].float() - target) ** 2
+
+
+def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
+    """Return each row's part of the metric (B,): whether it is right, or its absolute error in the target's unit."""
+    if encoder.task == "classification":
+        return (outputs.argmax(dim=1) == target).float()
+    return (outputs[:, 0].float() - target).abs() * encoder.scales[encoder.schema.target][1]
+
+
+def batches(rows: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Deal all positions out in a random order; a single row left over is dropped, as it has no batch statistics."""
+    order = torch.randperm(rows, generator=generator)
+    for positions in torch.split(order, size):
+        if len(positions) > 1 or rows == 1 or size == 1:
+            yield positions
+
+
+def optimizer_for(training: Training, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the declared optimiser, fused: one pass over memory a step, and as deterministic."""
+    rate, decay = training.learning_rate, training.weight_decay
+    learned = [tensor for tensor in network.parameters() if tensor.requires_grad]
+    if not learned:
+        raise BadDeclaration("the network has no parameter to learn")
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(learned, lr=rate, weight_decay=decay, momentum=training.momentum, fused=True)
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return kind(learned, lr=rate, weight_decay=decay, fused=True)
+
+
+def epoch_seed(seed: int, number: int) -> int:
+    """Return the seed of one epoch's draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:7], "big")
+
+
+def fingerprint(training: Training, network: nn.Module, seen: list[Any]) -> str:
+    """Hash what decides the weights, so that a checkpoint is only resumed by the training that wrote it.
+
+    `seen`: the network's code, the encoder, the device and the rows, in JSON values.
+    """
+    declared = {**asdict(training), "augment": training.augment and code_sha256(training.augment)}
+    parts = [declared, repr(network), weights_sha256(network), torch.__version__, *seen]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
