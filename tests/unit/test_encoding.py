@@ -70,7 +70,7 @@ def test_encoder_gives_each_kind_of_column_its_own_input() -> None:
 
 def test_first_movement_of_a_constant_column_stays_small() -> None:
     still = {**pets(), "weight": np.full(4, 0.422915)}
-    many = {name: np.concatenate([values] * 500) for name, values in still.items()}  # their deviation rounds to 1e-16
+    many = {name: np.concatenate([values] * 75) for name, values in still.items()}  # their deviation rounds to 1e-16
     encoder = Encoder.fit(SCHEMA, None, many)
     moved = encoder.encode({**still, "weight": np.array([0.422915, 0.3, 0.5, 1.0])})["numbers"][:, 1]
     assert np.abs(moved).max() < 1
