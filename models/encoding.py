@@ -70,9 +70,7 @@ class Encoder:
             numbers[schema.target] = rows[schema.target]
         scales = {name: scale(values) for name, values in numbers.items()}
         levels = {
-            name: tuple(level for level in column.levels if level in set(known[name].tolist()))
-            for name, column in columns.items()
-            if isinstance(column, Category)
+            name: levels_seen(column, known[name]) for name, column in columns.items() if isinstance(column, Category)
         }
         encoder = cls(schema, derived, scales, levels, features_sha256(features) if features else None, features)
         encoder.spec  # noqa: B018 (refuses images of several sizes before any training)
@@ -224,6 +222,12 @@ def scale(values: np.ndarray) -> tuple[float, float]:
     if not np.isfinite([mean, deviation]).all():
         return float(np.median(known)), float(np.abs(known).max())
     return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
+
+
+def levels_seen(column: Category, values: np.ndarray) -> tuple[str, ...]:
+    """Return the declared levels that occur, in declared order."""
+    seen = set(values.tolist())
+    return tuple(level for level in column.levels if level in seen)
 
 
 def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:

@@ -116,7 +116,8 @@ class Loop:
             self.optimizer.step()
             total = total.to(loss.device) + loss.detach() * len(positions)
             rows += len(positions)
-        total, rows = self.fabric.all_reduce(torch.stack([total.cpu(), rows]), reduce_op="sum")
+        sums = torch.stack([total.cpu(), rows]).to(self.fabric.device)
+        total, rows = self.fabric.all_reduce(sums, reduce_op="sum")
         return float(total / rows)
 
     def shares(self, dealt: Iterator[Tensor]) -> Iterator[Tensor]:

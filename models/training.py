@@ -114,7 +114,8 @@ def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]
 def threads_for(training: Training, spec: EncodedSpec) -> int:
     """Return the CPU threads that serve batches of this size best."""
     values = training.batch_size * sum(math.prod(shape) for shape, _ in spec.inputs.values())
-    return 1 if values < ONE_THREAD else min(MOST_THREADS, len(os.sched_getaffinity(0)))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if values < ONE_THREAD else min(MOST_THREADS, usable)
 
 
 def fabric_for(training: Training) -> "Fabric":
