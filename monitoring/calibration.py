@@ -1,9 +1,8 @@
 """Thresholds for windows of one size: how high the highest score of all columns goes when nothing changed.
 
 Where rows are exchangeable, unchanged windows are made by resampling rows (all columns of a row together), and
-the reference with them, because a finite reference is itself a sample. Elsewhere only time can say how much
-windows differ: every contiguous block of the history is compared with the rest of it, and the smallest rate of
-false alarms that so few blocks can show (Vovk 2005, Algorithmic Learning in a Random World) is used and stated.
+the reference with them, because a finite reference is itself a sample. Elsewhere only the history can say how
+much windows differ (monitoring/history.py).
 """
 
 from collections.abc import Mapping
@@ -12,9 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from monitoring.binning import ABSENT
 from monitoring.detectable import Detectable, detectable
+from monitoring.history import from_history
 from monitoring.reference import Reference
-from monitoring.statistics import ABSENT, FLOOR, Null, components, null_of, score
+from monitoring.statistics import SMALL, Null, components, null_of, score, tally
 
 CAP = 1_000  # rows drawn at most: scores of unchanged windows hardly depend on the size beyond it
 CHUNK = 250  # windows drawn at once, which bounds memory
@@ -28,7 +29,8 @@ class Calibration:
 
     `rate`: probability, 0 to 1, that an unchanged window's highest score passes `threshold`; `asked`: the rate
     that was wanted, smaller where the history is too short for it; `blocks`: windows of history behind the
-    threshold, 0 where rows were resampled; `supported` is false where the history shows nothing at all.
+    threshold, 0 where rows were resampled; `supported` is false where the history shows nothing at all; `blind`
+    are the columns whose history is too short for any threshold.
     """
 
     rows: int
@@ -39,6 +41,11 @@ class Calibration:
     detectable: Mapping[str, Detectable]
     blocks: int = 0
     supported: bool = True
+    blind: tuple[str, ...] = ()
+
+    def drifted(self, name: str, found: float, size: float) -> bool:
+        """Tell whether a column with this score and this effect is unlike its reference."""
+        return found > self.threshold and size >= SMALL and name not in self.blind
 
     @property
     def basis(self) -> str:
@@ -61,7 +68,8 @@ def bucket(rows: int) -> int:
 
 def calibration_for(reference: Reference, rows: int, false_alarms: float) -> Calibration:
     """Return the thresholds for a window of about `rows` rows; the same arguments give the same answer."""
-    return _calibrated(reference, bucket(rows), false_alarms)
+    # blocks keep the exact length, and with it their phase
+    return _calibrated(reference, bucket(rows) if reference.exchangeable else rows, false_alarms)
 
 
 @lru_cache(maxsize=64)
@@ -71,26 +79,32 @@ def _calibrated(reference: Reference, rows: int, asked: float) -> Calibration:
     nulls = {name: null_of(parts) for name, parts in draws.items()}
     scores = np.stack([score(draws[name], null) for name, null in nulls.items()]) if nulls else np.zeros((1, 1))
     threshold = float(np.quantile(scores.max(0), 1 - asked, method="higher"))
-    unchanged = Calibration(rows, asked, asked, threshold, nulls, {})
-    found = unchanged if reference.exchangeable else from_history(reference, unchanged)
-    sizes = {
-        name: detectable(
-            reference,
-            name,
-            rng,
-            null=found.nulls[name],
-            threshold=found.threshold,
-            rows=rows,
-            stretch=stretch(found, unchanged, name),
+    found = Calibration(rows, asked, asked, threshold, nulls, {})
+    if not reference.exchangeable:
+        known = from_history(reference, nulls, rows, asked)
+        found = replace(
+            found,
+            nulls={**nulls, **known.nulls},
+            threshold=max(threshold, known.threshold),
+            rate=known.rate,
+            blocks=known.blocks,
+            supported=known.supported,
+            blind=tuple(name for name in reference.watched if name not in known.nulls),
         )
-        for name in reference.watched
-    }
-    return replace(found, detectable=sizes)
+    return replace(found, detectable=_sizes(reference, found, nulls, rng))
 
 
-def stretch(found: Calibration, unchanged: Calibration, name: str) -> float:
-    """Return how much more windows of the history differ than resampled ones, at least 1."""
-    return max(float(np.max(np.divide(found.nulls[name].mean, unchanged.nulls[name].mean))), 1.0)
+def _sizes(
+    reference: Reference, found: Calibration, resampled_: Mapping[str, Null], rng: np.random.Generator
+) -> dict[str, Detectable]:
+    """Return what each column must change by to be seen; `resampled_` are the nulls before the history widened them."""
+    sizes = {}
+    for name in reference.watched:
+        null = found.nulls[name]
+        stretch = max(float(np.max(np.divide(null.mean, resampled_[name].mean))), 1.0)
+        seen = detectable(reference, name, rng, null=null, threshold=found.threshold, rows=found.rows, stretch=stretch)
+        sizes[name] = replace(seen, size=None) if name in found.blind else seen
+    return sizes
 
 
 def resampled(reference: Reference, rows: int, asked: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -111,16 +125,10 @@ def resampled(reference: Reference, rows: int, asked: float, rng: np.random.Gene
             others = rng.integers(len(pool), size=(CHUNK, against))
             for name, codes in zip(names, columns, strict=True):
                 binning = reference.binnings[name]
-                window = _with_novelty(_tally(codes[windows], binning.bins), binning.value_bins, binning.novel, rng)
-                parts[name].append(components(_tally(codes[others], binning.bins), window, binning.ordered))
+                window = _with_novelty(tally(codes[windows], binning.bins), binning.value_bins, binning.novel, rng)
+                parts[name].append(components(tally(codes[others], binning.bins), window, binning.ordered))
         found.update({name: np.concatenate(chunks) for name, chunks in parts.items()})
     return {name: found[name] for name in reference.watched}
-
-
-def _tally(codes: np.ndarray, bins: int) -> np.ndarray:
-    """Count the bins of each row of codes (windows, rows) -> (windows, bins)."""
-    offsets = np.arange(len(codes), dtype=np.int64)[:, None] * bins
-    return np.bincount((codes + offsets).ravel(), minlength=len(codes) * bins).reshape(len(codes), bins)
 
 
 def _with_novelty(counts: np.ndarray, value_bins: int, novel: float, rng: np.random.Generator) -> np.ndarray:
@@ -133,67 +141,3 @@ def _with_novelty(counts: np.ndarray, value_bins: int, novel: float, rng: np.ran
     counts[:, source] -= fresh
     counts[:, value_bins] += fresh
     return counts
-
-
-def from_history(reference: Reference, unchanged: Calibration) -> Calibration:
-    """Return the calibration that contiguous blocks of the history support, for windows of the same size.
-
-    Each block is scored against the rest, by what all other blocks say of the column.
-    """
-    nulls, blocks = dict(unchanged.nulls), []
-    for name in reference.watched:
-        parts = leave_block_out(reference, name, unchanged.rows)
-        if len(parts) < 2:
-            continue
-        others = [np.delete(parts, block, axis=0) for block in range(len(parts))]
-        blocks.append([float(score(p, widened(nulls[name], o))) for p, o in zip(parts, others, strict=True)])
-        nulls[name] = widened(nulls[name], parts)
-    if len(blocks) < len(reference.watched) or not blocks:
-        return replace(unchanged, rate=1.0, blocks=min(map(len, blocks), default=0), supported=False)
-    threshold, rate = conformal(blocks, unchanged.asked)
-    return replace(
-        unchanged, threshold=max(threshold, unchanged.threshold), rate=rate, nulls=nulls, blocks=min(map(len, blocks))
-    )
-
-
-def leave_block_out(reference: Reference, name: str, rows: int) -> np.ndarray:
-    """Return the components (blocks, 2) of each block of `rows` rows against the rest; the newest block is last."""
-    codes = reference.codes[:, reference.watched.index(name)]
-    blocks = len(codes) // rows
-    if blocks < 2:
-        return np.empty((0, 2))
-    shaped = codes[len(codes) - blocks * rows :].reshape(blocks, rows)
-    shaped = shaped[(shaped != ABSENT).mean(1) >= PRESENT]
-    if len(shaped) < 2:
-        return np.empty((0, 2))
-    binning = reference.binnings[name]
-    counts = _tally(shaped, ABSENT + 1)[:, : binning.bins]
-    return components(counts.sum(0) - counts, counts, binning.ordered)
-
-
-def widened(null: Null, blocks: np.ndarray) -> Null:
-    """Widen a resampled null to what blocks (n, 2) show; it is never narrowed."""
-    mean = np.maximum(blocks.mean(0), null.mean)
-    spread = blocks.var(0) if len(blocks) > 2 else mean**2
-    shape = np.clip(mean**2 / np.maximum(spread, 1e-9), FLOOR, null.shape)
-    return Null((float(mean[0]), float(mean[1])), (float(shape[0]), float(shape[1])))
-
-
-def conformal(blocks: list[list[float]], asked: float) -> tuple[float, float]:
-    """Return the lowest threshold whose rate is at most `asked`, else the highest score; and its rate.
-
-    Columns with the same number of blocks are judged by their highest score; the rates of groups add up.
-    """
-    groups: dict[int, list[list[float]]] = {}
-    for scores in blocks:
-        groups.setdefault(len(scores), []).append(scores)
-    highest = [np.max(np.array(group), axis=0) for group in groups.values()]
-
-    def rate(threshold: float) -> float:
-        return float(sum((1 + (top > threshold).sum()) / (len(top) + 1) for top in highest))
-
-    for threshold in sorted(np.concatenate(highest)):
-        if rate(threshold) <= asked:
-            return float(threshold), rate(threshold)
-    most = float(max(top.max() for top in highest))
-    return most, min(rate(most), 1.0)

@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from monitoring.binning import count
 from monitoring.reference import Reference
-from monitoring.statistics import SMALL, Null, components, count, effect, score
+from monitoring.statistics import SMALL, Null, components, effect, score
 
 POWER = 0.8
 WINDOWS = 200  # simulated for each size of change

@@ -17,12 +17,13 @@ import orjson
 from data.environment import QUIET
 from data.errors import Corrupt, HoldfastError
 from data.schema import Category, Number, Rows, length
+from monitoring.binning import count
 from monitoring.calibration import calibration_for
 from monitoring.frames import frames, left_out, sampled, titles
 from monitoring.logged import observe, reference_of
 from monitoring.records import Verdict
 from monitoring.reference import Reference
-from monitoring.statistics import SMALL, components, count, effect, score
+from monitoring.statistics import components, effect, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,14 +77,14 @@ def _register(
     from evidently.legacy.core import ColumnType
 
     names = {title: name for name, title in shown.items()}
-    nulls = calibration_for(reference, rows, false_alarms).nulls
+    calibration = calibration_for(reference, rows, false_alarms)
 
     def test(_: "pd.Series[Any]", current: "pd.Series[Any]", kind: object, threshold: float) -> tuple[float, bool]:  # noqa: ARG001
         name = names[str(current.name)]
         binning, before = reference.binnings[name], reference.counts[name]
         now = count(binning, observed[name])
-        found = float(score(components(before, now, binning.ordered), nulls[name]))
-        return found, bool(found > threshold and effect(before, now, binning.ordered) >= SMALL)
+        found = float(score(components(before, now, binning.ordered), calibration.nulls[name]))
+        return found, calibration.drifted(name, found, float(effect(before, now, binning.ordered)))
 
     kinds = [ColumnType.Numerical, ColumnType.Categorical]
     register_stattest(StatTest(TEST, "score of the verdict, in standard deviations", kinds), test)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from data.schema import Rows
+from monitoring.binning import Incomputable, count, printable
 from monitoring.reference import OUTPUTS, Reference, misfits
-from monitoring.statistics import Incomputable, count, printable
 
 UNLIKELY = 1e-9  # probability that an unchanged window looks like this
 NULL_JUMP = 0.1  # more nulls than the reference, as a share of the rows, before sensors are blamed

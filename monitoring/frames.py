@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.schema import Number, Rows, length, take
+from monitoring.binning import Incomputable, count, printable
 from monitoring.faults import values_of
 from monitoring.reference import SAMPLE, Reference
-from monitoring.statistics import Incomputable, count, printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,8 @@ from monitoring.statistics import SMALL
 
 SHARE = 0.1  # of the project's rate of false alarms; the columns have the rest
 POWER_SIGMAS = 0.84  # 80 % power
-BLOCKS = 3  # windows of history that say how much windows differ
+WINDOWS = 3  # of history that are needed to say how much windows differ
+PARTS = 12  # stretches of history that say it well: halves or quarters of windows where there are fewer windows
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,21 @@ def compare(reference: Reference, losses: np.ndarray, false_alarms: float) -> De
     """Test whether a window's losses (N,) are higher than the held-out ones; None where the history can't tell.
 
     Exchangeable rows: the hypergeometric test for classes (exact), Welch's for values. Rows in time order: the
-    window's mean against the means of contiguous blocks of its length (a t-test on their own spread).
+    window's mean against a t-test on how much stretches of the history differ.
     """
     alpha, known, rows = false_alarms * SHARE, reference.losses, len(losses)
     if reference.exchangeable:
         return _resampled(known, losses, reference.task, alpha)
-    blocks = len(known) // rows
-    if blocks < BLOCKS:
+    windows = len(known) // rows
+    if windows < WINDOWS:
         return None
-    means = known[len(known) - blocks * rows :].reshape(blocks, rows).mean(1)
-    spread = max(float(means.std(ddof=1)), float(_spread(known)) / np.sqrt(rows)) * np.sqrt(1 + 1 / blocks)
-    found = _judged(known, losses, alpha, spread=float(spread), freedom=blocks - 1)
-    return replace(found, basis=f"{blocks} windows of history")
+    pieces = next(pieces for pieces in (1, 2, 4) if windows * pieces >= PARTS or pieces == 4)
+    size = rows // pieces
+    means = known[len(known) - size * pieces * windows :].reshape(-1, size).mean(1)
+    apart = float(means.std(ddof=1)) * np.sqrt(size / rows)
+    spread = max(apart, _spread(known) / np.sqrt(rows)) * np.sqrt(1 + 1 / windows)
+    found = _judged(known, losses, alpha, spread=float(spread), freedom=len(means) - 1)
+    return replace(found, basis=f"{len(means)} stretches of {size} rows of history")
 
 
 def _resampled(known: np.ndarray, losses: np.ndarray, task: str, alpha: float) -> Degradation:

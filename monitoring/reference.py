@@ -15,16 +15,7 @@ import numpy as np
 
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
-from monitoring.statistics import (
-    ABSENT,
-    Binning,
-    Incomputable,
-    bin_column,
-    binning_from_json,
-    count,
-    encode,
-    level_counts,
-)
+from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
 
 FORMAT = 1
 SAMPLE = 20_000  # rows kept for reports

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from data.schema import Column, Number, Rows, length
+from monitoring.binning import Binning
 from monitoring.calibration import Calibration, calibration_for
 from monitoring.declarations import Monitors
 from monitoring.faults import faults, tallies
 from monitoring.performance import Degradation, compare, losses_in
 from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
-from monitoring.statistics import SMALL, Binning, components, effect, score
+from monitoring.statistics import SMALL, components, effect, score
 
 NAMED = 3  # columns named in a sentence
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
@@ -76,7 +77,7 @@ def measure(
     return {
         "score": round(found, 3),
         "effect": round(size, 4),
-        "drifted": bool(found > calibration.threshold and size >= SMALL),
+        "drifted": calibration.drifted(name, found, size),
         "moved": moved(reference, name, values, now),
         "detectable": {"unit": seen.unit, "size": seen.size},
     }

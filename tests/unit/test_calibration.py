@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from data.schema import Category, Column, Number, Rows
-from monitoring.calibration import bucket, calibration_for, conformal
+from monitoring.binning import count
+from monitoring.calibration import bucket, calibration_for
+from monitoring.history import conformal
 from monitoring.reference import Reference, build, from_bytes, to_bytes
-from monitoring.statistics import SMALL, components, count, effect, score
+from monitoring.statistics import SMALL, components, effect, score
 
 COLUMNS: dict[str, Column] = {**{f"n{i}": Number() for i in range(4)}, "kind": Category(levels=tuple("abcde"))}
 
@@ -111,6 +113,17 @@ def test_a_short_history_states_the_smallest_rate_it_supports() -> None:
     assert (calibration.blocks, calibration.rate, calibration.supported) == (10, pytest.approx(1 / 11), True)
     assert "the least that 10 windows of history support" in calibration.basis
     assert not calibration_for(reference_of(history, exchangeable=False), 600, 0.01).supported
+
+
+def test_a_column_with_an_upheaval_in_its_history_blinds_no_other() -> None:
+    rows = walk(np.random.default_rng(2), 4000, 0.5)
+    rows["n2"], rows["n3"] = np.full(4000, 0.5), walk(np.random.default_rng(3), 4000, 0.5)["n0"]
+    calm = calibration_for(reference_of(dict(rows), exchangeable=False), 100, 0.05)
+    rows["n2"] = np.where(np.arange(4000) < 3980, 0.5, 0.9)
+    upset = calibration_for(reference_of(rows, exchangeable=False), 100, 0.05)
+    assert upset.threshold == pytest.approx(calm.threshold, rel=0.2)
+    assert upset.detectable["n0"].size == calm.detectable["n0"].size
+    assert upset.rate == pytest.approx(calm.rate + 1 / 41)
 
 
 def test_conformal_rates_follow_from_the_ranks_and_groups_add_up() -> None:

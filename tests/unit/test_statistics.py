@@ -6,18 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.schema import Category, Image, Number
-from monitoring.statistics import (
-    Incomputable,
-    bin_column,
-    binning_from_json,
-    components,
-    count,
-    effect,
-    encode,
-    null_of,
-    printable,
-    score,
-)
+from monitoring.binning import Incomputable, bin_column, binning_from_json, count, encode, printable
+from monitoring.statistics import components, effect, null_of, score
 
 OBJECTS = st.one_of(st.none(), st.text(max_size=3), st.just(float("nan")), st.sampled_from(["a", "b", "\ud800"]))
 
