@@ -10,7 +10,7 @@ from models import metrics
 from models.gates import MINIMUM_BLOCKS
 from models.judging import Comparison, Judgement, Sample, judge, sample
 from models.predictor import Predictor, read_version
-from monitoring.records import Generation
+from monitoring.records import Generation, Prediction
 from projects.declaration import Project
 from tasks.evaluation import baseline_values, blocks, latency_ms
 from tasks.harvesting import rows_of
@@ -98,7 +98,7 @@ def fresh_rows(
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:
-    """Return the labelled, mature rows of the last `n` judged windows without fault that have one of `roles`."""
+    """Return the labelled, mature rows of one of `roles` in the last `n` windows that have labels and no fault."""
     serving = resources.store.ledger.generation(project.name)
     horizon = clock(resources, project) - project.labels.delay
     windows = [
@@ -106,15 +106,15 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
         for window, verdict in judged_windows(resources, project)
         if serving and window.generation == serving.number and verdict.outcome not in ("fault", "failed")
     ]
-    found = [
-        prediction
-        for window in windows[-project.monitors.n :]
-        for prediction in resources.store.predictions.rows(window, labelled=True)
-        if prediction.label is not None and prediction.row_time <= horizon
-    ]
+    found: list[list[Prediction]] = []
+    for window in reversed(windows):
+        mature = [one for one in resources.store.predictions.rows(window, labelled=True) if one.row_time <= horizon]
+        found += [mature] if mature else []
+        if len(found) == project.monitors.n:
+            break
     if not found:
         return None
-    rows = rows_of(found, project.schema)
+    rows = rows_of([one for mature in reversed(found) for one in mature], project.schema)
     evaluation = project.evaluation
     role = roles_by_entity(rows[project.schema.entity_column], evaluation.judge, evaluation.anchor)
     return take(rows, np.isin(role.astype(str), roles))

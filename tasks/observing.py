@@ -45,7 +45,7 @@ def observed(predictor: Predictor, predictions: list[Prediction]) -> Rows:
     """Return the monitored columns of logged predictions: descriptors of what came, and what was answered."""
     schema: Schema = predictor.schema
     rows = unpack_rows(schema, [prediction.features for prediction in predictions])
-    found = describe(schema.features, {name: rows[name] for name in schema.features})
+    found = describe(predictor.encoder.columns, predictor.encoder.derive(rows))
     outputs = [prediction.output for prediction in predictions]
     if predictor.task == "classification":
         answers = np.empty(len(outputs), dtype=object)

@@ -109,7 +109,7 @@ class Background:
 
     cameras: Cameras
     dial: float
-    pause_s: float = 0.2
+    pause_s: float = 1.0
     sent: Sent = field(default_factory=Sent)
     stopped: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None

@@ -7,8 +7,8 @@ from datetime import timedelta
 from data.errors import Corrupt, HoldfastError, NoChampion
 from monitoring import governor, incidents, reference, verdicts, windows
 from monitoring.governor import Circumstances
-from monitoring.records import Generation, Incident, Verdict, WindowKey
 from monitoring.records import Check as CheckName
+from monitoring.records import Generation, Incident, Verdict, WindowKey
 from projects.declaration import Project
 from tasks.messages import channels
 from tasks.observing import clock, observed, predictor_of
