@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +58,11 @@ def first_rows(project: Project) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def made(rows_of: tuple[Project, Rows], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(rows_of: tuple[Project, Rows], tmp_path_factory: pytest.TempPathFactory) -> Made:
     project, rows = rows_of
     folder = tmp_path_factory.mktemp(project.name)
     predictor, _ = tiny_version(project, rows, folder)
-    yield Made(project, rows, folder / "model", predictor)
+    return Made(project, rows, folder / "model", predictor)
 
 
 def weights_of(folder: Path) -> str:
