@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from prefect.context import get_run_context
 from prefect.utilities.context import get_task_and_flow_run_ids
@@ -87,6 +86,8 @@ def plain(value: object) -> object:
         return value
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(str(plain(each)) for each in value)
     return str(value)
 
 
@@ -97,7 +98,7 @@ def json_text(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def combined(reports: dict[str, Report], table: list[dict[str, Any]]) -> Report:
+def combined(reports: dict[str, Report]) -> Report:
     """Return one report of several steps: the last one's sentence, a section each, all links."""
     last = list(reports.values())[-1]
     sections = [
@@ -105,4 +106,4 @@ def combined(reports: dict[str, Report], table: list[dict[str, Any]]) -> Report:
         for step, report in reports.items()
     ]
     links = {title: url for report in reports.values() for title, url in report.links.items()}
-    return Report(last.sentence, "\n\n".join(sections), links, table)
+    return Report(last.sentence, "\n\n".join(sections), links)

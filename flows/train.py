@@ -35,7 +35,7 @@ async def train(project: str, device: Device = "auto", intent: int | None = None
     )
 
 
-def training(resources: "Resources", project: str, *, device: str, intent: int | None) -> "Report":
+def training(resources: "Resources", project: str, *, device: Device, intent: int | None) -> "Report":
     """Run the steps in their order under the project's lease."""
     from tasks import retraining
 
@@ -53,6 +53,6 @@ def training(resources: "Resources", project: str, *, device: str, intent: int |
         reports["evaluate"] = step("evaluate", lambda: retraining.evaluate(resources, run))
         reports["register"] = step("register", lambda: retraining.register(resources, run), retries=2)
         reports["judge"] = step("judge", lambda: retraining.judge(resources, run))
-        publish(url, "gates", project, reports["judge"])
+        publish(url, "gates", project, reports["judge"])  # before anything is done about them
         reports["settle"] = step("settle", lambda: retraining.settle(resources, run))
-    return combined(reports, reports["judge"].table)
+    return combined(reports)
