@@ -57,7 +57,7 @@ def up(
     if detach:
         words = ["--home", str(home), *(["--free-ports"] if free_ports else [])]
         words += [word for folder in projects or [] for word in ("--projects", str(folder))]
-        announce(stacks.detach(words, home, console.say), "ready; `holdfast down` stops it")
+        announce(stacks.detach(words, home, console.say)[0], "ready; `holdfast down` stops it")
         return
     settings = read_settings(home=home, **({"projects": folders(projects)} if projects else {}))
     settings = stacks.with_free_ports(settings) if free_ports else settings

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
     finally:
         server.shutdown()
+        server.server_close()
 
 
 @dataclass
@@ -140,15 +141,13 @@ def run(home: Path, console: Console, *, stay: bool) -> None:
     story = Story(console)
     with mailbox() as box:
         os.environ.update({"HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_WEBHOOK_SECRET": "demo"})
-        with story.stage("bring up Prefect, MLflow, runner, keeper and service"):
-            settings = stack.start(home, say=story.say)
-        try:
+        with ExitStack() as lasting:
+            with story.stage("bring up Prefect, MLflow, runner, keeper and service"):
+                settings = lasting.enter_context(stack.lent(home, story.say))
             play(settings, story, box, console)
             if stay:
                 console.print("\nThe stack stays up; Ctrl-C stops it.")
                 wait_for_interrupt()
-        finally:
-            stack.stop(home)
 
 
 def wait_for_interrupt() -> None:

@@ -168,17 +168,19 @@ def check_external(settings: Settings) -> None:
             raise ServerUnavailable(f"{name}={given} does not answer; unset it to have a server started here")
 
 
-def start(home: Path, say: Say) -> Settings:
-    """Bring up the stack of a home on free ports, for as long as this process lives, and lead this process to it.
+@contextmanager
+def lent(home: Path, say: Say) -> Iterator[Settings]:
+    """Have the stack of a home up, on free ports, for as long as the block runs, and lead this process to it.
 
     Raises: HoldfastError, with the supervisor's own last words.
     """
-    return enter(detach(["--home", str(home), "--free-ports"], home.absolute(), say, tied=True))
-
-
-def stop(home: Path) -> None:
-    """Take the stack of a home down."""
-    down(home.absolute(), lambda _text: None)
+    home = home.absolute()
+    stack, process = detach(["--home", str(home), "--free-ports"], home, say, tied=True)
+    try:
+        yield enter(stack)
+    finally:
+        down(home, lambda _text: None)
+        process.wait()
 
 
 def enter(stack: Stack) -> Settings:
@@ -187,8 +189,10 @@ def enter(stack: Stack) -> Settings:
     return read_settings()
 
 
-def detach(words: list[str], home: Path, say: Say, *, tied: bool = False) -> Stack:
-    """Start a supervisor in a session of its own, and return its stack once ready.
+def detach(
+    words: list[str], home: Path, say: Say, *, tied: bool = False
+) -> "tuple[Stack, subprocess.Popen[bytes]]":
+    """Start a supervisor in a session of its own, and return its stack and its process once ready.
 
     Args:
         words: options of `holdfast up`.
@@ -218,7 +222,7 @@ def detach(words: list[str], home: Path, say: Say, *, tied: bool = False) -> Sta
                 told.add(name)
                 say(f"{name} is ready")
         if stack is not None and stack.ready:
-            return stack
+            return stack, process
         time.sleep(0.2)
     raise HoldfastError(last_lines(log, offset, count=1).removeprefix("error: ") or "the supervisor ended at once")
 

@@ -78,8 +78,8 @@ class Evaluation:
     """Which rows judge. Where rows are `exchangeable` the hash of the entity decides, for ever; else time does.
 
     `judge` and `anchor` are shares of the rows, 0 to 1; by time, the newest rows judge and the anchor
-    is drawn from days (or, without a time column, entities) before them. `metric` is the one by which a candidate must be better:
-    `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`.
+    is drawn from days (or, without a time column, entities) before them. `metric` is the one by which a
+    candidate must be better: `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`.
     """
 
     metric: str = "accuracy"

@@ -25,10 +25,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     before = dict(os.environ)
     with mailbox() as box:
         os.environ.update({**QUICK, "HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_PROJECTS": str(projects)})
-        settings = stack.start(home, story.say)
-        try:
-            yield Live(settings, connect(settings), box, story, console, projects)
-        finally:
-            stack.stop(home)
-            os.environ.clear()
-            os.environ.update(before)
+        with stack.lent(home, story.say) as settings:
+            resources = connect(settings)
+            yield Live(settings, resources, box, story, console, projects)
+            resources.store.close()
+    os.environ.clear()
+    os.environ.update(before)
