@@ -19,8 +19,8 @@ from monitoring.store import open_store
 from monitoring.verdicts import judge_data
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:evidently"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:litestar"),
 ]
 EVIL = "</script><script>alert(1)</script>"
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
