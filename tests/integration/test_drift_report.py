@@ -13,6 +13,8 @@ from models.folder import GOLDEN, MLMODEL, NETWORK, PREDICTOR, WEIGHTS, seal, wr
 from monitoring import drift
 from monitoring.declarations import Monitors
 from monitoring.drift import flagged, report, write_report
+from monitoring.frames import titles
+from monitoring.logged import observe
 from monitoring.records import Prediction, WindowKey
 from monitoring.reference import Reference, build, to_bytes
 from monitoring.store import open_store
@@ -77,7 +79,7 @@ def test_the_report_flags_the_columns_that_the_verdict_flags(size: int, make: An
     assert out == {}
     assert snapshot is not None
     wanted = {name for name, column in verdict.detail["columns"].items() if column["drifted"]}
-    titles = drift.titles(list(reference.watched))
+    titles = titles(list(reference.watched))
     assert set(flagged(snapshot)) == {titles[name] for name in wanted}
     assert (len(wanted) >= 4) is (make is not world)
 
@@ -137,7 +139,7 @@ def test_pending_reports_are_made_from_what_is_stored_and_only_once(
         [Prediction(key, "p", 1, NOW, NOW, packed[i], answers[i]) for i, key in enumerate(ids.tolist())]
     )
     windows = [WindowKey("p", 1, i, NOW, NOW, 200 * i, 200 * i + 200) for i in (0, 1)]
-    seen = [drift.observe(tmp_path, window, store.predictions.rows(window)) for window in windows]
+    seen = [observe(tmp_path, window, store.predictions.rows(window)) for window in windows]
     columns: dict[str, Any] = {
         **{f"image.{part}": Number(low=0.0, high=1.0) for part in ("brightness", "contrast", "sharpness")},
         "size": Number(),
