@@ -113,11 +113,6 @@ def explanation(answer: httpx.Response) -> str:
     return str(said.get("detail") or said.get("exception_detail") or said) if isinstance(said, dict) else str(said)
 
 
-def ui_url(api_url: str, public_url: str = "") -> str:
-    """Return where a person opens the UI: the public address if there is one, else the server's own."""
-    return public_url.rstrip("/") if public_url else api_url.rstrip("/").removesuffix("/api")
-
-
-def run_url(api_url: str, run: str, public_url: str = "") -> str:
+def run_url(api_url: str, run: str) -> str:
     """Return the page of a flow run."""
-    return f"{ui_url(api_url, public_url)}/runs/flow-run/{run}"
+    return f"{api_url.rstrip('/').removesuffix('/api')}/runs/flow-run/{run}"

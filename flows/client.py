@@ -143,7 +143,7 @@ def seen(settings: Settings, found: Mapping[str, Any], deployment: str) -> FlowR
         deployment=deployment,
         state=str(found["state_type"]).title(),
         message=str((found.get("state") or {}).get("message") or ""),
-        url=run_url(settings.prefect_url, str(found["id"]), settings.public_url),
+        url=run_url(settings.prefect_url, str(found["id"])),
         started_at=None if begun is None else datetime.fromisoformat(begun),
         seconds=float(found.get("total_run_time") or 0.0),
     )

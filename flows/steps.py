@@ -78,7 +78,7 @@ def conclude(settings: Settings, flow: str, project: str, work: Callable[[], Rep
         publish(url, flow, project, Report(str(nothing), "Nothing was done."))
         return Completed(message=str(nothing))
     except Busy as busy:
-        link = {"the training under way": run_url(url, busy.holder, settings.public_url)}
+        link = {"the training under way": run_url(url, busy.holder)}
         publish(url, flow, project, Report(f"refused: {busy}", "Nothing was changed. Run it again later.", link))
         return Failed(message=f"refused: {busy}")
     except HoldfastError as error:

@@ -39,7 +39,8 @@ def check(project: Project, home: Home = HERE, folders: Projects = None, as_json
         if not as_json:
             console.say(f"{step:10} {found} ({seconds:.1f} s)")
 
-    console.report(try_out(lead_to(home, folders), project, on_step=tell), as_json=as_json)
+    found = try_out(lead_to(home, folders), project, on_step=tell)
+    console.report(found, as_json=True) if as_json else console.say(found.sentence)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data.environment import child_environment
+from flows import server
 from holdfast.supervisor import Child
 from tasks.settings import Settings
 
@@ -26,7 +27,7 @@ def five(settings: Settings) -> list[Child]:
         made.append(Child(name, (PYTHON, "-m", *words), environment, log, ready, after))
 
     if not settings.prefect_api_url:
-        words = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(settings.prefect_port))
+        words = server.command(settings)[2:]
         add("prefect", *words, ready=answers(f"{settings.prefect_url}/health"), after=(), **prefect_variables(settings))
     if not settings.mlflow_tracking_uri:
         add("mlflow", *mlflow_words(settings), ready=answers(f"{settings.mlflow_url}/health"), after=())
@@ -55,10 +56,7 @@ def prefect_variables(settings: Settings) -> dict[str, str]:
     """Return what the Prefect server is told; a database of the user's is left alone."""
     port = settings.prefect_port
     origins = ",".join(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
-    variables = {
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    }
+    variables = {**server.environment(settings), "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins}
     if not {"PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"} & os.environ.keys():
         database = settings.home / "prefect" / "prefect.db"
         variables["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{database}"

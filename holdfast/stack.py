@@ -189,9 +189,7 @@ def enter(stack: Stack) -> Settings:
     return read_settings()
 
 
-def detach(
-    words: list[str], home: Path, say: Say, *, tied: bool = False
-) -> "tuple[Stack, subprocess.Popen[bytes]]":
+def detach(words: list[str], home: Path, say: Say, *, tied: bool = False) -> "tuple[Stack, subprocess.Popen[bytes]]":
     """Start a supervisor in a session of its own, and return its stack and its process once ready.
 
     Args:

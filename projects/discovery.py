@@ -102,7 +102,7 @@ def import_file(found: Found) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a stranger's file may raise anything, and must disable only itself
+    except (Exception, SystemExit) as error:  # a stranger's file may raise anything, and must disable only itself
         sys.modules.pop(name, None)
         raise BrokenProject(found.name, failing_line(error, found.path), explain(error)) from error
     return module

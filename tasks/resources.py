@@ -42,7 +42,7 @@ class Resources:
         """Runs, versions and their aliases."""
         from models.registry import Registry
 
-        return Registry(self.settings.mlflow_url, public_url=self.settings.public_url or self.settings.mlflow_url)
+        return Registry(self.settings.mlflow_url)
 
     @cached_property
     def workspace(self) -> Workspace:

@@ -1,5 +1,6 @@
 """Write a project file to start from: its schema, ranges and sets inferred from a CSV."""
 
+import json
 import keyword
 import re
 from dataclasses import dataclass
@@ -94,8 +95,13 @@ def declare(values: "pd.Series", *, is_target: bool) -> str | None:
         return f"Number(low={low_text}, high={high + slack:.6g}{integer}{nullable})"
     if known.nunique() <= FEW_LEVELS:
         levels = sorted(str(level) for level in known.unique())
-        return f"Category(levels={tuple(levels)!r}{nullable})"
+        return f"Category(levels=({', '.join(map(quoted, levels))},){nullable})"
     return None
+
+
+def quoted(text: str) -> str:
+    """Return a string literal as our style has it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def whole(values: "pd.Series") -> bool:
@@ -126,11 +132,11 @@ def render(name: str, csv: Path, found: Inferred) -> str:
     words += [kind for kind in ("Category", "Number") if any(text.startswith(kind) for text in found.columns.values())]
     words += [] if found.key else ["Batch"]
     imports = "".join(f"    {word},\n" for word in sorted(words))
-    columns = "".join(f"            {column!r}: {text},\n" for column, text in found.columns.items())
+    columns = "".join(f"            {quoted(column)}: {text},\n" for column, text in found.columns.items())
     left_out = "".join(f"    # left out: {column!r}, {why}\n" for column, why in found.left_out.items())
     key = found.key or "row"
     keyless = "" if found.key else KEYLESS.format(csv=str(csv), name=name)
-    source = f"Files(folder={str(csv.parent)!r}, pattern={csv.name!r})" if found.key else "numbered"
+    source = f"Files(folder={quoted(str(csv.parent))}, pattern={quoted(csv.name)})" if found.key else "numbered"
     metric = "accuracy" if found.task == "classification" else "mae"
     imports = imports if found.key else "".join(line + "\n" for line in imports.splitlines() if "Files" not in line)
     return TEMPLATE.format(
@@ -140,9 +146,9 @@ def render(name: str, csv: Path, found: Inferred) -> str:
         imports=imports,
         columns=columns,
         left_out=left_out,
-        target=found.target,
-        key=key,
-        time=f"        time={found.time!r},\n" if found.time else "",
+        target=quoted(found.target),
+        key=quoted(key),
+        time=f"        time={quoted(found.time)},\n" if found.time else "",
         task=found.task,
         source=source,
         metric=metric,
@@ -179,8 +185,8 @@ project = Project(
     schema=Schema(
         columns={{
 {columns}        }},
-        target={target!r},
-        key={key!r},
+        target={target},
+        key={key},
 {time}    ),
 {left_out}    source={source},
     model=Model(network="mlp", options={{"hidden": (64, 32), "dropout": 0.1}}),

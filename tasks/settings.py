@@ -24,7 +24,10 @@ class Settings(BaseSettings):
     clock: Literal["wall", "data"] = Field(
         default="wall", description="`data` in a replay: now is the newest row time."
     )
-    public_url: str = Field(default="", description="What links in messages start with.")
+    public_url: str = Field(
+        default="",
+        description="Where people reach the service; links in messages start with it. Unset: this machine, and the tunnel to it.",
+    )
     database_url: str = Field(default="", description="The store; empty: SQLite under the home.")
     data_remote: str = Field(
         default="", description="Where batches are pushed: a folder or s3://…; empty: a folder under the home."

@@ -1,6 +1,7 @@
 """Give every window that is over its one verdict, with all that follows from it in the same transaction."""
 
 import logging
+import socket
 from dataclasses import replace
 from datetime import timedelta
 
@@ -160,9 +161,12 @@ def reconsider(resources: Resources) -> None:
 
 
 def overview(resources: Resources) -> dict[str, str]:
-    """Return the link that every alert carries."""
-    base = resources.settings.public_url or resources.settings.service_url
-    return {"overview": f"{base.rstrip('/')}/"}
+    """Return the link that every alert carries; without a public address, how to reach this machine as well."""
+    settings = resources.settings
+    if settings.public_url:
+        return {"overview": f"{settings.public_url.rstrip('/')}/"}
+    port, host = settings.service_port, socket.gethostname()
+    return {"overview": f"{settings.service_url}/", "tunnel": f"ssh -N -L {port}:127.0.0.1:{port} {host}"}
 
 
 def row(verdict: Verdict) -> dict[str, object]:
