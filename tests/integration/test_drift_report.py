@@ -79,8 +79,8 @@ def test_the_report_flags_the_columns_that_the_verdict_flags(size: int, make: An
     assert out == {}
     assert snapshot is not None
     wanted = {name for name, column in verdict.detail["columns"].items() if column["drifted"]}
-    titles = titles(list(reference.watched))
-    assert set(flagged(snapshot)) == {titles[name] for name in wanted}
+    shown = titles(list(reference.watched))
+    assert set(flagged(snapshot)) == {shown[name] for name in wanted}
     assert (len(wanted) >= 4) is (make is not world)
 
 
