@@ -102,7 +102,7 @@ class Decision:
     id: int
     project: str
     at: datetime
-    kind: str  # alert, suppress, retrain, wait, skip, train, promote, keep, refuse, rollback, harvest, ingest, fault-cleared
+    kind: str  # alert, suppress, retrain, wait, block, skip, promote, keep, refuse, ask, rollback, ingest, …
     subject: str  # "incident 3", "version 7", "batch 2026-11-01"
     reason: str
     inputs: Mapping[str, Any]

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         default="",
-        description="Where people reach the service; links in messages start with it. Unset: this machine, and the tunnel to it.",
+        description="Where people reach the service; links in messages start with it. Unset: a tunnel is named.",
     )
     database_url: str = Field(default="", description="The store; empty: SQLite under the home.")
     data_remote: str = Field(

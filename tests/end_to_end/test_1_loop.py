@@ -17,8 +17,9 @@ def test_every_process_comes_up_and_a_scheduled_run_completes(live: Live) -> Non
     api = Api(live.settings.prefect_url)
 
     def scheduled() -> bool:
-        runs = api.call("POST", "/flow_runs/filter", {"limit": 50})
-        return any(run["auto_scheduled"] and run["state_type"] == "COMPLETED" for run in runs)
+        ended = {"state": {"type": {"any_": ["COMPLETED"]}}}
+        runs = api.call("POST", "/flow_runs/filter", {"flow_runs": ended, "limit": 50})
+        return any(run["auto_scheduled"] for run in runs)
 
     live.story.wait("scheduled run that completed", scheduled, 90)
 
