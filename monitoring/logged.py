@@ -1,5 +1,6 @@
 """What a window's verdict was made from, read again from the store and the generation's folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,14 @@ def observe(home: Path, window: WindowKey, predictions: list[Prediction]) -> Row
         return {}
     rows = unpack_rows(schema, [prediction.features for prediction in predictions])
     found = describe(schema.features, rows)
+    return {**found, **answered(predictions)}
+
+
+def answered(predictions: Sequence[Prediction]) -> Rows:
+    """Return what was answered, as `Predictor.observe` names it; at least one prediction."""
     outputs = [prediction.output for prediction in predictions]
     if "class" not in outputs[0]:
-        return {**found, "prediction": np.array([output["value"] for output in outputs], dtype=float)}
+        return {"prediction": np.array([output["value"] for output in outputs], dtype=float)}
     answers = np.empty(len(outputs), dtype=object)
     answers[:] = [output["class"] for output in outputs]
-    return {**found, "prediction": answers, "confidence": np.array([output["confidence"] for output in outputs])}
+    return {"prediction": answers, "confidence": np.array([output["confidence"] for output in outputs], dtype=float)}

@@ -8,8 +8,9 @@ import numpy as np
 
 from data.descriptors import describe
 from data.packing import unpack_rows
-from data.schema import Rows, Schema
+from data.schema import Rows
 from models.predictor import Predictor, read_version
+from monitoring.logged import answered
 from monitoring.records import Generation, Prediction, Verdict, WindowKey
 from projects.declaration import Project
 from tasks.resources import Resources
@@ -42,19 +43,11 @@ def cached_predictor(folder: Path, manifest: str, features: object) -> Predictor
 
 
 def observed(predictor: Predictor, predictions: list[Prediction]) -> Rows:
-    """Return the monitored columns of logged predictions: descriptors of what came, and what was answered."""
-    schema: Schema = predictor.schema
-    rows = unpack_rows(schema, [prediction.features for prediction in predictions])
-    found = describe(predictor.encoder.columns, predictor.encoder.derive(rows))
-    outputs = [prediction.output for prediction in predictions]
-    if predictor.task == "classification":
-        answers = np.empty(len(outputs), dtype=object)
-        answers[:] = [output["class"] for output in outputs]
-        found["prediction"] = answers
-        found["confidence"] = np.array([output["confidence"] for output in outputs], dtype=float)
-    else:
-        found["prediction"] = np.array([output["value"] for output in outputs], dtype=float)
-    return found
+    """Return the monitored columns of logged predictions: what came, described, and what was answered."""
+    if not predictions:
+        return {}
+    rows = unpack_rows(predictor.schema, [prediction.features for prediction in predictions])
+    return {**describe(predictor.encoder.columns, predictor.encoder.derive(rows)), **answered(predictions)}
 
 
 def utc(moment: np.datetime64) -> datetime:

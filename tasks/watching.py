@@ -5,9 +5,10 @@ import socket
 from dataclasses import replace
 from datetime import timedelta
 
-from data.errors import Corrupt, HoldfastError, NoChampion
-from monitoring import governor, incidents, reference, verdicts, windows
+from data.errors import HoldfastError, NoChampion
+from monitoring import governor, incidents, verdicts, windows
 from monitoring.governor import Circumstances
+from monitoring.logged import reference_of
 from monitoring.records import Check as CheckName
 from monitoring.records import Generation, Incident, Verdict, WindowKey
 from projects.declaration import Project
@@ -75,28 +76,16 @@ def judge(
     """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
     predictions = resources.store.predictions.rows(window)
     try:
-        known = reference_of(resources, generation)
+        known = reference_of(resources.store, window)
         if check == "performance":
             data = resources.store.verdicts.get(window, "data")
             return verdicts.judge_performance(
                 known, predictions, project.monitors, window, data.verdict if data else None
             )
         predictor = predictor_of(resources, generation)
-        seen = observed(predictor, predictions) if predictions else {}
-        return verdicts.judge_data(known, seen, project.monitors, window)
+        return verdicts.judge_data(known, observed(predictor, predictions), project.monitors, window)
     except HoldfastError as error:
         return verdicts.failed(window, check, len(predictions), str(error))
-
-
-def reference_of(resources: Resources, generation: Generation) -> reference.Reference:
-    """Return what a generation's windows are compared with.
-
-    Raises: Corrupt.
-    """
-    stored = resources.store.references.get(generation.project, generation.number)
-    if stored is None:
-        raise Corrupt(f"reference of generation {generation.number}", "a reference", "none")
-    return reference.from_bytes(stored)
 
 
 def setting(

@@ -93,6 +93,6 @@ def test_names_that_no_tool_would_take_are_refused(name: str) -> None:
             name=name,
             task="classification",
             schema=Schema(columns={"y": Category(levels=("a",))}, target="y", key="id"),
-            source=lambda: [],
+            source=list,
             model=Model(network="mlp"),
         )

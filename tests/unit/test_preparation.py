@@ -17,7 +17,7 @@ def project(**changed: Any) -> Project:
         "name": "p",
         "task": "classification",
         "schema": schema,
-        "source": lambda: [],
+        "source": list,
         "model": Model(network="mlp"),
     }
     return Project(**{**said, **changed})

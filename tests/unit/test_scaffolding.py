@@ -38,8 +38,11 @@ def test_the_written_file_loads_and_says_what_the_table_holds(tmp_path: Path) ->
     )
     assert schema.columns["region"] == Category(levels=("north", "south"))
     age, income = schema.columns["age"], schema.columns["income"]
-    assert isinstance(age, Number) and age.integer and not age.nullable
-    assert isinstance(income, Number) and income.nullable
+    assert isinstance(age, Number)
+    assert age.integer
+    assert not age.nullable
+    assert isinstance(income, Number)
+    assert income.nullable
     assert "note" not in schema.columns
     assert "left out: 'note'" in (tmp_path / "projects" / "churn.py").read_text()
     assert sum(len(batch.frame) for batch in project.source()) == 300
