@@ -81,7 +81,7 @@ def _calibrated(reference: Reference, rows: int, asked: float) -> Calibration:
     threshold = float(np.quantile(scores.max(0), 1 - asked, method="higher"))
     found = Calibration(rows, asked, asked, threshold, nulls, {})
     if not reference.exchangeable:
-        known = from_history(reference, nulls, rows, asked)
+        known = from_history(reference, nulls, rows, asked, threshold)
         found = replace(
             found,
             nulls={**nulls, **known.nulls},

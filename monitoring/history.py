@@ -29,8 +29,12 @@ class History:
     supported: bool
 
 
-def from_history(reference: Reference, nulls: Mapping[str, Null], rows: int, asked: float) -> History:
+def from_history(
+    reference: Reference, nulls: Mapping[str, Null], rows: int, asked: float, least: float = 0.0
+) -> History:
     """Return the threshold that blocks of `rows` rows support, and nulls as wide as the blocks show.
+
+    `least`: the threshold of independent rows, under which none is put, however alike the blocks are.
 
     Columns with less than half of the longest history can't be judged. A column with an upheaval of its own in
     the history, which would raise the threshold for all, is widened instead until its highest block just passes.
@@ -42,9 +46,11 @@ def from_history(reference: Reference, nulls: Mapping[str, Null], rows: int, ask
     parts = {name: blocks for name, blocks in parts.items() if 2 * len(blocks) >= longest and len(blocks) >= 2}
     scores = {name: _scores(nulls[name], blocks) for name, blocks in parts.items()}
     tops = {name: float(found.max()) for name, found in scores.items()}
-    typical = float(np.median(list(tops.values())))
+    moving = [tops[name] for name, blocks in parts.items() if blocks.any()]  # constants say nothing of what is typical
+    typical = float(np.median(moving)) if moving else 0.0
     odd = {name for name, top in tops.items() if top > ODD * max(typical, 1.0)}
     threshold, rate = conformal([scores[name].tolist() for name in parts if name not in odd], asked)
+    threshold = max(threshold, least, 0.0)  # a wide enough null brings any score below 0, so widening ends
     wide = {name: widened(nulls[name], blocks) for name, blocks in parts.items()}
     wide |= {name: _below(wide[name], parts[name], threshold) for name in odd}
     rate += sum(1 / (len(parts[name]) + 1) for name in odd)

@@ -126,6 +126,18 @@ def test_a_column_with_an_upheaval_in_its_history_blinds_no_other() -> None:
     assert upset.rate == pytest.approx(calm.rate + 1 / 41)
 
 
+def test_columns_that_never_moved_do_not_make_the_others_odd() -> None:
+    rng = np.random.default_rng(8)
+    rows = world(rng, 2000)
+    for name in ("n0", "n1", "n2"):
+        rows[name] = np.full(2000, 0.5)
+    rows["n3"] = np.repeat(rng.normal(size=10), 200) + 0.1 * rng.normal(size=2000)
+    calibration = calibration_for(reference_of(rows, exchangeable=False), 200, 0.05)
+    assert calibration.supported
+    assert calibration.threshold > 0
+    assert all(np.isfinite([*null.mean, *null.shape]).all() for null in calibration.nulls.values())
+
+
 def test_conformal_rates_follow_from_the_ranks_and_groups_add_up() -> None:
     scores = [float(i) for i in range(99)]
     assert conformal([scores], 0.05) == (94.0, pytest.approx(0.05))
