@@ -131,7 +131,9 @@ def test_columns_that_never_moved_do_not_make_the_others_odd() -> None:
     rows = world(rng, 2000)
     for name in ("n0", "n1", "n2"):
         rows[name] = np.full(2000, 0.5)
-    rows["n3"] = np.repeat(rng.normal(size=10), 200) + 0.1 * rng.normal(size=2000)
+    week = np.repeat([0.0] * 9 + [1.0], 200)  # an upheaval in both of the others
+    rows["n3"] = week + rng.normal(size=2000)
+    rows["kind"] = np.where(week + rng.normal(size=2000) > 0, "a", "b").astype(object)
     calibration = calibration_for(reference_of(rows, exchangeable=False), 200, 0.05)
     assert calibration.supported
     assert calibration.threshold > 0
