@@ -44,7 +44,7 @@ def watch(resources: Resources, name: str) -> Report:
     sentence = (
         f"{len(given)} verdicts; window {worst.window.index} of generation {worst.window.generation}: {worst.reason}"
     )
-    links = overview(resources)
+    links = overview(resources) | reports_of(resources, given)
     return Report(sentence, page(given), links, [row(one) for one in given])
 
 
@@ -156,6 +156,18 @@ def overview(resources: Resources) -> dict[str, str]:
         return {"overview": f"{settings.public_url.rstrip('/')}/"}
     port, host = settings.service_port, socket.gethostname()
     return {"overview": f"{settings.service_url}/", "tunnel": f"ssh -N -L {port}:127.0.0.1:{port} {host}"}
+
+
+def reports_of(resources: Resources, given: list[Verdict]) -> dict[str, str]:
+    """Return links to the drift reports of the windows that need a look; they are made within a minute or so."""
+    base = overview(resources)["overview"]
+    return {
+        f"drift report of window {one.window.generation}.{one.window.index}": (
+            f"{base}reports/{one.window.project}/{one.window.generation}/{one.window.index}.html"
+        )
+        for one in given
+        if one.check == "data" and one.outcome in ("drift", "fault")
+    }
 
 
 def row(verdict: Verdict) -> dict[str, object]:
