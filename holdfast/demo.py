@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +24,9 @@ from rich.table import Table
 from data.errors import HoldfastError
 from tasks.resources import Resources, connect
 from tasks.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.traffic import Cameras
 
 PROJECT = "digits"
 WINDOW = 200  # rows, as projects/digits.py declares
@@ -163,12 +166,20 @@ def play(settings: Settings, story: Story, box: Mailbox, console: Console) -> No
     from tasks.traffic import Cameras
 
     resources = connect(settings)
+    with Cameras(settings.service_url) as cameras:
+        close_loop(settings, resources, cameras, story, box, console)
+    resources.store.close()
+
+
+def close_loop(
+    settings: Settings, resources: Resources, cameras: "Cameras", story: Story, box: Mailbox, console: Console
+) -> None:
+    """Ingest, train, serve; then the fault, then the change of the world."""
     with story.stage("ingest: dated batches, one with damaged rows"):
         story.say(run_flow(settings, "ingest"))
     with story.stage("train the first champion"):
         story.say(run_flow(settings, "train"))
         story.wait("service with generation 1", lambda: serves(settings, 1), 60)
-    cameras = Cameras(settings.service_url)
     accuracies: dict[str, tuple[float, int]] = {}
     with story.stage("healthy traffic"):
         healthy = cameras.send(WINDOW)
@@ -211,14 +222,16 @@ def swap(resources: Resources, settings: Settings, story: Story) -> None:
     """Keep traffic flowing while the system retrains, and check that the swap loses nothing."""
     from tasks.traffic import Background, Cameras
 
-    background = Background(Cameras(settings.service_url, seed=1), dial=DIAL)
-    background.start()
-    try:
-        story.wait("a retraining", lambda: retrainings(resources), 90)
-        story.say("the governor allowed one retraining; Prefect started train/digits")
-        story.wait("the swap to generation 2", lambda: serves(settings, 2), 150)
-    finally:
-        sent = background.stop()
+    with Cameras(settings.service_url, seed=1) as cameras:
+        background = Background(cameras, dial=DIAL)
+        background.start()
+        try:
+            story.wait("a retraining", lambda: retrainings(resources), 90)
+            story.say("the governor allowed one retraining; Prefect started train/digits")
+            story.wait("the swap to generation 2", lambda: serves(settings, 2), 150)
+        finally:
+            sent = background.stop()
+    story.wait("the end of the retraining", lambda: all(one.ended_at for one in retrainings(resources)), 60)
     if sent.failed:
         raise LoopOpen(f"{sent.failed} rows failed while the service swapped")
     promoted = resources.store.ledger.generation(PROJECT)

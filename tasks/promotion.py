@@ -43,6 +43,7 @@ def settle(
             reason=judgement.sentence,
             gates=judgement.table(),
             token=token,
+            intent=intent,
         )
         return report, "promoted"
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
@@ -140,12 +141,13 @@ def serve(
     gates: Sequence[Mapping[str, Any]],
     waived: tuple[str, ...] = (),
     token: int | None = None,
+    intent: int | None = None,
     earlier: Generation | None = None,
 ) -> Report:
     """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
 
     `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
-    checked in the ledger's own transaction.
+    checked in the ledger's own transaction; `intent` is the promise that led here.
     """
     serving = resources.store.ledger.generation(project.name)
     expected = serving.number if serving else 0
@@ -163,6 +165,7 @@ def serve(
         project.name, expected + 1, version, run_id, manifest, resources.now(), actor, reason, list(gates), waived, cut
     )
     inputs = {"version": version, "generation": new.number, "replaces": serving.version if serving else None}
+    inputs |= {"intent": intent} if intent is not None else {}
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
     resources.store.ledger.append_generation(expected, new, (decision,), token=token, reference=reference)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Self
 
 import httpx
 import numpy as np
@@ -54,6 +55,14 @@ class Cameras:
         self.generator = np.random.default_rng(seed)
         self.order = self.shuffled()
         self.client = httpx.Client(base_url=service, timeout=10)
+
+    def __enter__(self) -> Self:
+        """Return the cameras; the block ends their connection."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self.client.close()
 
     def shuffled(self) -> Iterator[int]:
         """Yield pictures for ever, each once a round."""

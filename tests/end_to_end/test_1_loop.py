@@ -2,7 +2,7 @@ import httpx
 import pytest
 from live_stack import Live
 
-from flows.api import Api
+from flows.api import opened
 from holdfast import demo, stack
 from holdfast.record import running
 
@@ -14,11 +14,11 @@ def test_every_process_comes_up_and_a_scheduled_run_completes(live: Live) -> Non
     assert up is not None
     assert up.ready
     assert set(up.processes) == {"prefect", "mlflow", "service", "runner", "keeper"}
-    api = Api(live.settings.prefect_url)
 
     def scheduled() -> bool:
         ended = {"state": {"type": {"any_": ["COMPLETED"]}}}
-        runs = api.call("POST", "/flow_runs/filter", {"flow_runs": ended, "limit": 50})
+        with opened(live.settings.prefect_url) as api:
+            runs = api.call("POST", "/flow_runs/filter", {"flow_runs": ended, "limit": 50})
         return any(run["auto_scheduled"] for run in runs)
 
     live.story.wait("scheduled run that completed", scheduled, 90)

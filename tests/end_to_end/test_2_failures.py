@@ -72,13 +72,13 @@ def close_incidents(live: Live) -> None:
 
 
 def test_killing_the_service_loses_no_acknowledged_answer(live: Live) -> None:
-    cameras = Cameras(live.settings.service_url, seed=11)
     journal: list[str] = []
     stop = threading.Event()
 
     def send() -> None:
-        while not stop.is_set():
-            journal.extend(cameras.send(10, dial=demo.DIAL).ids)
+        with Cameras(live.settings.service_url, seed=11) as cameras:
+            while not stop.is_set():
+                journal.extend(cameras.send(10, dial=demo.DIAL).ids)
 
     sender = threading.Thread(target=send)
     sender.start()
@@ -94,14 +94,14 @@ def test_killing_the_service_loses_no_acknowledged_answer(live: Live) -> None:
 
 @pytest.mark.parametrize("name", ["mlflow", "prefect"])
 def test_predictions_go_on_while_a_server_is_killed_and_comes_back(live: Live, name: str) -> None:
-    cameras = Cameras(live.settings.service_url, seed=12)
     failed: list[int] = []
     stop = threading.Event()
 
     def send() -> None:
-        while not stop.is_set():
-            failed.append(cameras.send(10, dial=demo.DIAL).failed)
-            time.sleep(0.1)
+        with Cameras(live.settings.service_url, seed=12) as cameras:
+            while not stop.is_set():
+                failed.append(cameras.send(10, dial=demo.DIAL).failed)
+                time.sleep(0.1)
 
     sender = threading.Thread(target=send)
     sender.start()
