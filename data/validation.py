@@ -14,6 +14,7 @@ from data.descriptors import describe
 from data.environment import QUIET
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect, guards
+from data.markdown import escaped
 from data.schema import Image, Rows, Schema, length, take
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 per_thread = threading.local()  # contexts shared by threads give wrong results without an error
-MARKUP = frozenset("&<>\"'|`*_[]()\\~!#$")
 
 
 @dataclass(frozen=True)
@@ -173,18 +173,16 @@ def reasons_by_row(checked: list[tuple[dict[str, Any], list[int] | None]]) -> di
 def report_markdown(validation: Validation) -> str:
     """Return the page for people: the verdict, then one line an expectation, failed ones first."""
     bad = len(validation.good) - int(validation.good.sum())
-    verdict = f"**Refused**: {escaped(validation.refused)}." if validation.refused else f"{bad} bad."
-    lines = [f"{len(validation.good)} rows. {verdict}", "", "| | expectation | unexpected rows | share | observed |"]
-    lines.append("|---|---|---:|---:|---|")
+    verdict = f"**Refused**: {escaped(validation.refused)}." if validation.refused else f"{bad} of them fail."
+    lines = [
+        f"{len(validation.good)} rows were validated. {verdict}",
+        "",
+        "| | unexpected rows | share | observed | expectation |",
+    ]
+    lines.append("|---|---:|---:|---|---|")
     for line in sorted(validation.results, key=lambda line: bool(line["passed"])):
         mark = "ok" if line["passed"] else "**fails**"
         observed = line["error"] or ("" if line["observed"] is None else line["observed"])
-        cells = (mark, escaped(line["expectation"]), line["unexpected"], f"{line['share']:.1%}", escaped(observed))
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        said = [escaped(str(value)[:300]) for value in (observed, line["expectation"])]
+        lines.append(f"| {mark} | {line['unexpected']} | {line['share']:.1%} | {' | '.join(said)} |")
     return "\n".join(lines) + "\n"
-
-
-def escaped(value: object) -> str:
-    """Make a stranger's value plain text in Markdown and in HTML."""
-    text = " ".join(str(value).split())[:300]
-    return "".join(f"&#{ord(sign)};" if sign in MARKUP else sign for sign in text)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from data.markdown import escaped, table
+
 LONGEST = 5000  # characters that MLflow's table keeps of a description
 MOST_CLASSES = 30  # more are not legible in a picture
 MOST_PAIRS = 5
@@ -108,17 +110,18 @@ def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) 
         text: the card.
     """
     head = html.escape(" ".join((first_line or "CANDIDATE: not judged yet").split()), quote=False).replace("](", "]\\(")
-    parts = [head]
-    if gates:
-        parts.append(
-            table(("gate", "result", "what it says"), [[g["gate"], g["result"], g["sentence"]] for g in gates])
-        )
-    parts.append(text)
-    whole = "\n\n".join(parts)
+    judged = "\n".join(f"- **{escaped(gate['result'])}** {escaped(gate['sentence'])}" for gate in gates)
+    whole = "\n\n".join(part for part in (head, judged, spaced(text)) if part)
     if len(whole) <= LONGEST:
         return whole
     tail = "\n\n… the rest is in the run: `card.md`, `gates.json`."
     return whole[: LONGEST - len(tail)].rsplit("\n", 1)[0] + tail
+
+
+def spaced(text: str) -> str:
+    """Widen the cells of tables, for MLflow's page of a version sets them without space."""
+    lines = (line.replace(" | ", " &emsp;| ") if line.startswith("| ") else line for line in text.splitlines())
+    return "\n".join(lines)
 
 
 def confusion_png(counts: Sequence[Sequence[int]], levels: Sequence[str], path: Path) -> None:
@@ -141,20 +144,6 @@ def confusion_png(counts: Sequence[Sequence[int]], levels: Sequence[str], path: 
             dark = value > matrix.max() / 2
             axes.text(column, row, f"{value}", ha="center", va="center", color="white" if dark else "black", fontsize=7)
     figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
-
-
-def table(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table with every cell escaped."""
-    cells = [columns, *lines]
-    rows = [f"| {' | '.join(escaped(cell) for cell in line)} |" for line in cells]
-    rows.insert(1, "|" + "---|" * len(columns))
-    return "\n".join(rows)
-
-
-def escaped(value: object) -> str:
-    """Return text that Markdown shows as it is, on one line: no markup, no link, no HTML."""
-    line = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", line).replace("://", "\\://")
 
 
 def plain(value: object) -> str:

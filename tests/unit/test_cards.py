@@ -36,6 +36,11 @@ def test_nothing_from_data_becomes_markup() -> None:
     assert table[0].replace("\\|", "").count("|") == 4  # three cells still
 
 
+def test_a_description_lists_the_gates_and_keeps_columns_apart() -> None:
+    text = description("PASSED: a_b", [{"gate": "better", "result": "passed", "sentence": "+3 [1, 4]"}], "| a | b |")
+    assert text == "PASSED: a_b\n\n- **passed** +3 \\[1, 4\\]\n\n| a &emsp;| b |"
+
+
 def test_a_description_starts_with_the_verdict_and_fits_what_mlflow_keeps() -> None:
     page = description("REFUSED: no better", [], "x\n" * 5000)
     assert page.splitlines()[0] == "REFUSED: no better"
