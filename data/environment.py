@@ -34,6 +34,7 @@ QUIET = {
     "MALLOC_TOP_PAD_": "67108864",
     # a user's folder with its own models/ or data/ must not shadow ours
     "PYTHONSAFEPATH": "1",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "holdfast,flows,serving,tasks,projects,models,monitoring,data",
 }
 

@@ -94,6 +94,25 @@ def demo(
 
 
 @app.command()
+def inject(
+    dial: Annotated[float, typer.Option("--dial", min=0, max=1, help="How different the new cameras are.")] = 0.6,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Pictures to send.")] = 200,
+    dead: Annotated[bool, typer.Option("--dead", help="Dead frames instead: a fault, not a change.")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="Also say afterwards what they showed.")] = False,
+    home: Home = HERE,
+) -> None:
+    """Send digits to the running service as another fleet of cameras takes them, and see what is noticed."""
+    from tasks.traffic import Cameras
+
+    with Cameras(lead_to(home).settings.service_url) as cameras:
+        sent = cameras.send(rows, dial=dial, dead=dead)
+        right, count = sent.accuracy(held_out_only=False)
+        console.say(f"{count} answers, {right:.1%} right, {sent.failed} failed")
+        if labels:
+            console.say(f"{cameras.label(sent)} labels are new")
+
+
+@app.command()
 def down(home: Home = HERE) -> None:
     """Stop the stack of this home, and whatever a killed one left behind."""
     from holdfast.stack import down as take_down
