@@ -114,7 +114,7 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
             break
     if not found:
         return None
-    rows = rows_of([one for mature in reversed(found) for one in mature], project.schema)
+    rows = rows_of(resources, [one for mature in reversed(found) for one in mature], project.schema)
     evaluation = project.evaluation
     role = roles_by_entity(rows[project.schema.entity_column], evaluation.judge, evaluation.anchor)
     return take(rows, np.isin(role.astype(str), roles))

@@ -7,14 +7,13 @@ import numpy as np
 
 from data.batches import frame_of
 from data.errors import NoBatch, NoChampion
-from data.packing import unpack_rows
 from data.schema import Number, Rows, Schema
 from data.sources import Batch
 from monitoring.records import Prediction
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
-from tasks.observing import clock, judged_windows
+from tasks.observing import asked, clock, judged_windows, logged_schema
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -32,7 +31,7 @@ def harvest(resources: Resources, name: str) -> Report:
     ripe = harvestable(resources, project)
     if not ripe:
         return Report("no labelled traffic that is not in a snapshot already")
-    rows = rows_of(ripe, project.schema)
+    rows = rows_of(resources, ripe, project.schema)
     digest = hashlib.sha256("".join(sorted(prediction.id for prediction in ripe)).encode()).hexdigest()[:12]
     # names sort by time, and traffic after the history it continues
     batch = Batch(f"traffic-{ripe[-1].row_time:%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
@@ -47,11 +46,18 @@ def harvest(resources: Resources, name: str) -> Report:
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
-    """Return labelled, mature, unharvested predictions of windows whose data verdict is no fault, oldest first."""
+    """Return labelled, mature, unharvested predictions of windows whose data verdict is no fault, oldest first.
+
+    Those of a generation that was not asked for a column of today's schema are left out.
+    """
     horizon = clock(resources, project) - project.labels.delay
+    wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
     for window, verdict in judged_windows(resources, project):
         if verdict.outcome in ("fault", "failed"):
+            continue
+        if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
+            logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
             continue
         found += [
             prediction
@@ -62,9 +68,9 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     return [prediction for prediction in found if prediction.id not in done]
 
 
-def rows_of(predictions: list[Prediction], schema: Schema) -> Rows:
+def rows_of(resources: Resources, predictions: list[Prediction], schema: Schema) -> Rows:
     """Return logged predictions as a batch's rows: keyed by prediction, the label as the target."""
-    rows = unpack_rows(schema, [prediction.features for prediction in predictions])
+    rows = asked(resources, predictions, [*schema.identifiers, *schema.features])
     count = len(predictions)
     rows[schema.key] = np.array([prediction.id for prediction in predictions], dtype=object)
     if isinstance(schema.columns[schema.target], Number):

@@ -1,5 +1,6 @@
 """Windows of the log as arrays: what was asked, what was answered, what turned out to be true."""
 
+import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 
 from data.descriptors import describe
 from data.packing import unpack_rows
-from data.schema import Rows
+from data.schema import Rows, Schema, concatenate, schema_from_json, take
+from models.folder import PREDICTOR, verified
 from models.predictor import Predictor, read_version
 from monitoring.logged import answered
 from monitoring.records import Generation, Prediction, Verdict, WindowKey
@@ -40,6 +42,32 @@ def predictor_of(resources: Resources, generation: Generation) -> Predictor:
 def cached_predictor(folder: Path, manifest: str, features: object) -> Predictor:
     """Read a version folder once a process."""
     return read_version(folder, features=features, manifest=manifest)  # type: ignore[arg-type]
+
+
+def logged_schema(resources: Resources, name: str, number: int) -> Schema:
+    """Return the schema by which a generation's answers are logged, whatever the project file says today."""
+    generation = next(one for one in resources.store.ledger.generations(name) if one.number == number)
+    folder = resources.settings.home / "generations" / name / str(number)
+    return cached_schema(folder, generation.manifest_sha256)
+
+
+@lru_cache(maxsize=32)
+def cached_schema(folder: Path, manifest: str) -> Schema:
+    """Read a version's schema once a process."""
+    return schema_from_json(json.loads(verified(folder, manifest)[PREDICTOR])["encoder"]["schema"])
+
+
+def asked(resources: Resources, predictions: list[Prediction], names: list[str]) -> Rows:
+    """Return these columns of logged predictions, each row read by the schema of the generation that answered it."""
+    lanes: dict[tuple[str, int], list[int]] = {}
+    for position, prediction in enumerate(predictions):
+        lanes.setdefault((prediction.project, prediction.generation), []).append(position)
+    parts = []
+    for (name, number), positions in lanes.items():
+        schema = logged_schema(resources, name, number)
+        rows = unpack_rows(schema, [predictions[position].features for position in positions])
+        parts.append({column: rows[column] for column in names})
+    return take(concatenate(parts), np.argsort(np.concatenate(list(lanes.values()))))
 
 
 def observed(predictor: Predictor, predictions: list[Prediction]) -> Rows:

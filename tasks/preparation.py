@@ -91,7 +91,7 @@ def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str,
         (target / f"{role}.origins.json").write_text(json.dumps(chosen[BATCH].tolist()))
     train = take(rows, found == "train")
     encoder = Encoder.fit(project.schema, project.features, train)
-    (target / "encoder.json").write_text(json.dumps(encoder.to_json(), sort_keys=True))
+    (target / "encoder.json").write_text(json.dumps(encoder.to_json()))  # columns keep their declared order
     (target / "summary.json").write_text(json.dumps({"snapshot": snapshot.hash, "rows": counts}, sort_keys=True))
     return counts
 
