@@ -3,7 +3,6 @@
 An artifact that can't be written never fails the work it tells of: the log says so and the run goes on.
 """
 
-import html
 import logging
 import math
 import time
@@ -14,7 +13,9 @@ from prefect.context import get_run_context
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 from data.errors import ServerUnavailable
+from data.markdown import escaped
 from flows.api import Api, Refused, opened
+from models.cards import gate_lines
 from tasks.reports import Report
 
 logger = logging.getLogger(__name__)
@@ -31,17 +32,26 @@ def key_of(flow: str, project: str, kind: str) -> str:
 def publish(api_url: str, flow: str, project: str, report: Report) -> None:
     """Show a report on the current run's page: the page, and its numbers as a table of their own."""
     with opened(api_url, timeout=5.0, patience=10.0) as api:
-        create(api, "markdown", key_of(flow, project, "report"), report.sentence, page(flow, project, report))
+        create(api, "markdown", key_of(flow, project, "report"), report.sentence, page(report))
         if report.table:
             table = [{name: plain(value) for name, value in row.items()} for row in report.table]
             create(api, "table", key_of(flow, project, "table"), report.sentence, json_text(table))
 
 
-def page(flow: str, project: str, report: Report) -> str:
-    """Return a report as one Markdown page. Text that came from data is not trusted: no raw HTML."""
-    links = "\n".join(f"- [{html.escape(title)}]({url})" for title, url in report.links.items())
-    parts = [f"## {flow} / {project}", html.escape(report.sentence, quote=False), report.markdown, links]
-    return "\n\n".join(part for part in parts if part)
+def page(report: Report) -> str:
+    """Return what stands under a report's sentence, which Prefect shows above it: details, gates, links."""
+    links = "\n".join(f"- {linked(title, target)}" for title, target in report.links.items())
+    return "\n\n".join(part for part in (report.markdown, gates_of(report), links) if part) or escaped(report.sentence)
+
+
+def gates_of(report: Report) -> str:
+    """Return the gates among a report's rows as a list."""
+    return gate_lines([row for row in report.table if "gate" in row])
+
+
+def linked(title: str, target: str) -> str:
+    """Return a link, or a command to copy where the target is no address."""
+    return f"[{escaped(title)}]({target})" if target.startswith("http") else f"{escaped(title)}: `{target}`"
 
 
 def create(api: Api, kind: str, key: str, description: str, data: object) -> str | None:
@@ -99,11 +109,10 @@ def json_text(value: object) -> str:
 
 
 def combined(reports: dict[str, Report]) -> Report:
-    """Return one report of several steps: the last one's sentence, a section each, all links."""
-    last = list(reports.values())[-1]
-    sections = [
-        f"### {step}\n\n{report.sentence}" + (f"\n\n{report.markdown}" if report.markdown else "")
-        for step, report in reports.items()
-    ]
+    """Return one report of several steps: the last one's sentence, a line each, the gates, details, all links."""
+    lines = [f"- **{step}**: {escaped(report.sentence)}" for step, report in reports.items()]
+    gates = next((found for report in reports.values() if (found := gates_of(report))), "")
+    details = {step: report.markdown for step, report in reports.items() if report.markdown}
+    sections = [f"### {title}\n\n{text}" for title, text in {"gates": gates, **details}.items() if text]
     links = {title: url for report in reports.values() for title, url in report.links.items()}
-    return Report(last.sentence, "\n\n".join(sections), links)
+    return Report(list(reports.values())[-1].sentence, "\n\n".join(["\n".join(lines), *sections]), links)

@@ -12,7 +12,7 @@ Version = Annotated[str, Field(pattern=r"^\d+$", title="Version", description="T
 
 
 @flow(name="promote", flow_run_name="promote-{project}-{version}", persist_result=False)
-async def promote(project: str, version: Version, reason: str = "", waive: list[str] | None = None) -> State[Any]:
+async def promote(project: str, version: Version, reason: str = "", waive: tuple[str, ...] = ()) -> State[Any]:
     """Judge a version on the newest rows and make it the champion, with the person who asked for it as approval.
 
     Args:
@@ -25,13 +25,12 @@ async def promote(project: str, version: Version, reason: str = "", waive: list[
     from tasks.resources import connect
 
     resources = connect()
-    waived = tuple(waive or ())
     return conclude(
         resources.settings,
         "promote",
         project,
         lambda: step(
             "promote",
-            lambda: promotion.promote(resources, project, version, actor=person(), reason=reason, waive=waived),
+            lambda: promotion.promote(resources, project, version, actor=person(), reason=reason, waive=waive),
         ),
     )

@@ -21,7 +21,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
+from data.environment import QUIET
 from data.errors import Busy, HoldfastError, NoBatch, NoChampion, ServerUnavailable, SourceUnavailable
+from data.markdown import escaped
 from flows.api import run_url
 from flows.artifacts import publish
 from tasks.reports import Report
@@ -72,10 +74,11 @@ def passing(_failed: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 def conclude(settings: Settings, flow: str, project: str, work: Callable[[], Report]) -> State[Any]:
     """Do the work, show its report on the run's page, and return the state that the run ends in."""
     url = settings.prefect_url
+    speak()
     try:
         report = work()
     except NOTHING_TO_DO as nothing:
-        publish(url, flow, project, Report(str(nothing), "Nothing was done."))
+        publish(url, flow, project, Report(str(nothing), f"Nothing was done: {escaped(nothing)}."))
         return Completed(message=str(nothing))
     except Busy as busy:
         link = {"the training under way": run_url(url, busy.holder)}
@@ -90,6 +93,12 @@ def conclude(settings: Settings, flow: str, project: str, work: Callable[[], Rep
         return Failed(message=str(error))
     publish(url, flow, project, report)
     return Completed(message=report.sentence)
+
+
+def speak() -> None:
+    """Let our lines of information into the run's log: Prefect hands on what our loggers let through."""
+    for name in QUIET["PREFECT_LOGGING_EXTRA_LOGGERS"].split(","):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def already_done(error: HoldfastError) -> bool:

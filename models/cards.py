@@ -110,12 +110,17 @@ def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) 
         text: the card.
     """
     head = html.escape(" ".join((first_line or "CANDIDATE: not judged yet").split()), quote=False).replace("](", "]\\(")
-    judged = "\n".join(f"- **{escaped(gate['result'])}** {escaped(gate['sentence'])}" for gate in gates)
-    whole = "\n\n".join(part for part in (head, judged, spaced(text)) if part)
+    whole = "\n\n".join(part for part in (head, gate_lines(gates), spaced(text)) if part)
     if len(whole) <= LONGEST:
         return whole
     tail = "\n\n… the rest is in the run: `card.md`, `gates.json`."
     return whole[: LONGEST - len(tail)].rsplit("\n", 1)[0] + tail
+
+
+def gate_lines(gates: Sequence[Mapping[str, Any]]) -> str:
+    """List the gates of `Judgement.table()`; long sentences break in a list, and don't in the viewers' tables."""
+    named = [(gate, "" if gate["sentence"].startswith(f"{gate['gate']}:") else f"{gate['gate']}: ") for gate in gates]
+    return "\n".join(f"- **{escaped(gate['result'])}** {escaped(name + gate['sentence'])}" for gate, name in named)
 
 
 def spaced(text: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from data.batches import frame_of
-from data.errors import NoBatch, NoChampion
+from data.errors import NoBatch
 from data.schema import Number, Rows, Schema
 from data.sources import Batch
 from monitoring.records import Prediction
@@ -27,7 +27,7 @@ def harvest(resources: Resources, name: str) -> Report:
     """
     project = resources.project(name)
     if resources.store.ledger.generation(name) is None:
-        return Report(f"nothing to harvest: {NoChampion(name)}")
+        return Report("nothing to harvest: nothing has been served yet")
     ripe = harvestable(resources, project)
     if not ripe:
         return Report("no labelled traffic that is not in a snapshot already")

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from data.errors import BatchRefused
+from data.markdown import escaped, table
 from data.sources import fetch
 from data.versions import Snapshot
 from projects.declaration import Project
@@ -70,17 +71,21 @@ def publish(resources: Resources, project: Project, landings: list[Landed]) -> R
 
 def data_report(project: Project, landings: list[Landed], snapshot: Snapshot) -> str:
     """Return the page a person reads after an ingest: each batch, the reasons, and where the rows are."""
-    lines = ["| batch | state | accepted | quarantined | why |", "|---|---|---:|---:|---|"]
-    for landed in landings:
-        row = landed.row()
-        why = str(row["why"]).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")[:300]
-        lines.append(f"| {row['batch']} | {row['state']} | {row['accepted']} | {row['quarantined']} | {why} |")
-    worst = max(landings, key=lambda landed: landed.quarantined, default=None)
-    detail = f"\n\n### {worst.batch}\n\n{worst.report}" if worst and worst.report else ""
-    return (
+    columns = ("batch", "state", "accepted", "quarantined")
+    parts = [
         f"Snapshot `{snapshot.hash}`, {snapshot.rows} rows, revision `{snapshot.revision[:12]}`. "
-        f"Quarantined rows: `holdfast quarantine ls {project.name}`.\n\n" + "\n".join(lines) + detail
-    )
+        f"Quarantined rows: `holdfast quarantine ls {project.name}`.",
+        table(columns, [[landed.row()[column] for column in columns] for landed in landings]),
+    ]
+    for landed in landings:
+        if landed.quarantined:
+            reasons = [escaped(f"refused: {landed.refused}")] if landed.refused else map(escaped, landed.reasons)
+            parts.append(f"### {landed.batch}: {landed.quarantined} rows in quarantine")
+            parts.append("\n".join(f"- {reason[:300]}" for reason in reasons))
+    worst = max(landings, key=lambda landed: landed.quarantined, default=None)
+    if worst and worst.report:
+        parts.append(f"### Every expectation, on the rows of {worst.batch} that could be read\n\n{worst.report}")
+    return "\n\n".join(parts)
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from data.errors import HoldfastError, NoChampion
+from data.markdown import escaped
 from monitoring import governor, incidents, verdicts, windows
 from monitoring.governor import Circumstances
 from monitoring.logged import reference_of
@@ -185,10 +186,8 @@ def row(verdict: Verdict) -> dict[str, object]:
 
 def page(given: list[Verdict]) -> str:
     """Return the page a person reads after a monitor run."""
-    lines = ["| window | check | verdict | rows | why |", "|---|---|---|---:|---|"]
-    for one in given:
-        why = one.reason.replace("|", "\\|").replace("<", "&lt;")
-        lines.append(
-            f"| {one.window.generation}.{one.window.index} | {one.check} | **{one.outcome}** | {one.rows} | {why} |"
-        )
-    return "\n".join(lines)
+    return "\n".join(
+        f"- window {one.window.generation}.{one.window.index}, {one.check}, {one.rows} rows: **{one.outcome}**"
+        + escaped(one.reason.removeprefix(one.outcome) if one.reason.startswith(one.outcome) else f": {one.reason}")
+        for one in given
+    )

@@ -36,9 +36,18 @@ def test_nothing_from_data_becomes_markup() -> None:
     assert table[0].replace("\\|", "").count("|") == 4  # three cells still
 
 
-def test_a_description_lists_the_gates_and_keeps_columns_apart() -> None:
-    text = description("PASSED: a_b", [{"gate": "better", "result": "passed", "sentence": "+3 [1, 4]"}], "| a | b |")
-    assert text == "PASSED: a_b\n\n- **passed** +3 \\[1, 4\\]\n\n| a &emsp;| b |"
+def test_a_description_lists_the_gates_by_name_and_keeps_columns_apart() -> None:
+    gates = [
+        {"gate": "floor:f1", "result": "passed", "sentence": "f1 0.9"},
+        {"gate": "better", "result": "failed", "sentence": "better: +3 [-1, 4]"},
+    ]
+    text = description("KEPT: a_b", gates, "| a | b |")
+    assert text.splitlines()[2:] == [
+        "- **passed** floor:f1: f1 0.9",
+        r"- **failed** better: +3 \[-1, 4\]",
+        "",
+        "| a &emsp;| b |",
+    ]
 
 
 def test_a_description_starts_with_the_verdict_and_fits_what_mlflow_keeps() -> None:
