@@ -98,13 +98,14 @@ def import_file(found: Found) -> ModuleType:
     if spec is None or spec.loader is None:
         raise BrokenProject(found.name, str(found.path), "not a Python file")
     module = importlib.util.module_from_spec(spec)
-    module.__dict__["__holdfast_sha256__"] = found.sha256
+    sha256 = found.sha256
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a stranger's file may raise anything, and must disable only itself
         sys.modules.pop(name, None)
         raise BrokenProject(found.name, failing_line(error, found.path), explain(error)) from error
+    module.__dict__["__holdfast_sha256__"] = sha256  # only now: another thread must not take it half done
     return module
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from data.errors import NoSuchVersion, NotPromotable
+from data.errors import HoldfastError, NoSuchVersion, NotPromotable
 from data.versions import Snapshot
 from models.folder import manifest_sha256
 from models.judging import Judgement
@@ -61,6 +61,9 @@ def settle(
             inputs=inputs,
             now=resources.now(),
             messages=alerts,
+            token=token,
+            intent=intent,
+            outcome="challenger",
         )
         return Report(sentence, advice, links, judgement.table()), "challenger"
     outcome = OUTCOMES[judgement.verdict]
@@ -72,6 +75,9 @@ def settle(
         reason=judgement.sentence,
         inputs=inputs,
         now=resources.now(),
+        token=token,
+        intent=intent,
+        outcome=outcome,
     )
     return Report(f"version {version} {outcome}: {judgement.sentence}", links=links, table=judgement.table()), outcome
 
@@ -147,7 +153,7 @@ def serve(
     """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
 
     `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
-    checked in the ledger's own transaction; `intent` is the promise that led here.
+    checked in the ledger's own transaction; `intent` is the promise that led here and ends with it.
     """
     serving = resources.store.ledger.generation(project.name)
     expected = serving.number if serving else 0
@@ -168,10 +174,15 @@ def serve(
     inputs |= {"intent": intent} if intent is not None else {}
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
-    resources.store.ledger.append_generation(expected, new, (decision,), token=token, reference=reference)
+    resources.store.ledger.append_generation(
+        expected, new, (decision,), token=token, intent=intent, reference=reference
+    )
     answered = after_swap(resources.store.incidents.open_ones(project.name), new.number)
     resources.store.record(Effects(closed=answered), resources.now())
-    mirror(resources, project.name)
+    try:
+        mirror(resources, project.name)
+    except HoldfastError as error:  # it serves all the same: the keeper moves the aliases once it can
+        logger.warning("%s: the aliases follow later: %s", project.name, error)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     logger.info("%s: version %s serves as generation %d", project.name, version, new.number)
     sentence = f"version {version} serves as generation {new.number}: {reason}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import Busy, HoldfastError, StaleToken
+from data.errors import Busy, HoldfastError, ServerUnavailable, StaleToken
 from models.declarations import Device
 from models.judging import Judgement
 from monitoring.records import Intent
@@ -119,6 +119,8 @@ def renew(resources: Resources, run: Run, finished: threading.Event) -> None:
         except StaleToken:
             run.lost.set()
             return
+        except ServerUnavailable as error:
+            logger.warning("%s: the lease is renewed later: %s", run.project.name, error)
 
 
 def close(resources: Resources, run: Run) -> None:
@@ -221,10 +223,12 @@ def register(resources: Resources, run: Run) -> Report:
 def judge(resources: Resources, run: Run) -> Report:
     """Compare the candidate with the champion on the same rows, gate by gate."""
     guard(resources, run)
-    run.judgement = comparison.judge_version(resources, run.project, run.folder)
-    registration.tell_verdict(resources, run.project, run.version, run.judgement)
+    judgement = comparison.judge_version(resources, run.project, run.folder)
+    guard(resources, run)  # a verdict is told by the holder only
+    run.judgement = judgement
+    registration.tell_verdict(resources, run.project, run.version, judgement)
     url = resources.models.version_url(run.project.name, run.version)
-    return Report(run.judgement.sentence, table=run.judgement.table(), links={f"version {run.version} in MLflow": url})
+    return Report(judgement.sentence, table=judgement.table(), links={f"version {run.version} in MLflow": url})
 
 
 def settle(resources: Resources, run: Run) -> Report:

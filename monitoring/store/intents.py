@@ -86,7 +86,7 @@ class Intents:
         where = [intents.c.id == id, intents.c.ended_at.is_(None)]
         if attempt is not None:
             where.append(intents.c.attempt == attempt)
-        return _end(connection, outcome, now, *where)
+        return end_once(connection, outcome, now, *where)
 
     @writes
     def restart(self, connection: Connection, id: int, attempt: int, now: datetime) -> Intent:  # noqa: A002
@@ -100,7 +100,7 @@ class Intents:
         if found.attempt != attempt or found.state == "ended":
             return found
         if attempt >= ATTEMPTS:
-            _end(connection, "abandoned", now, intents.c.id == id)
+            end_once(connection, "abandoned", now, intents.c.id == id)
         else:
             again = {
                 "state": "open",
@@ -140,7 +140,8 @@ def _all(connection: Connection, *where: ColumnElement[bool]) -> list[Intent]:
     return [_intent(row) for row in connection.execute(select(intents).where(*where).order_by(intents.c.id))]
 
 
-def _end(connection: Connection, outcome: str, now: datetime, *where: ColumnElement[bool]) -> bool:
+def end_once(connection: Connection, outcome: str, now: datetime, *where: ColumnElement[bool]) -> bool:
+    """End the intents found by `where`; return whether it was one."""
     done = {"state": "ended", "outcome": outcome, "ended_at": now}
     return connection.execute(update(intents).where(*where).values(**done)).rowcount == 1
 

@@ -12,6 +12,7 @@ from monitoring.effects import NewDecision
 from monitoring.records import Decision, Generation, Message
 from monitoring.store import chain, outbox
 from monitoring.store.engine import Database, reads, writes
+from monitoring.store.intents import end_once
 from monitoring.store.leases import check_token
 from monitoring.store.references import put as put_reference
 from monitoring.store.tables import aliases, decisions, generations, intents
@@ -56,19 +57,20 @@ class Ledger:
         decisions: Sequence[NewDecision] = (),
         *,
         token: int | None = None,
+        intent: int | None = None,
         reference: bytes | None = None,
         messages: Sequence[Message] = (),
     ) -> Generation:
         """Make `new` serve if generation `expected` (0: none) still does; it gets the next number.
 
-        Its decisions, its reference, its messages and the alias to be written stand or fall with it.
+        Its decisions, its reference, its messages, the alias to be written and the end of the intent that asked
+        for it stand or fall with it.
 
         Raises:
             LostRace: another promotion came first.
             StaleToken: `token` is given and is no longer the lease's.
         """
-        if token is not None:
-            check_token(connection, new.project, token)
+        _settle(connection, new.project, token, intent, "promoted", new.at)
         newest = _newest(connection, new.project)
         found = newest.number if newest else 0
         if found != expected:
@@ -96,8 +98,15 @@ class Ledger:
         inputs: Mapping[str, Any],
         now: datetime,
         messages: Sequence[Message] = (),
+        token: int | None = None,
+        intent: int | None = None,
+        outcome: str = "",
     ) -> Decision:
-        """Write one decision, and the messages that tell of it."""
+        """Write one decision, the messages that tell of it, and the `outcome` of the intent that it settles.
+
+        Raises: StaleToken: `token` is given and is no longer the lease's.
+        """
+        _settle(connection, project, token, intent, outcome, now)
         outbox.put(connection, messages)
         return add_decision(connection, NewDecision(project, kind, subject, reason, inputs), now)
 
@@ -168,6 +177,19 @@ def add_decision(connection: Connection, new: NewDecision, now: datetime) -> Dec
     number = connection.execute(insert(decisions).values(**values)).inserted_primary_key
     assert number is not None
     return Decision(number[0], new.project, now, new.kind, new.subject or "", new.reason, new.inputs)
+
+
+def _settle(
+    connection: Connection, project: str, token: int | None, intent: int | None, outcome: str, now: datetime
+) -> None:
+    """End an intent in the transaction of what came of it, if its run still holds the lease.
+
+    Raises: StaleToken.
+    """
+    if token is not None:
+        check_token(connection, project, token)
+    if intent is not None:
+        end_once(connection, outcome, now, intents.c.id == intent, intents.c.ended_at.is_(None))
 
 
 def _newest(connection: Connection, project: str) -> Generation | None:

@@ -3,8 +3,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from loop_parts import Orchard, plant, train_once
+from mlflow_parts import mlflow_server
 from prefect_stack import Runner, free_port, until
 
 from data.environment import child_environment
@@ -47,3 +50,30 @@ def runner(prefect_settings: Settings) -> Iterator[Runner]:
             served.stop()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's MLflow server keeps its database and the artifacts."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(mlflow_folder: Path) -> Iterator[str]:
+    """A real MLflow server; each test names its own registered models."""
+    with mlflow_server(mlflow_folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished training; its batches stand in the home around it."""
+    return train_once(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def orchard(request: pytest.FixtureRequest, trained: Path, mlflow_url: str, tmp_path: Path) -> Iterator[Orchard]:
+    """A home and a project of the test's own, with the session's training to register."""
+    made = plant(trained, mlflow_url, tmp_path / "home", request.node.name)
+    yield made
+    made.store.close()

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from mlflow_parts import mlflow_server
 from prefect_stack import free_port
 from serving_parts import fruit_version
 
@@ -22,9 +21,8 @@ GATES = [{"gate": "better", "result": "passed", "sentence": "better: +6.1 points
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
-        yield Registry(url, public_url="https://models.example/")
+def registry(mlflow_url: str) -> Registry:
+    return Registry(mlflow_url, public_url="https://models.example/")
 
 
 @pytest.fixture(scope="module")
