@@ -14,6 +14,7 @@ from data.errors import NoSuchVersion, ServerUnavailable
 from models.cards import description
 
 if TYPE_CHECKING:
+    import httpx
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
@@ -127,8 +128,15 @@ class Registry:
     def client(self) -> "MlflowClient":
         """The client, after a look at whether anybody is there: MLflow's own retries take 15 s and more."""
         if self.tracking_uri.startswith("http"):
-            probe(self.tracking_uri)
+            probe(self.prober, self.tracking_uri)
         return self.opened
+
+    @cached_property
+    def prober(self) -> "httpx.Client":
+        """The one HTTP client of the probe, for making one reads every certificate."""
+        import httpx
+
+        return httpx.Client(timeout=PROBE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
 
     @contextmanager
     def start_run(self, project: str, *, name: str, tags: Mapping[str, str]) -> Iterator[RunLog]:
@@ -350,7 +358,7 @@ def create_model(client: "MlflowClient", project: str) -> None:
             raise
 
 
-def probe(url: str) -> None:
+def probe(client: "httpx.Client", url: str) -> None:
     """Ask the server for a sign of life; any answer but its own failure is one.
 
     Raises: ServerUnavailable.
@@ -358,7 +366,7 @@ def probe(url: str) -> None:
     import httpx
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=PROBE_SECONDS)
+        answer = client.get(f"{url.rstrip('/')}/health")
     except httpx.HTTPError as error:
         raise ServerUnavailable(f"the MLflow server at {url} does not answer: {error}") from error
     if answer.status_code >= 500:
