@@ -29,7 +29,9 @@ def build_reference(
     rows = gather(resources.batches, snapshot, project.schema, scratch / "snapshot")
     role = roles(project, rows).astype(str)
     cut = learned_until(project.schema, rows, role)
-    traffic = newest_window_rows(resources, project, ("train", "judge", "anchor"))
+    # rows in time order have their roles by time: the snapshot's newest rows are the traffic's, and all held out
+    exchangeable = project.evaluation.exchangeable
+    traffic = newest_window_rows(resources, project, ("train", "judge", "anchor")) if exchangeable else None
     recent = traffic is not None and learned_from(project.schema, rows, traffic)
     if traffic is not None and recent and length(traffic) >= reference.MINIMUM:
         entities = traffic[project.schema.entity_column]
@@ -47,7 +49,7 @@ def build_reference(
         held_out=held_out,
         losses=losses,
         task=project.task,
-        exchangeable=project.evaluation.exchangeable,
+        exchangeable=exchangeable,
         ignore=project.monitors.ignore,
         seed=project.training.seed,
     )
