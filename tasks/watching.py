@@ -117,7 +117,9 @@ def circumstances(
     ended = [one for one in latest if one.ended_at]
     fruitless = next((i for i, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
     lease = store.leases.current(project.name)
-    accepted = store.ledger.decisions(project.name, kinds=("ingest",), since=generation.at)
+    # what a retraining learned from is not new to the next one, whether its candidate served or not
+    learned = [one.ended_at for one in ended if one.ended_at and one.outcome not in ("failed", "abandoned")]
+    accepted = store.ledger.decisions(project.name, kinds=("ingest",), since=max([generation.at, *learned]))
     faults = [one for one in open_incidents if one.kind == "fault" and one.acknowledged_at is None]
     return Circumstances(
         now=now,
