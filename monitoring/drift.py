@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +118,20 @@ def write_report(
     _replace(folder / f"{stem}.json", orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
     if not page or snapshot is None:
         return {"json": f"{stem}.json", "html": None}
-    _replace(folder / f"{stem}.html", snapshot.get_html_str(as_iframe=False).encode(errors="replace"))
+    page_of_it = _headed(snapshot.get_html_str(as_iframe=False), verdict, out)
+    _replace(folder / f"{stem}.html", page_of_it.encode(errors="replace"))
     return {"json": f"{stem}.json", "html": f"{stem}.html"}
+
+
+def _headed(page: str, verdict: Verdict, out: Mapping[str, str]) -> str:
+    """Say above Evidently's charts which window they show, the verdict on it, and which columns are missing."""
+    window = verdict.window
+    title = f"{window.project}: window {window.index} of generation {window.generation}"
+    missing = "".join(f"<br>{escape(name)} is not shown: {escape(why)}" for name, why in out.items())
+    said = f"<b>{escape(title)}</b>, {verdict.rows:,} rows<br>{escape(verdict.reason)}{missing}"
+    head, body, charts = page.partition("<body>")
+    style = "margin: 24px 32px 0; font: 16px/1.5 system-ui, sans-serif"
+    return f'{head}<title>{escape(title)}</title>{body}<div style="{style}">{said}</div>{charts}'
 
 
 def _standard(text: str) -> bytes:

@@ -107,6 +107,7 @@ def test_values_from_data_can_not_end_a_script_in_the_page(tmp_path: Path) -> No
     verdict = judge_data(reference, observed, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
     made = write_report(tmp_path, verdict, reference, observed, page=True)
     page = (tmp_path / made["html"]).read_text()
+    assert f"<b>p: window 0 of generation 1</b>, 200 rows<br>{verdict.outcome}" in page
     assert "alert(1)" in page
     for evil in ("<script>alert", "</script><script>alert", "<img src=x", "\u2028"):
         assert evil not in page
