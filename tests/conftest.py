@@ -3,6 +3,7 @@
 import os
 import random
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from data.environment import tool_environment
+
+sys.path.append(str(Path(__file__).parent / "integration"))  # its real servers serve the end-to-end tests too
 
 # before any tool is imported
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
