@@ -10,10 +10,11 @@ POLICY = (
 )
 STYLE = """
 :root { color-scheme: light dark; --paper: #f7f6f3; --card: #fff; --ink: #1d2126; --soft: #6a7078; --line: #e4e1da;
-  --ok: #2f8f5b; --drift: #d9902f; --degraded: #c8553d; --fault: #9b2f5f; --quiet: #c3c5c7; --link: #1f5f8b; }
+  --ok: #2f8f5b; --drift: #d9902f; --degraded: #c8553d; --fault: #9b2f5f; --failed: #5b4b8a; --quiet: #c3c5c7;
+  --link: #1f5f8b; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181b; --card: #1d2125; --ink: #e8e6e1; --soft: #979da4;
-  --line: #2e3338; --ok: #4fb37c; --drift: #e0a24a; --degraded: #e07860; --fault: #d0649a; --quiet: #4a5057;
-  --link: #7db8e0; } }
+  --line: #2e3338; --ok: #4fb37c; --drift: #e0a24a; --degraded: #e07860; --fault: #d0649a; --failed: #9484c8;
+  --quiet: #4a5057; --link: #7db8e0; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1020px; margin: 0 auto; padding: 28px 20px 60px; }
@@ -31,7 +32,7 @@ nav { margin-left: auto; white-space: nowrap; display: flex; gap: 16px; }
 .pill { display: inline-block; border-radius: 99px; padding: 1px 10px; font-size: 12px; font-weight: 600; color: #fff;
   background: var(--soft); }
 .ok { background: var(--ok); } .drift { background: var(--drift); } .degraded { background: var(--degraded); }
-.fault, .failed { background: var(--fault); } .insufficient { background: var(--quiet); }
+.fault { background: var(--fault); } .failed { background: var(--failed); } .insufficient { background: var(--quiet); }
 .line { display: grid; grid-template-columns: 100px 1fr; gap: 4px 10px; align-items: center; margin: 4px 0; }
 .cells { display: flex; flex-wrap: wrap; gap: 3px; }
 .cells i { width: 13px; height: 20px; border-radius: 3px; } .cells i.swap { margin-left: 9px; }
@@ -56,12 +57,16 @@ summary { cursor: pointer; } .verb { display: inline-block; min-width: 46px; fon
 """
 
 
-def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """Return a whole page; `body` is HTML whose values the caller has escaped."""
+def page(title: str, body: str, status: int = 200, refresh: int = 0) -> HTMLResponse:
+    """Return a whole page, which a browser asks for again after `refresh` seconds; 0: never.
+
+    `body` is HTML whose values the caller has escaped.
+    """
+    again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     content = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>"
+        f"{again}<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>"
     )
     headers = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "cache-control": "no-store"}
     return HTMLResponse(content, status, headers)

@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import orjson
 
 from data.errors import HoldfastError
 from monitoring.records import Decision, Incident
@@ -11,31 +15,50 @@ from serving.html import link, tag
 from serving.state import State
 
 CELLS = 48
-DECISIONS = 7
+DECISIONS = 8
+INCIDENTS = 4
+REPORTS = 6
+MODELS = "workflowType=machine_learning"  # MLflow opens its pages for language models otherwise
 OUTCOMES = ("ok", "drift", "degraded", "fault", "failed", "insufficient")
 
 
 def overview(state: State) -> str:
     """Return the page's body; a store that does not answer is said, and what is in memory is shown all the same."""
-    names = sorted(state.generations.known | state.generations.served.keys())
+    broken = broken_files(state.settings.home)
+    names = sorted(state.generations.known | state.generations.served.keys() | broken.keys())
     served_first = sorted(names, key=lambda name: (name not in state.generations.served, name))
-    cards = "".join(card(state, name) for name in served_first)
+    cards = "".join(card(state, name, broken.get(name, "")) for name in served_first)
     empty = '<section class="card">No project yet: <code>holdfast new NAME --from-csv FILE</code></section>'
     return heading(state) + (cards or empty) + legend()
 
 
+def broken_files(home: Path) -> dict[str, str]:
+    """Return why each project file that fails is disabled, as the runner last noted it."""
+    try:
+        noted = orjson.loads((home / "run" / "broken.json").read_bytes())
+        return {str(name): f"{one['where']}: {one['why']}" for name, one in noted.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def heading(state: State) -> str:
     """Return the title and the ways to the other pages."""
-    settings = state.settings
-    prefect = settings.prefect_url.removesuffix("/api")
-    links = [link(prefect, "Prefect"), link(settings.mlflow_url, "MLflow"), link("/docs", "API")]
+    mlflow = f"{state.settings.mlflow_url}/#/experiments?{MODELS}"
+    links = [link(prefect(state), "Prefect"), link(mlflow, "MLflow"), link("/docs", "API")]
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"<header><h1>Holdfast</h1>{tag('span', now, 'soft small')}<nav>{''.join(links)}</nav></header>"
 
 
-def card(state: State, name: str) -> str:
+def prefect(state: State) -> str:
+    """Return the address of the Prefect UI."""
+    return state.settings.prefect_url.removesuffix("/api")
+
+
+def card(state: State, name: str, broken: str) -> str:
     """Return one project."""
     parts = [top(state, name)]
+    if broken:
+        parts.append(note("fault", "Its project file is broken, so its flows are disabled", broken))
     problem = state.generations.problems.get(name)
     if problem:
         parts.append(note("fault", "A generation was not swapped in", problem))
@@ -50,11 +73,12 @@ def top(state: State, name: str) -> str:
     """Return a project's title line."""
     served = state.generations.served.get(name)
     if served is None:
+        flows = " and ".join(link(f"{prefect(state)}/deployments", f"{flow}/{name}") for flow in ("ingest", "train"))
         return (
             f'<div class="top">{tag("h2", name)}{tag("span", "no champion yet", "pill")}'
-            f'<span class="soft small">run <code>train/{escape(name)}</code></span></div>'
+            f'<span class="soft small">run {flows} in Prefect</span></div>'
         )
-    version = f"{state.settings.mlflow_url}/#/models/{name}/versions/{served.version}"
+    version = f"{state.settings.mlflow_url}/#/models/{name}/versions/{served.version}?{MODELS}"
     since = f"{served.predictor.task}, in memory since {served.since:%Y-%m-%d %H:%M} UTC"
     return (
         f'<div class="top">{tag("h2", name)}{tag("span", "serving", "pill ok")}'
@@ -78,38 +102,60 @@ def history(state: State, name: str) -> list[str]:
     if recorded:
         parts.append(tag("h3", "Windows, oldest first; a gap is a swap"))
         parts += [timeline(recorded, check) for check in ("data", "performance")]
-        last = max(recorded, key=lambda one: one.at)
-        parts.append(f'<p class="small soft">Last: {escape(last.verdict.reason)}{report_link(last)}</p>')
-    decisions = store.ledger.decisions(name, limit=DECISIONS)
+        parts += reports(recorded)
+    closed = [one for one in store.incidents.recent(name, INCIDENTS) if one.closed_at]
+    if closed:
+        parts += [tag("h3", "Past incidents"), f"<table>{''.join(map(incident_row, closed))}</table>"]
+    decisions = grouped(store.ledger.decisions(name, limit=10 * DECISIONS))
     if decisions:
-        parts += [tag("h3", "Latest decisions"), f"<table>{''.join(map(decision_row, decisions))}</table>"]
+        rows_of_it = "".join(decision_row(newest, more) for newest, more in decisions[:DECISIONS])
+        parts += [tag("h3", "Latest decisions"), f"<table>{rows_of_it}</table>"]
     return parts
 
 
 def timeline(recorded: Iterable[Recorded], check: str) -> str:
-    """Return one check's windows as coloured cells; a gap is a swap."""
-    cells, generation = [], None
-    for one in reversed([one for one in recorded if one.verdict.check == check][:CELLS]):
-        verdict = one.verdict
-        swap = " swap" if generation not in {None, verdict.window.generation} else ""
-        generation = verdict.window.generation
-        said = f"{verdict.outcome}: {verdict.reason} (generation {generation}, window {verdict.window.index})"
-        outcome = verdict.outcome if verdict.outcome in OUTCOMES else "insufficient"
-        cells.append(f'<i class="{outcome}{swap}" title="{escape(said, quote=True)}"></i>')
-    shown = "".join(cells) or tag("span", "none yet", "soft small")
-    return f'<div class="line">{tag("span", check, "soft small")}<span class="cells">{shown}</span></div>'
+    """Return one check's windows as coloured cells and the newest verdict in words."""
+    cells: list[str] = []
+    shown, generation = [one for one in recorded if one.verdict.check == check][:CELLS], None
+    for one in reversed(shown):
+        window = one.verdict.window
+        swap = " swap" if generation not in {None, window.generation} else ""
+        generation = window.generation
+        outcome = one.verdict.outcome if one.verdict.outcome in OUTCOMES else "insufficient"
+        cells.append(f'<i class="{outcome}{swap}" title="{escape(said(one), quote=True)}"></i>')
+    line = f'<span class="cells">{"".join(cells)}</span>' if cells else tag("span", "none yet", "soft small")
+    newest = f'<span></span><span class="soft small">{escape(said(shown[0]))}</span>' if shown else ""
+    return f'<div class="line">{tag("span", check, "soft small")}{line}{newest}</div>'
 
 
-def report_link(one: Recorded) -> str:
-    """Return a link to a verdict's stored report, where there is one for people."""
-    path = (one.report or {}).get("html")
-    return f" · {link(f'/reports/{path}', 'report')}" if isinstance(path, str) and path else ""
+def said(one: Recorded) -> str:
+    """Return a verdict in words, the outcome first."""
+    window, reason = one.verdict.window, one.verdict.reason
+    told = reason if reason.startswith(one.verdict.outcome) else f"{one.verdict.outcome}: {reason}"
+    return f"window {window.generation}.{window.index}: {told}"
+
+
+def reports(recorded: Iterable[Recorded]) -> list[str]:
+    """Return links to the newest drift reports for people."""
+    found = []
+    for one in recorded:
+        path, window = (one.report or {}).get("html"), one.verdict.window
+        if isinstance(path, str) and path:
+            found.append(link(f"/reports/{path}", f"{window.generation}.{window.index} ({one.verdict.outcome})"))
+    return [f'<p class="small soft">Drift reports of windows {", ".join(found[:REPORTS])}</p>'] if found else []
 
 
 def incident_title(one: Incident) -> str:
-    """Return an incident's first line."""
+    """Return an open incident's first line."""
     seen = ", acknowledged" if one.acknowledged_at else ""
     return f"Incident {one.id}: {one.kind}, open since {one.opened_at:%Y-%m-%d %H:%M} UTC{seen}"
+
+
+def incident_row(one: Incident) -> str:
+    """Return a line on an incident that is over."""
+    ended = f" Closed {one.closed_at:%H:%M:%S}: {one.closed_why}" if one.closed_at else ""
+    told = tag("td", f"Incident {one.id}: {one.reason}.{ended}")
+    return f"<tr>{tag('td', f'{one.opened_at:%m-%d %H:%M:%S}', 'when')}{tag('td', one.kind, 'kind')}{told}</tr>"
 
 
 def note(kind: str, title: str, text: str) -> str:
@@ -117,10 +163,16 @@ def note(kind: str, title: str, text: str) -> str:
     return f'<div class="note {escape(kind, quote=True)}"><b>{escape(title)}</b><br>{escape(text)}</div>'
 
 
-def decision_row(one: Decision) -> str:
+def grouped(decisions: Iterable[Decision]) -> list[tuple[Decision, int]]:
+    """Return decisions, newest first, those of one kind in a row as their newest and the count of the others."""
+    runs = (list(run) for _, run in groupby(decisions, key=lambda one: one.kind))
+    return [(run[0], len(run) - 1) for run in runs]
+
+
+def decision_row(one: Decision, more: int) -> str:
     """Return a line of the ledger."""
-    at = f"{one.at:%m-%d %H:%M:%S}"
-    return f"<tr>{tag('td', at, 'when')}{tag('td', one.kind, 'kind')}{tag('td', f'{one.subject}: {one.reason}')}</tr>"
+    text = f"{one.subject}: {one.reason}" + (f" (and {more} more before it)" if more else "")
+    return f"<tr>{tag('td', f'{one.at:%m-%d %H:%M:%S}', 'when')}{tag('td', one.kind, 'kind')}{tag('td', text)}</tr>"
 
 
 def legend() -> str:

@@ -153,7 +153,7 @@ def add_people(app: FastAPI, state: State) -> None:
 
     @app.get("/", include_in_schema=False)
     def front() -> Response:
-        return page("Holdfast", overview(state))
+        return page("Holdfast", overview(state), refresh=30)
 
     @app.get("/openapi.json", include_in_schema=False)
     def openapi() -> JSONResponse:

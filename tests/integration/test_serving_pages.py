@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import orjson
 import pytest
 import serving_parts as parts
 
@@ -26,9 +27,15 @@ def fill(store: Store) -> None:
         store.record_verdict(verdict(index, "performance", "ok", "as good as ever"), Effects(), NOW)
     effects = Effects(
         opened=NewIncident("prices", "drift", 1, EVIL, {}),
-        decisions=(NewDecision("prices", "alert", None, EVIL), NewDecision("prices", "retrain", EVIL, "2 of 3")),
+        decisions=(
+            *(NewDecision("prices", "suppress", f"window 1.{index}", "an incident is open") for index in range(3)),
+            NewDecision("prices", "alert", None, EVIL),
+            NewDecision("prices", "retrain", EVIL, "2 of 3"),
+        ),
     )
     store.record_verdict(verdict(6, "data", "drift", EVIL), effects, NOW)
+    past, _ = store.incidents.open(NewIncident("prices", "fault", 1, "a dead sensor", {}), NOW)
+    store.incidents.close(past.id, "a healthy window came", NOW)
     store.verdicts.attach_report(verdict(6, "data", "drift", "").window, "data", {"html": "prices/w6.html"})
 
 
@@ -42,6 +49,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     reports.mkdir(parents=True)
     (reports / "w6.html").write_text("<script>document.title = 'ran'</script>")
     (reports / "w6.pickle").write_text("no report")
+    (home / "run").mkdir(exist_ok=True)
+    (home / "run" / "broken.json").write_text(orjson.dumps({"wobbly": {"where": "w.py:3", "why": EVIL}}).decode())
     (home / "reports-of-others").mkdir()
     (home / "reports-of-others" / "x.html").write_text("secret")
     (reports / "link.html").symlink_to(home / "reports-of-others" / "x.html")
@@ -57,6 +66,10 @@ def test_the_overview_shows_each_project_and_lets_nothing_from_data_run(client: 
     assert "script-src" not in policy
     for words in ("generation 1", "version 101", "Incident 1: drift", "2 of 3", "/reports/prices/w6.html", "fruit"):
         assert words in page.text
+    assert "a dead sensor. Closed 12:00:00: a healthy window came" in page.text
+    assert "w.py:3: &lt;/title&gt;" in page.text
+    assert page.text.count('<td class="kind">suppress</td>') == 1
+    assert "(and 2 more before it)" in page.text
     assert "train/digits" in page.text  # a project without a champion says what to run
     assert page.text.count('<i class="ok"') == 2 * 6 + 1  # the legend's too
     assert "<script" not in page.text
