@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import NoSuchVersion, ServerUnavailable
 from models.cards import description
+from models.links import run_page, version_page
 
 if TYPE_CHECKING:
     import httpx
@@ -23,6 +24,10 @@ STAGES = ("candidate", "challenger", "champion", "previous", "refused")
 MODEL, CARD, GATES = "model", "card.md", "gates.json"
 DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash
 PROBE_SECONDS = 3.0
+ABOUT_ALIASES = (
+    "`champion` serves, `previous` served before it, `challenger` waits for a person, `candidate` is the newest. "
+    "An alias that is moved here is a request: it is granted, or put back with the reason on the version's page."
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class RunLog:
     id: str
     project: str
     started: int  # milliseconds since 1970; the time of every number, so that a repeated one is the same one
+
+    def note(self, text: str) -> None:
+        """Write what people read first on the run's page, as Markdown."""
+        with translated():
+            self.client.set_tag(self.id, "mlflow.note.content", text)
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Write what the training was told."""
@@ -299,13 +309,13 @@ class Registry:
 
     def version_url(self, project: str, version: str) -> str:
         """Return the page of a version."""
-        return f"{self.public_url}/#/models/{project}/versions/{version}"
+        return version_page(self.public_url, project, version)
 
     def run_url(self, run_id: str) -> str:
         """Return the page of a run."""
         with translated():
             experiment = self.client.get_run(run_id).info.experiment_id
-        return f"{self.public_url}/#/experiments/{experiment}/runs/{run_id}"
+        return run_page(self.public_url, experiment, run_id)
 
 
 def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
@@ -328,7 +338,8 @@ def experiment_id(client: "MlflowClient", project: str) -> str:
     known = client.get_experiment_by_name(project)
     if known is None:
         try:
-            return str(client.create_experiment(project))
+            about = f"Trainings of {project}. Card, gates, snapshot and code are among the artifacts of each run."
+            return str(client.create_experiment(project, tags={"mlflow.note.content": about}))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
                 raise
@@ -352,7 +363,7 @@ def create_model(client: "MlflowClient", project: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(project)
+        client.create_registered_model(project, description=ABOUT_ALIASES)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

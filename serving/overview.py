@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from data.errors import HoldfastError
+from models.links import front_page, version_page
 from monitoring.records import Decision, Incident
 from monitoring.store.verdicts import Recorded
 from serving.html import link, tag
@@ -18,7 +19,6 @@ CELLS = 48
 DECISIONS = 8
 INCIDENTS = 4
 REPORTS = 6
-MODELS = "workflowType=machine_learning"  # MLflow opens its pages for language models otherwise
 OUTCOMES = ("ok", "drift", "degraded", "fault", "failed", "insufficient")
 
 
@@ -43,7 +43,7 @@ def broken_files(home: Path) -> dict[str, str]:
 
 def heading(state: State) -> str:
     """Return the title and the ways to the other pages."""
-    mlflow = f"{state.settings.mlflow_url}/#/experiments?{MODELS}"
+    mlflow = front_page(state.settings.mlflow_url)
     links = [link(prefect(state), "Prefect"), link(mlflow, "MLflow"), link("/docs", "API")]
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"<header><h1>Holdfast</h1>{tag('span', now, 'soft small')}<nav>{''.join(links)}</nav></header>"
@@ -78,7 +78,7 @@ def top(state: State, name: str) -> str:
             f'<div class="top">{tag("h2", name)}{tag("span", "no champion yet", "pill")}'
             f'<span class="soft small">run {flows} in Prefect</span></div>'
         )
-    version = f"{state.settings.mlflow_url}/#/models/{name}/versions/{served.version}?{MODELS}"
+    version = version_page(state.settings.mlflow_url, name, served.version)
     since = f"{served.predictor.task}, in memory since {served.since:%Y-%m-%d %H:%M} UTC"
     return (
         f'<div class="top">{tag("h2", name)}{tag("span", "serving", "pill ok")}'

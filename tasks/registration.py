@@ -5,9 +5,11 @@ import io
 import json
 import platform
 import tarfile
+import uuid
 from pathlib import Path
 from typing import Any
 
+from data.markdown import escaped
 from models import cards
 from models.judging import Judgement
 from projects.declaration import Project
@@ -25,11 +27,11 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     manifest = (folder / "model" / "manifest.json").read_bytes()
     code = archive_code(folder / "code.tar", resources.project_file(project.name))
     facts = provenance(project, snapshot, manifest, code)
-    with resources.models.start_run(
-        project.name, name=f"train-{token}", tags={**facts, "holder": holder, "token": str(token)}
-    ) as run:
+    tags = {**facts, "holder": holder, "token": str(token), "mlflow.source.name": f"train/{project.name}"}
+    with resources.models.start_run(project.name, name=f"train-{token}", tags=tags) as run:
+        run.note(about(resources, holder))
         run.params(parameters(project))
-        run.history(history["epochs"])
+        run.history(epochs_of(project, history))
         run.metrics(flat_metrics(found))
         run.dataset(snapshot["hash"], snapshot["rows"], source=f"holdfast://{project.name}/{snapshot['revision']}")
         run.json("snapshot.json", snapshot)
@@ -54,6 +56,21 @@ def tell_verdict(resources: Resources, project: Project, version: str, judgement
     if stage == "challenger":
         resources.models.set_alias(project.name, "challenger", version)
     resources.models.describe(project.name, version, judgement.sentence, gates=judgement.table())
+
+
+def about(resources: Resources, holder: str) -> str:
+    """Say who trained, with a link where it was a run of Prefect's."""
+    try:
+        page = f"{resources.settings.prefect_url.removesuffix('/api')}/runs/flow-run/{uuid.UUID(holder)}"
+    except ValueError:
+        return f"Trained by {escaped(holder)}. The card is `card.md` among the artifacts."
+    return f"Trained by [this run in Prefect]({page}). The card is `card.md` among the artifacts."
+
+
+def epochs_of(project: Project, history: dict[str, Any]) -> list[dict[str, float]]:
+    """Return the epochs' numbers, the metric under the name that says what it is."""
+    name = "validation_accuracy" if project.task == "classification" else "validation_mae"
+    return [{name if key == "metric" else key: value for key, value in one.items()} for one in history["epochs"]]
 
 
 def parameters(project: Project) -> dict[str, str]:

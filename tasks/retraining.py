@@ -4,6 +4,7 @@ A run works in a folder of its own (`artifacts/.runs/<token>/<project>`); its ou
 committed under a file lock, after a check of its fencing token, so an orphaned run harms nobody.
 """
 
+import json
 import logging
 import shutil
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import Busy, HoldfastError, ServerUnavailable, StaleToken
+from models.cards import training
 from models.declarations import Device
 from models.judging import Judgement
 from monitoring.records import Intent
@@ -173,8 +175,8 @@ def fit(resources: Resources, run: Run, device: Device, progress: Callable[[floa
             guard(resources, run)
         progress(share, what)
 
-    manifest = fit_version(run.project, run.folder, device=device, progress=tell)
-    return Report(f"trained; manifest {manifest[:12]}")
+    fit_version(run.project, run.folder, device=device, progress=tell)
+    return Report(training(json.loads((run.folder / "history.json").read_text())))
 
 
 def evaluate(resources: Resources, run: Run) -> Report:

@@ -133,7 +133,8 @@ def test_an_experiment_deleted_by_a_person_comes_back(registry: Registry, folder
 
 def test_pages_are_linked_under_the_public_address(registry: Registry, folder: Path) -> None:
     number = trained(registry, folder, "linked", "train-1")
-    assert registry.version_url("linked", number) == f"https://models.example/#/models/linked/versions/{number}"
+    page = f"https://models.example/#/models/linked/versions/{number}?workflowType=machine_learning"
+    assert registry.version_url("linked", number) == page
     assert registry.run_url(registry.run_of("linked", number)).startswith("https://models.example/#/experiments/")
 
 
