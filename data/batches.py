@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-DIGEST = b"holdfast.sha256"  # of the typed columns: the file proves its own content
+DIGEST = b"holdfast.sha256"  # of each typed column: the file proves its own content, by whichever of them is read
 
 
 def coerce(frame: "pd.DataFrame", schema: Schema) -> tuple[Rows, list[tuple[int, str]]]:
@@ -88,7 +88,7 @@ def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
     import pyarrow.parquet as pq
 
     arrays = {name: arrow_column(schema, name, rows[name]) for name in schema.names}
-    table = pa.table(arrays).replace_schema_metadata({DIGEST: digest(rows, schema)})
+    table = pa.table(arrays).replace_schema_metadata({DIGEST: proof(digests(rows, schema))})
     half = path.with_name(f".{path.name}.tmp")
     with half.open("wb") as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
@@ -99,9 +99,11 @@ def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
 
 
 def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
-    """Read what `write_batch` wrote.
+    """Read what `write_batch` wrote, maybe by an earlier schema: columns in another order, or more of them.
 
-    Raises: Corrupt when the file isn't the one recorded as `sha256`, isn't whole, or doesn't hold what was written.
+    Raises:
+        Corrupt: the file isn't the one recorded as `sha256`, isn't whole, or doesn't hold what was written.
+        SchemaMismatch: it was written before the schema had one of its columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,13 +112,15 @@ def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
         raise Corrupt(path.name, sha256, file_sha256(path))
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        recorded = proven((table.schema.metadata or {}).get(DIGEST, b""))
+        if missing := [name for name in schema.names if name not in recorded]:
+            raise SchemaMismatch(missing, recorded)
         rows = {name: numpy_column(schema, name, table.column(name)) for name in schema.names}
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise Corrupt(path.name, "a batch", " ".join(str(error).split())) from error
-    recorded = (table.schema.metadata or {}).get(DIGEST, b"none").decode(errors="replace")
-    found = digest(rows, schema).decode()
-    if recorded != found:
-        raise Corrupt(path.name, recorded, found)
+    for name, found in digests(rows, schema).items():
+        if recorded[name] != found:
+            raise Corrupt(f"{name} in {path.name}", recorded[name], found)
     return rows
 
 
@@ -170,9 +174,9 @@ def numpy_column(schema: Schema, name: str, column: Any) -> np.ndarray:
             return texts
 
 
-def digest(rows: Rows, schema: Schema) -> bytes:
-    """Hash the typed columns, in hex."""
-    found = hashlib.sha256()
+def digests(rows: Rows, schema: Schema) -> dict[str, str]:
+    """Hash each typed column, in hex."""
+    found = {}
     for name in schema.names:
         values = rows[name]
         if values.dtype == object:
@@ -181,9 +185,21 @@ def digest(rows: Rows, schema: Schema) -> bytes:
             content = np.where(np.isnan(values), np.nan, values).tobytes()
         else:
             content = np.ascontiguousarray(values).tobytes()
-        found.update(f"{name}\0{values.shape}\0{len(content)}\0".encode())
-        found.update(content)
-    return found.hexdigest().encode()
+        found[name] = hashlib.sha256(f"{values.shape}\0".encode() + content).hexdigest()
+    return found
+
+
+def proof(columns: dict[str, str]) -> bytes:
+    """Return the columns' hashes as a file carries them, after a hash of their own."""
+    text = orjson.dumps(columns)
+    return hashlib.sha256(text).hexdigest().encode() + text
+
+
+def proven(carried: bytes) -> dict[str, str]:
+    """Undo `proof`; ValueError where it is not what was written."""
+    if hashlib.sha256(carried[64:]).hexdigest().encode() != carried[:64]:
+        raise ValueError("the hashes of its columns are not those it was written with")
+    return dict(orjson.loads(carried[64:]))
 
 
 def file_sha256(path: Path) -> str:

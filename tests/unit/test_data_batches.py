@@ -1,3 +1,4 @@
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ def test_whole_floats_are_read_as_the_levels_they_stand_for() -> None:
     rows, bad = coerce(raw, SCHEMA)
     assert bad == []
     assert rows["digit"].tolist() == [str(i % 10) for i in range(12)]
+
+
+def test_a_batch_is_read_by_a_later_schema_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "batch.parquet"
+    rows, _ = coerce(frame(), SCHEMA)
+    write_batch(path, rows, SCHEMA)
+    turned = dataclasses.replace(SCHEMA, columns=dict(reversed(SCHEMA.columns.items())))
+    fewer = dataclasses.replace(SCHEMA, columns={k: v for k, v in SCHEMA.columns.items() if k != "weight"})
+    for schema in (turned, fewer):
+        again = read_batch(path, schema)
+        assert list(again) == list(schema.names)
+        assert all((again[name] == rows[name]).all() for name in ("image", "digit", "id"))
+    more = dataclasses.replace(SCHEMA, columns={**SCHEMA.columns, "height": Number()})
+    with pytest.raises(SchemaMismatch, match="'height'"):
+        read_batch(path, more)
 
 
 def test_missing_and_doubled_columns_are_named() -> None:
