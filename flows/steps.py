@@ -88,7 +88,7 @@ def conclude(settings: Settings, flow: str, project: str, work: Callable[[], Rep
         if already_done(error):
             publish(url, flow, project, Report(str(error), "A promise is kept once: this run had nothing to do."))
             return Completed(message=str(error))
-        publish(url, flow, project, Report(f"failed: {error}", f"`{type(error).__name__}`; the log tells where."))
+        publish(url, flow, project, Report(f"failed: {error}", f"`{type(error).__name__}`; the run's log tells where."))
         logger.exception("%s/%s failed", flow, project)
         return Failed(message=str(error))
     publish(url, flow, project, report)
