@@ -176,13 +176,8 @@ def test_a_candidate_that_passed_waited_for_a_person_and_then_served(replay: Rep
 def test_harvested_rows_are_the_traffic_with_the_labels_that_had_arrived(replay: Replay) -> None:
     harvested = [file for file in replay.learned.files if file.name.startswith("traffic-")]
     assert [file.rows for file in harvested] == [10 * WEEK]
-    resources = replay.market.resources
-    schema = resources.project(NAME).schema
-    rows = gather(resources.batches, replay.learned, schema, resources.settings.home / "again")
-    traffic = take(rows, np.char.startswith(rows["_batch"].astype(str), "traffic-"))
-    sent = replay.market.stream.iloc[TRAFFIC : TRAFFIC + 10 * WEEK]
-    for name in (schema.key, *schema.columns):
-        assert traffic[name].tolist() == sent[name].tolist(), name
+    traffic = traffic_in(replay, replay.learned)
+    assert_as_sent(replay, traffic, range(10 * WEEK))
     assert traffic["time"].max() + DELAY <= np.datetime64(replay.learned_at.replace(tzinfo=None))
 
 
@@ -206,9 +201,40 @@ def test_the_rule_to_beat_knows_only_labels_that_had_arrived(replay: Replay) -> 
     assert at_once > yesterday + 0.1  # what a rule would score that saw labels on the spot
 
 
+def test_rows_are_harvested_as_they_were_answered_whatever_the_project_file_says_now(replay: Replay) -> None:
+    resources = replay.market.resources
+    with resources.project_file(NAME).open("a") as file:
+        file.write(OTHER_ORDER)
+    harvest(resources, NAME)
+    traffic = traffic_in(replay, resources.batches.snapshot(NAME))
+    assert_as_sent(replay, traffic, range(length(traffic)))
+    assert (
+        length(traffic) == (replay.market.days - 2) * DAY
+    )  # of both generations; the last two days have no window yet
+
+
+OTHER_ORDER = """
+from dataclasses import replace
+columns = dict(reversed(project.schema.columns.items()))
+project = replace(project, schema=replace(project.schema, columns=columns))
+"""
+
+
+def traffic_in(replay: Replay, snapshot: Snapshot) -> Rows:
+    resources = replay.market.resources
+    schema = resources.project(NAME).schema
+    rows = gather(resources.batches, snapshot, schema, resources.settings.home / "again")
+    return take(rows, np.char.startswith(rows["_batch"].astype(str), "traffic-"))
+
+
+def assert_as_sent(replay: Replay, traffic: Rows, positions: range) -> None:
+    sent = replay.market.stream.iloc[TRAFFIC + positions.start : TRAFFIC + positions.stop]
+    for name in (*replay.second.project.schema.columns, "key"):
+        assert traffic[name].tolist() == sent[name].tolist(), name
+
+
 def test_doing_it_again_changes_nothing(replay: Replay) -> None:
     resources = replay.market.resources
-    assert "no window is due" in replay.market.monitor().sentence
     harvest(resources, NAME)
     before = state(replay)
     assert "no labelled traffic" in harvest(resources, NAME).sentence
