@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PROJECT = "digits"
 WINDOW = 200  # rows, as projects/digits.py declares
 DIAL = 0.6
+MONITOR = timedelta(seconds=15)  # a demo can't wait for the project's own schedule
 
 
 class LoopOpen(HoldfastError):
@@ -175,6 +177,9 @@ def close_loop(
     settings: Settings, resources: Resources, cameras: "Cameras", story: Story, box: Mailbox, console: Console
 ) -> None:
     """Ingest, train, serve; then the fault, then the change of the world."""
+    from flows import client
+
+    client.reschedule(settings, f"monitor/{PROJECT}", MONITOR)
     with story.stage("ingest: dated batches, one with damaged rows"):
         story.say(run_flow(settings, "ingest"))
     with story.stage("train the first champion"):

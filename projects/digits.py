@@ -88,5 +88,5 @@ project = Project(
     gates=Gates(floors={"accuracy": 0.75}, margin=0.05, anchor_rows=300),
     monitors=Monitors(window=Window(rows=200), false_alarms=0.01, k=2, n=3),
     governor=Governor(promote="auto", cooldown=timedelta(seconds=30), minimum_labels=100),
-    schedule=Schedule(monitor=timedelta(seconds=15)),
+    schedule=Schedule(monitor=timedelta(minutes=5)),
 )

@@ -2,6 +2,7 @@ import httpx
 import pytest
 from live_stack import Live
 
+from flows import client
 from flows.api import opened
 from holdfast import demo, stack
 from holdfast.record import running
@@ -14,6 +15,7 @@ def test_every_process_comes_up_and_a_scheduled_run_completes(live: Live) -> Non
     assert up is not None
     assert up.ready
     assert set(up.processes) == {"prefect", "mlflow", "service", "runner", "keeper"}
+    client.reschedule(live.settings, "monitor/digits", demo.MONITOR)
 
     def scheduled() -> bool:
         ended = {"state": {"type": {"any_": ["COMPLETED"]}}}
