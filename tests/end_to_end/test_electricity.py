@@ -208,9 +208,7 @@ def test_rows_are_harvested_as_they_were_answered_whatever_the_project_file_says
     harvest(resources, NAME)
     traffic = traffic_in(replay, resources.batches.snapshot(NAME))
     assert_as_sent(replay, traffic, range(length(traffic)))
-    assert (
-        length(traffic) == (replay.market.days - 2) * DAY
-    )  # of both generations; the last two days have no window yet
+    assert length(traffic) == (replay.market.days - 2) * DAY  # of both generations; two days have no window yet
 
 
 OTHER_ORDER = """
