@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from data.errors import NoSuchVersion, ServerUnavailable
+from data.errors import Corrupt, NoSuchVersion, ServerUnavailable
 from models.cards import description
 from models.links import run_page, version_page
 
@@ -195,18 +195,31 @@ class Registry:
         `card`: the card beneath, where it isn't the one that was registered.
         """
         run_id = self.run_of(project, version)
-        card = card or self.read_artifact(run_id, CARD)
         with translated():
             self.opened.log_text(run_id, json.dumps(list(gates), indent=1), GATES)
+        self.head(project, version, first_line, gates, card)
+
+    def head(
+        self, project: str, version: str, first_line: str, gates: Sequence[Mapping[str, Any]] = (), card: str = ""
+    ) -> None:
+        """Write the first line of a version's page, and leave what is on record; it need not be a version of ours."""
+        run_id = self.known(project, version).run_id
+        if run_id and not card:
+            with suppress(FileNotFoundError):
+                card = self.read_artifact(run_id, CARD)
+        with translated():
             self.opened.update_model_version(project, version, description(first_line, gates, card))
 
     def gates(self, project: str, version: str) -> list[dict[str, Any]]:
-        """Return the gates as they were last written with the verdict; empty for a version never judged."""
+        """Return the gates as they were last written with the verdict; empty for a version never judged.
+
+        Raises: Corrupt, somebody else has written them.
+        """
+        run_id = self.known(project, version).run_id
         try:
-            kept: list[dict[str, Any]] = json.loads(self.read_artifact(self.run_of(project, version), GATES))
+            return read_gates(self.read_artifact(run_id, GATES)) if run_id else []
         except FileNotFoundError:
             return []
-        return kept
 
     def alias(self, project: str, name: str) -> str | None:
         """Return the version that has an alias."""
@@ -316,6 +329,21 @@ class Registry:
         with translated():
             experiment = self.client.get_run(run_id).info.experiment_id
         return run_page(self.public_url, experiment, run_id)
+
+
+def read_gates(text: str) -> list[dict[str, Any]]:
+    """Read gates as `describe` keeps them.
+
+    Raises: Corrupt.
+    """
+    try:
+        kept = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Corrupt(GATES, "JSON", str(error)) from error
+    lines = kept if isinstance(kept, list) else [kept]
+    if lines is not kept or not all(isinstance(one, dict) and one.keys() >= {"gate", "result"} for one in lines):
+        raise Corrupt(GATES, "a list of gates", text[:19])
+    return kept
 
 
 def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:

@@ -1,6 +1,5 @@
 """Candidate against champion, on the same rows: which rows, and what each scored."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from tasks.evaluation import baseline_values, blocks, latency_ms
 from tasks.harvesting import rows_of
 from tasks.observing import clock, judged_windows, predictor_of
 from tasks.preparation import BATCH, read_role, roles_by_entity
+from tasks.registration import snapshot_of
 from tasks.resources import Resources
 
 
@@ -128,8 +128,7 @@ def anchor_rows(project: Project, folder: Path, learned: frozenset[str]) -> Rows
 
 def champion_batches(resources: Resources, serving: Generation) -> frozenset[str]:
     """Return the names of the batches in the champion's snapshot."""
-    snapshot = json.loads(resources.models.read_artifact(serving.run_id, "snapshot.json"))
-    return frozenset(Path(file["name"]).stem for file in snapshot["files"])
+    return frozenset(Path(file.name).stem for file in snapshot_of(resources, serving.run_id).files)
 
 
 def without_origin(rows: Rows) -> Rows:

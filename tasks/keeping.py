@@ -9,17 +9,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data.environment import child_environment
-from data.errors import Corrupt, DeliveryFailed, HoldfastError, NotPromotable
+from data.errors import (
+    Corrupt,
+    DeliveryFailed,
+    HoldfastError,
+    LostRace,
+    NoSuchVersion,
+    NotPromotable,
+    ServerUnavailable,
+)
+from models.declarations import Features
 from models.predictor import read_version
 from monitoring import alerts
+from monitoring.effects import Effects, NewDecision, NewIncident
 from monitoring.records import Generation, Intent, Message
-from tasks import promotion, watching
+from tasks import messages, promotion, watching
 from tasks.ingestion import write_atomically
 from tasks.resources import Resources
 from tasks.settings import Settings
@@ -44,6 +54,7 @@ class Keeper:
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
         self.refused: set[tuple[str, int]] = set()
+        self.asked: dict[tuple[int, int], datetime] = {}
         self.channels = channels(resources.settings, {"prefect": self.send_event})
 
     def round(self) -> None:
@@ -98,23 +109,43 @@ class Keeper:
             raise DeliveryFailed(message.channel, str(error)) from error
 
     def see_intents_through(self) -> None:
-        """Start a run for each intent that has none, and again for one whose run died."""
-        store, now, grace = self.resources.store, self.resources.now(), self.resources.settings.intent_grace_seconds
-        for intent in store.intents.open_ones():
-            if intent.state == "running" and self.dead(intent):
-                again = store.intents.restart(intent.id, intent.attempt, now)
+        """Start a run for each intent that has none, and again for one whose run died.
+
+        Raises: HoldfastError, the first failure, after every intent has been looked at.
+        """
+        looks = [partial(self.see_through, intent) for intent in self.resources.store.intents.open_ones()]
+        failures = [error for look in looks if (error := attempt(look))]
+        if failures:
+            raise failures[0]
+
+    def see_through(self, intent: Intent) -> None:
+        """Start what waits too long, and anew what died; a project that trains already is left alone."""
+        if intent.state == "running" and self.dead(intent):
+            self.free(intent)
+            again = self.resources.store.intents.restart(intent.id, intent.attempt, self.resources.now())
+            if again.outcome in (None, "abandoned"):  # else it ended while we looked
                 self.note_restart(intent, again)
-                if again.state == "open":
-                    self.start(again)
-            late = (now - intent.opened_at).total_seconds() > grace
-            if intent.state == "open" and late and store.leases.current(intent.project) is None:
-                self.start(intent)
+            intent = again
+        waited = (self.resources.now() - intent.opened_at).total_seconds()
+        due = intent.attempt > 1 or waited > self.resources.settings.intent_grace_seconds  # no event tells of a second
+        if intent.state == "open" and due and not self.busy(intent.project):
+            self.start(intent)
+
+    def busy(self, name: str) -> bool:
+        """Tell whether somebody trains this project; a lease that has run out holds nobody up."""
+        lease = self.resources.store.leases.current(name)
+        return lease is not None and lease.expires_at > self.resources.now()
 
     def start(self, intent: Intent) -> None:
         """Ask for a run of an intent, once a grace period; a run too many finds the intent claimed."""
-        period = int(self.resources.now().timestamp() // self.resources.settings.intent_grace_seconds)
+        now, grace = self.resources.now(), self.resources.settings.intent_grace_seconds
+        attempt_ = (intent.id, intent.attempt)
+        if attempt_ in self.asked and (now - self.asked[attempt_]).total_seconds() <= grace:
+            return
+        period = int((now - intent.opened_at).total_seconds() // grace)
         parameters = {"project": intent.project, "intent": intent.id}
         self.start_run(f"train/{intent.project}", parameters, f"intent-{intent.id}-{intent.attempt}-{period}")
+        self.asked[attempt_] = now
 
     def dead(self, intent: Intent) -> bool:
         """Tell whether the run of an intent is over without having ended it.
@@ -126,6 +157,12 @@ class Keeper:
             return True
         return self.run_state(intent.run) in DEAD
 
+    def free(self, intent: Intent) -> None:
+        """Take the lease from the dead run of an intent, before the next attempt is opened."""
+        lease = self.resources.store.leases.current(intent.project)
+        if lease is not None and lease.holder == intent.run:
+            self.resources.store.leases.release(intent.project, lease.token)
+
     def note_restart(self, before: Intent, after: Intent) -> None:
         """Write to the ledger that an intent's run died, and what follows."""
         given_up = after.state == "ended"
@@ -133,9 +170,6 @@ class Keeper:
             "no attempt is left" if given_up else f"attempt {after.attempt} starts"
         )
         logger.warning("%s: %s", before.project, reason)
-        lease = self.resources.store.leases.current(before.project)
-        if lease is not None and lease.holder == before.run:
-            self.resources.store.leases.release(before.project, lease.token)
         self.resources.store.ledger.decide(
             before.project,
             kind="skip" if given_up else "retrain",
@@ -160,11 +194,23 @@ class Keeper:
         if found == serving.version:
             if state.written != serving.version:
                 promotion.mirror(self.resources, name)
+            for incident in store.incidents.open_ones(name, "registry"):
+                store.incidents.close(incident.id, f"the registry names version {found} again", self.resources.now())
             return
         if found is None or found in (state.written, state.intended):
-            promotion.mirror(self.resources, name)
+            self.restore(name, serving)
             return
         self.answer_request(name, found, serving)
+
+    def restore(self, name: str, serving: Generation) -> None:
+        """Write the aliases as the ledger has them; tell people, once, of a version that the registry has lost."""
+        try:
+            promotion.mirror(self.resources, name)
+        except NoSuchVersion:
+            if self.resources.store.incidents.open_ones(name, "registry"):
+                return
+            effects = lost(self.resources, serving)
+            self.resources.store.record(effects, self.resources.now())
 
     def answer_request(self, name: str, version: str, serving: Generation) -> None:
         """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why."""
@@ -175,11 +221,12 @@ class Keeper:
                 promotion.rollback(self.resources, name, version, actor=who, reason="the alias was moved in MLflow")
             else:
                 promotion.promote(self.resources, name, version, actor=who, reason="the alias was given in MLflow")
+        except (ServerUnavailable, LostRace):
+            raise  # no answer: the request stands, and the next round looks again
         except HoldfastError as error:
             logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
-            models = self.resources.models
-            models.describe(name, version, f"REFUSED: {error}", models.gates(name, version))
-            promotion.mirror(self.resources, name)
+            self.resources.models.head(name, version, f"REFUSED: {error}", gates_of(self.resources, name, version))
+            self.restore(name, serving)
             self.resources.store.ledger.decide(
                 name,
                 kind="refuse",
@@ -196,6 +243,7 @@ class Keeper:
         if not self.resources.store.verdicts.without_report(limit=1):
             return
         home = self.resources.settings.home
+        (home / "logs").mkdir(exist_ok=True)
         words = [sys.executable, "-m", "monitoring.drift", "--home", str(home)]
         words += ["--store", self.resources.settings.store_url]
         with (home / "logs" / "reports.log").open("ab") as log:
@@ -209,6 +257,29 @@ def attempt(duty: Duty) -> HoldfastError | None:
     except HoldfastError as error:
         return error
     return None
+
+
+def gates_of(resources: Resources, name: str, version: str) -> list[dict[str, Any]]:
+    """Return the gates on record, none where somebody has spoiled them."""
+    try:
+        return resources.models.gates(name, version)
+    except Corrupt:
+        return []
+
+
+def lost(resources: Resources, serving: Generation) -> Effects:
+    """Return what people are told when the version that serves is gone from the registry."""
+    name, key = serving.project, f"registry-{serving.number}"
+    text = (
+        f"version {serving.version} of {name} is gone from the registry. Generation {serving.number} goes on serving "
+        "from this machine's verified copy, and no other machine can fetch it: promote another version or train one."
+    )
+    logger.warning("%s: %s", name, text)
+    return Effects(
+        opened=NewIncident(name, "registry", serving.number, text, {"version": serving.version}),
+        messages=messages.alerts(resources.settings, name, key, "registry", text),
+        decisions=(NewDecision(name, "alert", None, text, {"version": serving.version}),),
+    )
 
 
 def pointed(home: Path) -> int | None:
@@ -225,13 +296,16 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     Raises: Corrupt.
     """
     target, scratch = home / str(serving.number), home / f".{serving.number}.part"
-    shutil.rmtree(scratch, ignore_errors=True)
     features = resources.project(serving.project).features
-    if not target.exists():
+    if not whole(target, features, serving.manifest_sha256):
+        for rest in (target, *home.glob(f".*{serving.number}.part*")):
+            shutil.rmtree(rest, ignore_errors=True)
         folder = resources.models.download(serving.project, serving.version, scratch)
-        read_version(folder, features=features, manifest=serving.manifest_sha256)
-        folder.replace(target)
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            read_version(folder, features=features, manifest=serving.manifest_sha256)
+            folder.replace(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     pointer = {
         "generation": serving.number,
         "version": serving.version,
@@ -240,6 +314,15 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     }
     write_atomically(home / "current.json", json.dumps(pointer) + "\n")
     logger.info("%s: generation %d (version %s) is on disk", serving.project, serving.number, serving.version)
+
+
+def whole(folder: Path, features: Features | None, manifest: str) -> bool:
+    """Tell whether a generation is on disk already, from a round that was killed before it pointed at it."""
+    try:
+        read_version(folder, features=features, manifest=manifest)
+    except Corrupt:
+        return False
+    return True
 
 
 def channels(settings: Settings, senders: Mapping[str, alerts.Sender]) -> alerts.Channels:

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data.errors import HoldfastError, NoSuchVersion, NotPromotable
-from data.versions import Snapshot
 from models.folder import manifest_sha256
 from models.judging import Judgement
 from models.predictor import read_version
@@ -21,6 +20,7 @@ from monitoring.records import Generation
 from projects.declaration import Project
 from tasks import messages
 from tasks.referencing import build_reference
+from tasks.registration import snapshot_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -99,14 +99,17 @@ def promote(
     gates = resources.models.gates(name, version)
     if not gates:
         raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
-    failed = [gate["gate"] for gate in gates if gate["result"] != "passed" and gate["gate"] not in waive]
+    open_gates = [str(gate["gate"]) for gate in gates if gate["result"] != "passed"]
+    failed = [gate for gate in open_gates if gate not in waive]
     if failed:
         waiver = " ".join(f"--waive {gate}" for gate in failed)
         raise NotPromotable(
             f"version {version} of {name} failed {', '.join(failed)}; to serve it all the same: "
             f"holdfast promote {name} {version} {waiver} --reason '…'"
         )
-    return serve(resources, project, version, actor=actor, reason=reason, gates=gates, waived=waive)
+    if open_gates and not reason.strip():
+        raise NotPromotable(f"waiving {', '.join(open_gates)} of version {version} of {name} needs a reason")
+    return serve(resources, project, version, actor=actor, reason=reason, gates=gates, waived=tuple(open_gates))
 
 
 def rollback(resources: Resources, name: str, to: str | None, *, actor: str, reason: str) -> Report:
@@ -165,7 +168,7 @@ def serve(
         if earlier:
             reference, cut = resources.store.references.get(project.name, earlier.number), earlier.cut
         else:
-            snapshot = Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
+            snapshot = snapshot_of(resources, run_id)
             reference, cut = build_reference(resources, project, predictor, snapshot, Path(temporary))
     new = Generation(
         project.name, expected + 1, version, run_id, manifest, resources.now(), actor, reason, list(gates), waived, cut

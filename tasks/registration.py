@@ -9,7 +9,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from data.errors import Corrupt
 from data.markdown import escaped
+from data.versions import Snapshot
 from models import cards
 from models.judging import Judgement
 from projects.declaration import Project
@@ -47,6 +49,18 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     resources.models.tag(project.name, version, tags)
     resources.models.set_alias(project.name, "candidate", version)
     return version
+
+
+def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
+    """Return what a run learned from, as it was registered.
+
+    Raises: Corrupt, it is gone or somebody changed it.
+    """
+    try:
+        return Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+        said = f"{type(error).__name__} {error}"
+        raise Corrupt(f"snapshot.json of run {run_id}", "the snapshot it learned from", said) from error
 
 
 def tell_verdict(resources: Resources, project: Project, version: str, judgement: Judgement) -> None:

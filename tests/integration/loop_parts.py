@@ -227,6 +227,16 @@ def plums(rows: int, *, shift: float = 0.0, seed: int = 1, constant: bool = Fals
     return {"size": np.zeros(rows) if constant else size, "sugar": sugar}
 
 
+def damage(mlflow_folder: Path, orchard: Orchard, version: str) -> None:
+    """Turn some bytes of a version's network round where the registry keeps it."""
+    run_id = orchard.models.run_of(orchard.name, version)
+    [network] = mlflow_folder.glob(f"artifacts/*/{run_id}/artifacts/model/network.onnx")
+    content = bytearray(network.read_bytes())
+    for position in range(100, 140):
+        content[position] ^= 0xFF
+    network.write_bytes(bytes(content))
+
+
 def train_once(home: Path) -> Path:
     """Ingest and train the project's rows, and return the folder of the run; its batches are in `home`."""
     (home / "projects").mkdir()
