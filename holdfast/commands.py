@@ -156,7 +156,7 @@ def promote(
     from tasks.promotion import promote as run
 
     resources = lead_to(home, folders)
-    why = reason or "asked for on the command line"
+    why = reason or ("" if waive else "asked for on the command line")  # a waiver needs a reason of its own
     found = run(resources, project, version, actor=actor(), reason=why, waive=tuple(waive or ()))
     console.report(found, as_json=as_json)
 
