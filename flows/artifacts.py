@@ -40,7 +40,7 @@ def publish(api_url: str, flow: str, project: str, report: Report) -> None:
 
 def page(report: Report) -> str:
     """Return what stands under a report's sentence, which Prefect shows above it: details, gates, links."""
-    links = "\n".join(f"- {linked(title, target)}" for title, target in report.links.items())
+    links = " · ".join(linked(title, target) for title, target in report.links.items())
     return "\n\n".join(part for part in (report.markdown, gates_of(report), links) if part) or escaped(report.sentence)
 
 
@@ -109,10 +109,11 @@ def json_text(value: object) -> str:
 
 
 def combined(reports: dict[str, Report]) -> Report:
-    """Return one report of several steps: the last one's sentence, a line each, the gates, details, all links."""
-    lines = [f"- **{step}**: {escaped(report.sentence)}" for step, report in reports.items()]
+    """Return one report of several steps: the last one's sentence, those of the others, the gates, details, links."""
+    *_, last = reports
+    lines = [f"- **{step}**: {escaped(report.sentence)}" for step, report in reports.items() if step != last]
     gates = next((found for report in reports.values() if (found := gates_of(report))), "")
     details = {step: report.markdown for step, report in reports.items() if report.markdown}
     sections = [f"### {title}\n\n{text}" for title, text in {"gates": gates, **details}.items() if text]
     links = {title: url for report in reports.values() for title, url in report.links.items()}
-    return Report(list(reports.values())[-1].sentence, "\n\n".join(["\n".join(lines), *sections]), links)
+    return Report(reports[last].sentence, "\n\n".join(["\n".join(lines), *sections]), links)

@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from dataclasses import replace
 from datetime import timedelta
 
 from data.errors import HoldfastError, NoChampion
@@ -123,7 +122,7 @@ def circumstances(
     faults = [one for one in open_incidents if one.kind == "fault" and one.acknowledged_at is None]
     return Circumstances(
         now=now,
-        labels=store.labels.count_unharvested(project.name),
+        labels=store.labels.count_unharvested(project.name, until=clock(resources, project) - project.labels.delay),
         new_rows=sum(int(one.inputs.get("accepted", 0)) for one in accepted),
         intents_today=len(store.intents.since(project.name, now - DAY)),
         last_retraining=(latest[0].ended_at or latest[0].opened_at) if latest else None,
@@ -134,22 +133,36 @@ def circumstances(
 
 
 def reconsider(resources: Resources) -> None:
-    """Ask the governor again about each open incident that waits, as labels come and leases end."""
+    """Ask the governor again about each open incident that waits, as labels come and leases end.
+
+    Raises: HoldfastError, the first failure, after every incident has been looked at.
+    """
+    failures = []
+    for incident in resources.store.incidents.open_ones():
+        try:
+            if incident.kind in incidents.WORLD:
+                ask_again(resources, incident)
+        except HoldfastError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def ask_again(resources: Resources, incident: Incident) -> None:
+    """Write what the governor says now of an incident of the serving generation that has no retraining yet."""
     store = resources.store
-    for incident in store.incidents.open_ones():
-        if incident.kind not in incidents.WORLD:
-            continue
-        serving = store.ledger.generation(incident.project)
-        rulings = store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=RULINGS, limit=1)
-        if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in AGAIN):
-            continue
-        project = resources.project(incident.project)
-        met = setting(resources, project, serving)
-        seen = replace(met.circumstances, had_intent=bool(store.intents.of(incident.id)))
-        ruling = governor.decide(incident.kind, project.governor, seen)
-        effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
-        if effects.decisions:
-            store.record(effects, resources.now())
+    serving = store.ledger.generation(incident.project)
+    rulings = store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=RULINGS, limit=1)
+    if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in AGAIN):
+        return
+    project = resources.project(incident.project)
+    met = setting(resources, project, serving)
+    if store.intents.of(incident.id):
+        return
+    ruling = governor.decide(incident.kind, project.governor, met.circumstances)
+    effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
+    if effects.decisions:
+        store.record(effects, resources.now())
 
 
 def overview(resources: Resources) -> dict[str, str]:
@@ -188,8 +201,8 @@ def row(verdict: Verdict) -> dict[str, object]:
 
 def page(given: list[Verdict]) -> str:
     """Return the page a person reads after a monitor run."""
-    return "\n".join(
-        f"- window {one.window.generation}.{one.window.index}, {one.check}, {one.rows} rows: **{one.outcome}**"
-        + escaped(one.reason.removeprefix(one.outcome) if one.reason.startswith(one.outcome) else f": {one.reason}")
-        for one in given
-    )
+    lines = []
+    for one in given:
+        where = f"window {one.window.generation}.{one.window.index}, {one.check}, {one.rows} rows"
+        lines.append(f"- **{one.outcome}** in {where}: {escaped(one.reason.removeprefix(f'{one.outcome}: '))}")
+    return "\n".join(lines)
