@@ -9,13 +9,14 @@ from monitoring.records import IncidentKind, Message
 
 @dataclass(frozen=True)
 class NewIncident:
-    """An incident to open, unless one of its kind is open in the project already."""
+    """An incident to open, unless one of its kind, or of the kinds `beside`, is open in the project already."""
 
     project: str
     kind: IncidentKind
     generation: int
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[IncidentKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Effects:
     """Everything that stands or falls together.
 
     `closed`: (incident id, why). The store adds `incident`, `intent` and `token` to the payloads of `messages`.
-    Where an incident of this kind is open already, it takes the place of `opened`, whose alerts (messages and
+    Where such an incident is open already, it takes the place of `opened`, whose alerts (messages and
     decisions of kind "alert") are dropped: its opening has sent them. Where the incident has an intent under way,
     that takes the place of `intent`, whose events and decisions of kind "retrain" are dropped.
     """

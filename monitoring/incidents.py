@@ -202,7 +202,9 @@ def _opened(
     detail = {**about, **more, "reason": verdict.reason, "text": text}
     told = NewDecision(window.project, "alert", None, text, {**detail, "channels": list(setting.channels)})
     return Effects(
-        opened=NewIncident(window.project, kind, window.generation, verdict.reason, detail),
+        opened=NewIncident(
+            window.project, kind, window.generation, verdict.reason, detail, WORLD if kind in WORLD else ()
+        ),
         messages=_alerts(window.project, f"{_key(verdict)}.{kind}", setting, kind=kind, text=text, about=about),
         decisions=(told,),
     )

@@ -60,9 +60,10 @@ class Incidents:
 
 
 def open_once(connection: Connection, new: NewIncident, now: datetime) -> tuple[Incident, bool]:
-    """Open an incident unless one of its kind is open; return it and whether it is new."""
-    same = (incidents.c.project == new.project, incidents.c.kind == new.kind, incidents.c.closed_at.is_(None))
-    found = _all(connection, *same)
+    """Open an incident unless one of its kind, or of those beside it, is open; return it and whether it is new."""
+    still = (incidents.c.project == new.project, incidents.c.closed_at.is_(None))
+    same = (*still, incidents.c.kind == new.kind)
+    found = _all(connection, *same) or _all(connection, *still, incidents.c.kind.in_(new.beside))
     if found:
         return found[0], False
     values = {

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, select, update
 
 from monitoring.records import Label
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.predictions import chunks, known_ids
-from monitoring.store.tables import labels, predictions
+from monitoring.store.tables import labels, predictions, verdicts
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,24 @@ class Labels:
         return _count(connection, project, predictions.c.row_time >= at, *where)
 
     @reads
-    def count_unharvested(self, connection: Connection, project: str) -> int:
-        """Return how many labelled predictions no batch holds yet."""
-        return _count(connection, project, labels.c.harvest.is_(None))
+    def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
+        """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
+
+        Those of a window in fault, or of one that could not be judged, are never harvested.
+        """
+        where = [] if until is None else [predictions.c.row_time <= until]
+        return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
+
+
+_BY_ROWS = (predictions.c.sequence >= verdicts.c.start_row) & (predictions.c.sequence < verdicts.c.end_row)
+_BY_TIME = (predictions.c.row_time >= verdicts.c.window_start) & (predictions.c.row_time < verdicts.c.window_end)
+_SPOILED = (
+    verdicts.c.project == predictions.c.project,
+    verdicts.c.generation == predictions.c.generation,
+    verdicts.c.check_name == "data",
+    verdicts.c.outcome.in_(("fault", "failed")),
+    case((verdicts.c.start_row.is_(None), _BY_TIME), else_=_BY_ROWS),
+)
 
 
 def _what(label: Label, before: Label | None) -> str:

@@ -1,0 +1,103 @@
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loop_parts import WINDOW, Orchard, plums
+from store_parts import race
+
+from data.errors import NoBatch
+from data.schema import Rows, length
+from monitoring.store.predictions import PredictionLog
+from tasks.harvesting import harvest
+from tasks.ingestion import write_snapshot
+from tasks.preparation import gather, prepare
+from tasks.watching import watch
+
+
+def learned(orchard: Orchard, scratch: Path) -> Rows:
+    """What the next training would see."""
+    return gather(orchard.batches, orchard.batches.snapshot(orchard.name), orchard.declared.schema, scratch)
+
+
+def test_what_was_labelled_is_harvested_once(orchard: Orchard, tmp_path: Path) -> None:
+    orchard.serve()
+    rows = plums(3 * WINDOW)
+    ids = orchard.answer(rows)
+    orchard.label(ids[: 2 * WINDOW], rows)
+    watch(orchard, orchard.name)
+    assert f"{2 * WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence
+    before = orchard.batches.snapshot(orchard.name)
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+    assert orchard.batches.snapshot(orchard.name) == before
+    found = learned(orchard, tmp_path / "cache")
+    assert found["plum"].tolist() == ids[: 2 * WINDOW]
+    assert found["size"].tolist() == rows["size"][: 2 * WINDOW].tolist()
+    assert (found["ripe"] == np.where(found["size"] + found["sugar"] > 0, "yes", "no")).all()
+    orchard.label(ids, rows)
+    assert f"{WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence
+    assert orchard.store.labels.count_unharvested(orchard.name) == 0
+
+
+def test_a_harvest_killed_before_it_was_noted_doubles_no_row(
+    orchard: Orchard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    orchard.serve()
+    rows = plums(4 * WINDOW)
+    ids = orchard.answer(rows)
+    watch(orchard, orchard.name)
+    orchard.label(ids[: 2 * WINDOW], rows)
+    with monkeypatch.context() as crash:
+        crash.setattr(PredictionLog, "mark_harvested", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            harvest(orchard, orchard.name)
+    orchard.label(ids, rows)  # more came before it was run again, so it is another batch
+    harvest(orchard, orchard.name)
+    assert len(orchard.batches.snapshot(orchard.name).files) == 2
+    assert sorted(learned(orchard, tmp_path / "cache")["plum"]) == ids
+    folder = tmp_path / "run"
+    write_snapshot(folder / "snapshot.json", orchard.batches.snapshot(orchard.name))
+    assert sum(prepare(orchard.declared, orchard.batches, folder).values()) == len(ids)
+
+
+def test_harvests_at_once_land_one_batch(orchard: Orchard) -> None:
+    orchard.serve()
+    rows = plums(WINDOW)
+    orchard.label(orchard.answer(rows), rows)
+    watch(orchard, orchard.name)
+    said = race(3, lambda _: harvest(orchard.another(), orchard.name).sentence)
+    assert all(isinstance(one, str) for one in said), said
+    [file] = orchard.batches.snapshot(orchard.name).files
+    assert file.rows == WINDOW
+
+
+def test_rows_of_a_window_in_fault_never_land(orchard: Orchard, tmp_path: Path) -> None:
+    orchard.serve()
+    good, dead, again = plums(WINDOW), plums(WINDOW, constant=True), plums(WINDOW, seed=2)
+    ids = [orchard.answer(rows, prefix=name) for name, rows in (("a", good), ("b", dead), ("c", again))]
+    for some, rows in zip(ids, (good, dead, again), strict=True):
+        orchard.label(some, rows)
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts()] == ["ok", "fault", "ok"]
+    harvest(orchard, orchard.name)
+    found = learned(orchard, tmp_path / "cache")
+    assert sorted(found["plum"]) == ids[0] + ids[2]
+    assert length(found) == 2 * WINDOW
+
+
+def test_rows_are_not_harvested_before_their_labels_are_mature_nor_before_their_window_is_judged(
+    orchard: Orchard,
+) -> None:
+    orchard.serve()
+    rows = plums(WINDOW)
+    orchard.label(orchard.answer(rows, ago=timedelta(minutes=50)), rows)
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+    watch(orchard, orchard.name)
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+    with pytest.raises(NoBatch):
+        orchard.batches.snapshot(orchard.name)
+    orchard.ahead = timedelta(minutes=15)
+    assert f"{WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence

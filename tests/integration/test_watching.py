@@ -1,0 +1,150 @@
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from loop_parts import WINDOW, Orchard, Orchestra, plums
+from store_parts import generation, race
+
+from data.errors import HoldfastError
+from monitoring.effects import NewIncident
+from monitoring.incidents import effects
+from monitoring.records import Verdict, WindowKey
+from tasks import watching
+from tasks.watching import reconsider, watch
+
+
+def send(orchard: Orchard, windows: int, *, shift: float = 0.0, labelled: bool = True, constant: bool = False) -> None:
+    """Let the service answer whole windows, and people label them."""
+    known = orchard.store.predictions.count(orchard.name)
+    rows = plums(windows * WINDOW, shift=shift, seed=known, constant=constant)
+    ids = orchard.answer(rows, prefix=f"r{known:06d}-")
+    if labelled:
+        orchard.label(ids, rows)
+
+
+def rulings(orchard: Orchard) -> list[str]:
+    """What the governor said of incidents, oldest first."""
+    found = orchard.store.ledger.decisions(orchard.name, kinds=watching.RULINGS)
+    return [line.kind for line in reversed(found)]
+
+
+def test_each_window_gets_one_verdict_a_check_however_many_watch_at_once(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 3)
+    send(orchard, 4, shift=3.0)
+    race(4, lambda _: watch(orchard.another(), orchard.name))
+    given = Counter((one.window.index, one.check) for one in orchard.store.verdicts.all(orchard.name))
+    assert given == {(index, check): 1 for index in range(7) for check in ("data", "performance")}
+    assert [one.outcome for one in orchard.verdicts()] == ["ok"] * 3 + ["drift"] * 4
+    assert len(orchard.store.incidents.recent(orchard.name, 10)) == 1
+    assert orchard.outbox() == ["log", "prefect"]
+    assert len(orchard.store.intents.all(orchard.name)) == 1
+    assert watch(orchard, orchard.name).sentence.startswith("no window is due")
+
+
+def test_a_storm_of_drift_is_one_incident_one_alert_and_one_retraining(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 50, shift=3.0)
+    orchestra = Orchestra()
+    keeper = orchestra.keeper(orchard)
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts()] == ["drift"] * 50
+    assert len(orchard.store.incidents.recent(orchard.name, 10)) == 1
+    assert orchard.outbox() == ["log", "prefect"]
+    [intent] = orchard.store.intents.all(orchard.name)
+    keeper.deliver()
+    assert [(event, said["intent"]) for event, said in orchestra.emitted] == [("holdfast.retrain.requested", intent.id)]
+    orchard.store.intents.end(intent.id, "refused", orchard.now())
+    orchard.ahead = timedelta(days=2)  # one incident, one retraining, however long it stays open
+    send(orchard, 5, shift=3.0)
+    watch(orchard, orchard.name)
+    keeper.decide_again()
+    assert orchard.store.intents.all(orchard.name)[1:] == []
+    assert orchard.outbox() == []
+
+
+def test_storms_that_come_and_go_start_no_more_retrainings_a_day_than_are_allowed(orchard: Orchard) -> None:
+    orchard.serve()
+    for _ in range(7):
+        orchard.ahead += timedelta(hours=2)
+        send(orchard, 3)
+        send(orchard, 2, shift=3.0)
+        watch(orchard, orchard.name)
+        reconsider(orchard)
+        for intent in orchard.store.intents.open_ones(orchard.name):
+            orchard.store.intents.end(intent.id, "kept", orchard.now())
+    assert len(orchard.store.incidents.recent(orchard.name, 20)) == 7
+    assert len(orchard.store.intents.all(orchard.name)) == 3
+    assert rulings(orchard) == ["retrain"] * 3 + ["wait"] * 4
+
+
+def test_drift_and_degradation_seen_at_once_are_one_incident_and_one_retraining(orchard: Orchard) -> None:
+    orchard.declare(("minimum_rows=20", "minimum_rows=20, k=1, n=1"))
+    serving = orchard.serve()
+    orchard.label(orchard.answer(plums(WINDOW)), plums(WINDOW))
+    met = watching.setting(orchard, orchard.declared, serving)  # by each of two who watch, before the other writes
+    window = WindowKey(orchard.name, 1, 0, orchard.now(), orchard.now(), 0, WINDOW)
+    for said in (
+        Verdict(window, "data", "drift", WINDOW, "drift: as a test says"),
+        Verdict(window, "performance", "degraded", WINDOW, "degraded: as a test says"),
+    ):
+        assert orchard.store.record_verdict(said, effects(said, met), orchard.now())
+    assert [one.kind for one in orchard.store.incidents.open_ones(orchard.name)] == ["drift"]
+    assert len(orchard.store.intents.all(orchard.name)) == 1
+    assert orchard.outbox() == ["log", "prefect"]
+
+
+def test_a_retraining_that_waits_for_labels_starts_once_when_they_come(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 2, shift=3.0, labelled=False)
+    watch(orchard, orchard.name)
+    for _ in range(3):
+        reconsider(orchard)
+    assert rulings(orchard) == ["wait"]
+    assert orchard.store.intents.all(orchard.name) == []
+    rows = plums(2 * WINDOW, shift=3.0, seed=0)
+    orchard.label(
+        [one.id for one in orchard.store.predictions.since(orchard.name, orchard.serving.at - timedelta(1))], rows
+    )
+    race(4, lambda _: reconsider(orchard.another()))
+    reconsider(orchard)
+    assert rulings(orchard) == ["wait", "retrain"]
+    [intent] = orchard.store.intents.all(orchard.name)
+    assert intent.incident_id == orchard.store.incidents.open_ones(orchard.name)[0].id
+    assert orchard.outbox() == ["log", "prefect"]
+
+
+def test_labels_of_rows_that_can_never_be_harvested_start_no_retraining(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 2, constant=True)
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts()] == ["fault"] * 2
+    send(orchard, 2, shift=3.0, labelled=False)
+    watch(orchard, orchard.name)
+    assert rulings(orchard) == ["wait"]
+    assert "nothing new to learn" in orchard.store.ledger.decisions(orchard.name, kinds=("wait",))[0].reason
+
+
+def test_an_incident_of_a_project_that_is_gone_keeps_no_other_waiting(orchard: Orchard) -> None:
+    orchard.store.ledger.append_generation(0, generation("gone"))
+    orchard.store.incidents.open(NewIncident("gone", "drift", 1, "drift"), orchard.now())
+    orchard.serve()
+    send(orchard, 2, shift=3.0, labelled=False)
+    watch(orchard, orchard.name)
+    send(orchard, 1)
+    with pytest.raises(HoldfastError, match="no project named 'gone'"):
+        reconsider(orchard)
+    assert len(orchard.store.intents.all(orchard.name)) == 1
+
+
+def test_a_window_cut_by_a_swap_is_judged_and_a_replaced_generation_opens_nothing(orchard: Orchard) -> None:
+    orchard.serve()
+    orchard.answer(plums(WINDOW + 25, shift=3.0))
+    orchard.serve("2")
+    watch(orchard, orchard.name)
+    assert [(one.window.index, one.rows, one.outcome) for one in orchard.verdicts()] == [
+        (0, WINDOW, "drift"),
+        (1, 25, "drift"),
+    ]
+    assert orchard.store.incidents.recent(orchard.name, 5) == []
+    assert orchard.outbox() == []
