@@ -125,6 +125,17 @@ def run_state(settings: Settings, run: str) -> str:
     return "Missing" if found is None else str(found["state_type"]).title()
 
 
+def steps(settings: Settings, run: str) -> list[tuple[str, str]]:
+    """Return the steps that a run has begun, in their order, each with its state in title case.
+
+    Raises: ServerUnavailable.
+    """
+    body = {"flow_runs": {"id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 50}
+    with opened(settings.prefect_url) as api:
+        found = api.call("POST", "/task_runs/filter", body)
+    return [(str(each["name"]).rpartition("-")[0], str(each["state_type"]).title()) for each in found]
+
+
 def latest_runs(settings: Settings, *, project: str | None = None, limit: int = 20) -> list[FlowRun]:
     """Return the runs of our deployments, newest first; runs that are only scheduled are left out.
 

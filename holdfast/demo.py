@@ -97,8 +97,10 @@ class Story:
         """Print a line with the seconds since the start."""
         self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {text}", highlight=False)
 
-    def wait(self, what: str, claim: Callable[[], Any], seconds: float) -> Any:
-        """Wait until `claim` gives something, showing what is waited for.
+    def wait(
+        self, what: str, claim: Callable[[], Any], seconds: float, progress: Callable[[], str] = lambda: ""
+    ) -> Any:
+        """Wait until `claim` gives something; say what is waited for, and how far it is by `progress`.
 
         Raises: LoopOpen.
         """
@@ -111,7 +113,7 @@ class Story:
             if time.monotonic() > end:
                 raise LoopOpen(f"the loop did not close: no {what} within {seconds:.0f} s")
             if time.monotonic() - shown > 10:
-                self.say(f"[dim]… waiting for {what}[/dim]")
+                self.say(f"[dim]… waiting for {what}{progress()}[/dim]")
                 shown = time.monotonic()
             time.sleep(0.3)
 
@@ -233,7 +235,9 @@ def swap(resources: Resources, settings: Settings, story: Story) -> None:
         try:
             story.wait("a retraining", lambda: retrainings(resources), 90)
             story.say("the governor allowed one retraining; Prefect started train/digits")
-            story.wait("the swap to generation 2", lambda: serves(settings, 2), 150)
+            story.wait(
+                "the swap to generation 2", lambda: serves(settings, 2), 150, lambda: training_step(settings, resources)
+            )
         finally:
             sent = background.stop()
     story.wait("the end of the retraining", lambda: all(one.ended_at for one in retrainings(resources)), 60)
@@ -244,6 +248,15 @@ def swap(resources: Resources, settings: Settings, story: Story) -> None:
     story.say(f"{len(sent.ids)} answers meanwhile, none failed, by generations {sorted(sent.generations)}")
     if len(retrainings(resources)) != 1:
         raise LoopOpen(f"{len(retrainings(resources))} retrainings for one incident")
+
+
+def training_step(settings: Settings, resources: Resources) -> str:
+    """Return the step that the retraining is at, for people."""
+    from flows import client
+
+    run = next((one.run for one in retrainings(resources) if one.run), None)
+    begun = client.steps(settings, run) if run else []
+    return f": {begun[-1][0]}" if begun else ": its process starts"
 
 
 def run_flow(settings: Settings, name: str) -> str:
