@@ -25,7 +25,7 @@ def report(folder: Path, path: str) -> FileResponse:
 
     Raises: Refused 404 for anything else, links that lead out of it included.
     """
-    missing = Refused(404, f"no report {path[:200]!r}", "path")
+    missing = Refused(404, f"no report {path[:200]!r}; one follows its verdict within a minute or so", "path")
     if "\0" in path:
         raise missing
     root = folder.resolve()
