@@ -73,7 +73,8 @@ class Keeper:
         each += [self.deliver, self.see_intents_through, self.decide_again, self.report]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
-            each += [partial(self.reconcile, name) for name in names]
+            judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves
+            each += [partial(self.reconcile, name) for name in sorted({*names, *judged})]
         return each
 
     def fetch(self, name: str) -> None:
@@ -187,9 +188,11 @@ class Keeper:
         """Compare the registry's champion with the ledger's; one that a person moved is a request."""
         store, models = self.resources.store, self.resources.models
         serving = store.ledger.generation(name)
-        if serving is None:
-            return
         found = models.alias(name, "champion")
+        if serving is None:
+            if found is not None:
+                self.answer_request(name, found, None)
+            return
         state = store.ledger.alias(name)
         if found == serving.version:
             if state.written != serving.version:
@@ -212,8 +215,11 @@ class Keeper:
             effects = lost(self.resources, serving)
             self.resources.store.record(effects, self.resources.now())
 
-    def answer_request(self, name: str, version: str, serving: Generation) -> None:
-        """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why."""
+    def answer_request(self, name: str, version: str, serving: Generation | None) -> None:
+        """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why.
+
+        Where nothing serves yet, putting it back is taking the alias away.
+        """
         who = "unauthenticated (MLflow UI)"
         past = {entry.version for entry in self.resources.store.ledger.generations(name)}
         try:
@@ -226,13 +232,20 @@ class Keeper:
         except HoldfastError as error:
             logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
             self.resources.models.head(name, version, f"REFUSED: {error}", gates_of(self.resources, name, version))
-            self.restore(name, serving)
+            if serving:
+                self.restore(name, serving)
+            else:
+                self.resources.models.drop_alias(name, "champion", version)
             self.resources.store.ledger.decide(
                 name,
                 kind="refuse",
                 subject=f"version {version}",
                 reason=str(error),
-                inputs={"asked_by": who, "serving": serving.version, "gates": isinstance(error, NotPromotable)},
+                inputs={
+                    "asked_by": who,
+                    "serving": serving.version if serving else None,
+                    "gates": isinstance(error, NotPromotable),
+                },
                 now=self.resources.now(),
             )
 

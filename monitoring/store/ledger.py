@@ -48,6 +48,12 @@ class Ledger:
         """Return the projects of which something serves, by name."""
         return list(connection.scalars(select(generations.c.project).distinct().order_by(generations.c.project)))
 
+    @reads
+    def judged(self, connection: Connection) -> list[str]:
+        """Return the projects of which a version was ever judged, by name, whether or not one serves."""
+        query = select(decisions.c.project).where(decisions.c.kind.in_(("ask", "refuse"))).distinct()
+        return list(connection.scalars(query.order_by(decisions.c.project)))
+
     @writes
     def append_generation(
         self,

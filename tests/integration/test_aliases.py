@@ -1,7 +1,10 @@
+from datetime import timedelta
+
 import pytest
 from loop_parts import Orchard, Orchestra
 
 from data.errors import ServerUnavailable
+from models.judging import Outcome
 from models.registry import Registry
 from tasks.keeping import Keeper
 
@@ -157,3 +160,37 @@ def test_a_promotion_that_died_before_its_aliases_is_finished(
     keeper.reconcile(orchard.name)
     assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
     assert orchard.generations == [first, second]
+
+
+class TestBeforeAnythingServes:
+    def judged(self, orchard: Orchard, verdict: Outcome) -> str:
+        """A version about which the ledger says what `promotion.settle` makes it say."""
+        version, kind = orchard.register(verdict), "ask" if verdict == "passed" else "refuse"
+        orchard.store.ledger.decide(
+            orchard.name, kind=kind, subject=f"version {version}", reason=verdict, inputs={}, now=orchard.now()
+        )
+        return version
+
+    def test_an_alias_given_to_a_version_that_waits_makes_it_the_first_champion(
+        self, orchard: Orchard, keeper: Keeper
+    ) -> None:
+        version = self.judged(orchard, "passed")
+        keeper.round()
+        assert orchard.generations == []
+        ask_for(orchard, version)
+        orchard.ahead += timedelta(seconds=10)
+        keeper.round()
+        assert orchard.generations == [version]
+        assert orchard.serving.actor == "unauthenticated (MLflow UI)"
+
+    def test_an_alias_given_to_a_refused_version_is_taken_away_once_with_the_way_to_waive(
+        self, orchard: Orchard, keeper: Keeper
+    ) -> None:
+        version = self.judged(orchard, "refused")
+        ask_for(orchard, version)
+        for _ in range(3):
+            orchard.ahead += timedelta(seconds=10)
+            keeper.round()
+        assert (champion(orchard), orchard.generations) == (None, [])
+        assert "--waive floor:accuracy" in first_line(orchard, version)
+        assert len(refusals(orchard)) == 2  # by the gates, and to the person
