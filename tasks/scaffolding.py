@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import BadDeclaration, SourceUnavailable
+from models.declarations import Evaluation
+from models.gates import MINIMUM_BLOCKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 FEW_LEVELS = 30  # more distinct words than this are text or an identifier, not a category
 TARGETS = ("target", "label", "class", "y", "outcome")
 WEEK_OF_ROWS = 200
+TOLERATED = 0.02  # of the error of always answering the median, where the target is a number
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Inferred:
     key: str | None
     time: str | None
     rows: int
+    days: int | None  # among the newest rows, those that judge where time decides; None without a time
+    margin: float  # in the unit of the metric
 
 
 def scaffold(name: str, csv: Path, target_folder: Path, *, target: str | None = None) -> Path:
@@ -76,7 +81,24 @@ def infer(frame: "pd.DataFrame", target: str | None) -> Inferred:
     if chosen not in columns:
         raise BadDeclaration(f"{chosen!r} can't be a target: it has too many levels and is no number")
     task = "classification" if columns[chosen].startswith("Category") else "regression"
-    return Inferred(columns, left_out, chosen, task, key, time, len(frame))
+    days = newest_days(frame[time]) if time else None
+    margin = 0.05 if task == "classification" else tolerance(frame[chosen])
+    return Inferred(columns, left_out, chosen, task, key, time, len(frame), days, margin)
+
+
+def newest_days(times: "pd.Series") -> int:
+    """Count the days of the rows that would judge if time chose them."""
+    import pandas as pd
+
+    sorted_ = pd.to_datetime(times, errors="coerce", utc=True).dropna().sort_values()
+    newest = sorted_.tail(round(len(sorted_) * Evaluation().judge))
+    return int(newest.dt.date.nunique())
+
+
+def tolerance(target: "pd.Series") -> float:
+    """Return a loss of mean absolute error that hardly matters, in the target's own unit, to two digits."""
+    error = float((target - target.median()).abs().mean())
+    return float(f"{error * TOLERATED:.2g}") or TOLERATED
 
 
 def declare(values: "pd.Series", *, is_target: bool) -> str | None:
@@ -95,7 +117,8 @@ def declare(values: "pd.Series", *, is_target: bool) -> str | None:
         return f"Number(low={low_text}, high={high + slack:.6g}{integer}{nullable})"
     if known.nunique() <= FEW_LEVELS:
         levels = sorted(str(level) for level in known.unique())
-        return f"Category(levels=({', '.join(map(quoted, levels))},){nullable})"
+        listed = ", ".join(map(quoted, levels)) + ("," if len(levels) == 1 else "")
+        return f"Category(levels=({listed}){nullable})"
     return None
 
 
@@ -151,12 +174,22 @@ def render(name: str, csv: Path, found: Inferred) -> str:
         time=f"        time={quoted(found.time)},\n" if found.time else "",
         task=found.task,
         source=source,
-        metric=metric,
         keyless=keyless,
         window=WEEK_OF_ROWS,
-        exchangeable="" if found.time else ", exchangeable=True",
+        evaluation=evaluation(metric, found.days),
+        margin=f"{found.margin:g}",
+        unit="" if found.task == "classification" else f"  # margin: in the unit of {found.target!r}",
         keyless_import="" if found.key else "\nfrom collections.abc import Iterator\n",
     )
+
+
+def evaluation(metric: str, days: int | None) -> str:
+    """Return which rows judge: the newest, unless there is no time or too few days to tell by."""
+    if days is not None and days >= MINIMUM_BLOCKS:
+        return f"    evaluation=Evaluation(metric={quoted(metric)}),"
+    why = f"    # the newest rows are of {days} days, {MINIMUM_BLOCKS} are needed to judge by: entities judge\n"
+    said = f"    evaluation=Evaluation(metric={quoted(metric)}, exchangeable=True),"
+    return said if days is None else why + said
 
 
 KEYLESS = '''
@@ -191,8 +224,8 @@ project = Project(
 {left_out}    source={source},
     model=Model(network="mlp", options={{"hidden": (64, 32), "dropout": 0.1}}),
     training=Training(epochs=40, batch_size=64, learning_rate=1e-3),
-    evaluation=Evaluation(metric="{metric}"{exchangeable}),
-    gates=Gates(margin=0.05, anchor_rows=100),
+{evaluation}
+    gates=Gates(margin={margin}, anchor_rows=100),{unit}
     monitors=Monitors(window=Window(rows={window})),
 )
 '''

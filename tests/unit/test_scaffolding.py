@@ -48,6 +48,25 @@ def test_the_written_file_loads_and_says_what_the_table_holds(tmp_path: Path) ->
     assert sum(len(batch.frame) for batch in project.source()) == 300
 
 
+@pytest.mark.parametrize(("every", "exchangeable"), [("h", True), ("6h", True), ("9h", False)])
+def test_time_decides_which_rows_judge_only_where_the_newest_are_of_enough_days(
+    tmp_path: Path, every: str, exchangeable: bool
+) -> None:
+    dated = table().assign(opened=pd.date_range("2026-01-01", periods=300, freq=every).astype(str))
+    dated.to_csv(tmp_path / "customers.csv", index=False)
+    written = scaffold("churn", tmp_path / "customers.csv", tmp_path)
+    assert discovery.load("churn", (tmp_path,)).evaluation.exchangeable is exchangeable
+    assert ("20 are needed" in written.read_text()) is exchangeable
+
+
+@pytest.mark.parametrize("unit", [0.001, 1, 1000])
+def test_the_margin_is_in_the_unit_of_the_number_to_predict(tmp_path: Path, unit: float) -> None:
+    rents = table().assign(rent=np.random.default_rng(1).normal(800, 300, 300) * unit)
+    rents.to_csv(tmp_path / "rents.csv", index=False)
+    scaffold("rents", tmp_path / "rents.csv", tmp_path, target="rent")
+    assert 3 * unit < discovery.load("rents", (tmp_path,)).gates.margin < 7 * unit
+
+
 def test_a_table_without_a_key_is_numbered(tmp_path: Path) -> None:
     table()[["age", "income"]].to_csv(tmp_path / "plain.csv", index=False)
     scaffold("plain", tmp_path / "plain.csv", tmp_path / "projects", target="income")
