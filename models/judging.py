@@ -28,6 +28,7 @@ from models.gates import (
 
 __all__ = ["Comparison", "GateResult", "Judgement", "Outcome", "Sample", "anchor_rows_needed", "judge", "sample"]
 
+RATHER_ROWS = " (or, where a row does not depend on the day it came, declare `Evaluation(exchangeable=True)`)"
 Outcome = Literal["passed", "kept", "refused", "question"]
 
 
@@ -122,10 +123,13 @@ def summary(verdict: Outcome, results: Sequence[GateResult], comparison: Compari
     if waived:
         said += f"; waived by a person: {', '.join(waived)}"
     names = ", ".join(result.name for result in failed)
+    mend = "mend the data or the model"
+    if failed and all(result.insufficient for result in failed):
+        mend = "bring more rows" + (RATHER_ROWS if comparison.fresh.unit == "days" else "")
     after = {
         "passed": "",
         "kept": f"; not shown, so {against(comparison)} goes on serving; next: wait for more labels, or waive {names}",
-        "refused": f"; next: mend the data or the model and train again, or waive {names}",
+        "refused": f"; next: {mend} and train again, or waive {names}",
         "question": "; better on what is new and not shown to hold on what was known: has the world really changed? "
         f"next: waive {names} to promote, or leave {against(comparison)} in place",
     }

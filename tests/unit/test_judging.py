@@ -102,6 +102,9 @@ def test_a_first_version_needs_floors_and_baseline_only() -> None:
     assert judge(GATES, replace(first, fresh=replace(first.fresh, baseline=None))).verdict == "refused"
     few = replace(counted(0, 0, 19), champion=None)
     assert judge(GATES, compared(few)).verdict == "refused"  # nothing serves that could be kept
+    assert "next: bring more rows and train again" in judge(GATES, compared(few)).sentence
+    in_days = judge(GATES, compared(replace(few, unit="days"))).sentence
+    assert "`Evaluation(exchangeable=True)`" in in_days
 
 
 def test_a_floor_bounds_an_error_from_above() -> None:
