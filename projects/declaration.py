@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from data.declared import declared
-from data.errors import BadDeclaration
+from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
 from data.schema import Category, Column, Image, Number, Rows, Schema
 from data.sources import Batch, Bundled, Catalogued, Files, Query
@@ -68,12 +68,14 @@ class Project:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):
             raise BadDeclaration(f"name {self.name!r}: a lower-case letter, then letters, digits or _, 40 at most")
+        if self.task not in METRICS:
+            raise BadDeclaration(f"no task {self.task!r}; {nearest(self.task, METRICS)}")
         kind = type(self.schema.columns[self.schema.target]).__name__
         wanted = "Category" if self.task == "classification" else "Number"
         if kind != wanted:
             raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
-        if self.evaluation.metric not in METRICS[self.task]:
-            raise BadDeclaration(f"{self.task} has no metric {self.evaluation.metric!r}; {METRICS[self.task]}")
+        if (metric := self.evaluation.metric) not in METRICS[self.task]:
+            raise BadDeclaration(f"{self.task} has no metric {metric!r}; {nearest(metric, METRICS[self.task])}")
         if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
             raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
 

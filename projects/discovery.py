@@ -7,6 +7,7 @@ A user's folder may stand in a repository with its own `models/` or `data/`: the
 
 import hashlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from projects.declaration import Project
 
 SHIPPED = Path(__file__).parent
 RESERVED = {"__init__", "declaration", "discovery"}
+PRIVATE = re.compile(r"\bholdfast_projects_[0-9a-f]{12}(?=\.)")  # what a file writes as a dot
 
 
 @dataclass(frozen=True)
@@ -119,5 +121,5 @@ def failing_line(error: BaseException, path: Path) -> str:
 
 def explain(error: BaseException) -> str:
     """One line on an error: ours as they are, others with their type."""
-    text = " ".join(str(error).split())
+    text = PRIVATE.sub("", " ".join(str(error).split()))
     return text if isinstance(error, HoldfastError) else f"{type(error).__name__}: {text}"

@@ -49,6 +49,23 @@ def test_a_wrong_key_names_the_nearest_right_one_and_its_line(tmp_path: Path) ->
         discovery.load("typo", (tmp_path,))
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('task="classification"', 'task="clasification"', "no task 'clasification'; did you mean 'classification'?"),
+        ("source=lambda", 'evaluation=Evaluation(metric="acuracy"), source=lambda', "did you mean 'accuracy'?"),
+        ("\nproject =", "\nfrom .nets.mine import Net\n\nproject =", "No module named '.nets'"),
+    ],
+)
+def test_a_wrong_word_is_named_as_it_was_written(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    assert right in GOOD
+    text = GOOD.replace(right, wrong).replace("import Category", "import Category, Evaluation").format(name="typo")
+    write(tmp_path, "typo", text)
+    with pytest.raises(BrokenProject) as caught:
+        discovery.load("typo", (tmp_path,))
+    assert said in str(caught.value)
+
+
 def test_a_syntax_error_names_its_line(tmp_path: Path) -> None:
     write(tmp_path, "cut", "x = 1\nproject = Project(name==1)\n")
     with pytest.raises(BrokenProject, match=r"cut\.py:2"):
