@@ -25,12 +25,13 @@ async def promote(project: str, version: Version, reason: str = "", waive: tuple
     from tasks.resources import connect
 
     resources = connect()
+    why = reason or ("" if waive else "asked for in Prefect")  # a waiver needs a reason of its own
     return conclude(
         resources.settings,
         "promote",
         project,
         lambda: step(
             "promote",
-            lambda: promotion.promote(resources, project, version, actor=person(), reason=reason, waive=waive),
+            lambda: promotion.promote(resources, project, version, actor=person(), reason=why, waive=waive),
         ),
     )
