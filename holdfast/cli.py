@@ -57,7 +57,9 @@ def up(
     if detach:
         words = ["--home", str(home), *(["--free-ports"] if free_ports else [])]
         words += [word for folder in projects or [] for word in ("--projects", str(folder))]
-        announce(stacks.detach(words, home, console.say)[0], "ready; `holdfast down` stops it")
+        usual = Path(os.environ.get("HOLDFAST_HOME", HERE)).expanduser().absolute()
+        at = "" if home == usual else f" --home {home}"
+        announce(stacks.detach(words, home, console.say)[0], f"ready; `holdfast down{at}` stops it")
         return
     settings = read_settings(home=home, **({"projects": folders(projects)} if projects else {}))
     settings = stacks.with_free_ports(settings) if free_ports else settings

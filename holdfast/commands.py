@@ -263,7 +263,11 @@ def quarantine_release(
 
     resources = lead_to(home, folders)
     landed = release(resources, resources.project(project), batch, read_csv(repaired) if repaired else None)
-    console.give_json(landed) if as_json else console.table([landed.row()])
+    if as_json:
+        console.give_json(landed)
+        return
+    console.say(f"{landed.accepted} rows landed as batch {landed.batch}, {landed.quarantined} are still in quarantine")
+    console.table([landed.row()])
 
 
 def read_csv(path: Path) -> Any:
