@@ -151,8 +151,11 @@ def run(home: Path, console: Console, *, stay: bool) -> None:
         with ExitStack() as lasting:
             with story.stage("bring up Prefect, MLflow, runner, keeper and service"):
                 settings = lasting.enter_context(stack.lent(home, story.say))
+            story.say("; ".join(f"{name} {url}" for name, url in addresses(settings).items()))
             play(settings, story, box, console)
             if stay:
+                for name, url in addresses(settings).items():
+                    console.print(f"{name:8} {url}")
                 console.print("\nThe stack stays up; Ctrl-C stops it.")
                 wait_for_interrupt()
 
@@ -220,7 +223,7 @@ def close_loop(
         old = cameras.send(WINDOW, only_held_out=True)
         accuracies["after the swap, new cameras"] = after.accuracy()
         accuracies["after the swap, old cameras"] = old.accuracy()
-    conclude(settings, story, console, accuracies)
+    conclude(story, console, accuracies)
     if not accuracies["after the swap, new cameras"][0] > under[0] + 0.1:
         raise LoopOpen("the new champion is not better on the new cameras")
 
@@ -297,8 +300,8 @@ def cameras_accuracy(sents: list[Any]) -> tuple[float, int]:
     return sum(score * rows for score, rows in scores) / count, count
 
 
-def conclude(settings: Settings, story: Story, console: Console, accuracies: dict[str, tuple[float, int]]) -> None:
-    """Print accuracy, seconds and addresses."""
+def conclude(story: Story, console: Console, accuracies: dict[str, tuple[float, int]]) -> None:
+    """Print accuracy and seconds."""
     table = Table(title="digits, on pictures that no training has seen")
     for column in ("", "accuracy", "rows"):
         table.add_column(column, justify="left" if not column else "right")
@@ -312,9 +315,12 @@ def conclude(settings: Settings, story: Story, console: Console, accuracies: dic
         times.add_row(name, f"{seconds:.0f}")
     times.add_row("in all, after installation", f"{time.monotonic() - story.started:.0f}")
     console.print(times)
-    for name, url in (
-        ("Prefect", settings.prefect_url.removesuffix("/api")),
-        ("MLflow", settings.mlflow_url),
-        ("service", settings.service_url),
-    ):
-        console.print(f"{name:8} {url}")
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Return the pages worth opening while it runs."""
+    return {
+        "Prefect": settings.prefect_url.removesuffix("/api"),
+        "MLflow": settings.mlflow_url,
+        "service": settings.service_url,
+    }
