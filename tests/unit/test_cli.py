@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from holdfast.cli import app
 from holdfast.doctor import Finding
 from holdfast.processes import free_ports
 from holdfast.status import look
+from monitoring.store import open_store
 from tasks.reports import Report
 from tasks.settings import read_settings
 
@@ -46,6 +48,20 @@ def test_help_names_every_command_and_loads_no_heavy_tool() -> None:
     heavy = ("torch", "mlflow", "pandas", "numpy", "prefect", "dvc", "sqlalchemy", "pydantic", "great_expectations")
     script = f"import sys, holdfast.cli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+def test_status_names_a_version_that_waits_for_a_person(home: Path) -> None:
+    home.mkdir()
+    settings = read_settings(home=home)
+    store = open_store(settings.store_url)
+    for kind, version in (("refuse", 1), ("ask", 2), ("refuse", 3)):
+        store.ledger.decide(
+            "rents", kind=kind, subject=f"version {version}", reason="a test", inputs={}, now=datetime.now(UTC)
+        )
+    store.close()
+    (row,) = look(settings).champions
+    assert (row["project"], row["version"]) == ("rents", None)
+    assert row["waits"] == "version 2 waits for a person to promote it"
 
 
 def test_an_expected_failure_is_one_line_and_status_1(home: Path) -> None:
