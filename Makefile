@@ -20,7 +20,7 @@ install: .venv/.installed
 	@test -n "$(PYTHON)" || { echo 'Holdfast needs Python 3.11, 3.12 or 3.13 on the PATH' >&2; exit 1; }
 	@echo 'installing into .venv from requirements.lock (a few minutes the first time)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@$(BIN)/python -m compileall -q $(ROOMS)
 	@touch $@
