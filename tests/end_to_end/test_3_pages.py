@@ -123,12 +123,10 @@ def test_a_project_file_appears_without_a_restart_and_when_broken_disables_only_
     path.write_text(MODEST)
     try:
         shown = until(lambda: api.find("/deployments/name/train/modest"))
-        browser.open(live.settings.service_url)
-        browser.shows("modest", "ingest/modest and train/modest")
+        comes_to_show(browser, live.settings.service_url, "ingest/modest and train/modest")
         path.write_text(MODEST.replace('target="y"', 'target="why"'))
         until(lambda: api.call("GET", "/deployments/name/train/modest")["paused"])
-        browser.open(live.settings.service_url)
-        browser.shows("Its project file is broken", "modest.py:", "why")
+        comes_to_show(browser, live.settings.service_url, "Its project file is broken", "modest.py:", "why")
         browser.open(f"{prefect}/deployments/deployment/{shown['id']}")
         browser.shows("Description")
         browser.click("(//*[normalize-space(.)='Description'])[last()]")
@@ -146,3 +144,13 @@ def test_no_page_asked_anybody_else(browser: Browser) -> None:
 def until(claim: Callable[[], Any]) -> Any:
     assert wait_until(lambda: bool(claim()), 30)
     return claim()
+
+
+def comes_to_show(browser: Browser, url: str, *words: str) -> None:
+    """Open a page again and again, as a person who waits for it would."""
+
+    def shown() -> bool:
+        browser.open(url)
+        return all(word in browser.text() for word in words)
+
+    until(shown)
