@@ -57,8 +57,17 @@ def text_of(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value, default=str)
+        return json.dumps(shortened(value), default=str, ensure_ascii=False)
     return " ".join(str(value).split())
+
+
+def shortened(value: Any) -> Any:
+    """Return a value whose numbers have the four digits that a reader needs."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: shortened(inner) for key, inner in value.items()}
+    return [shortened(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def report(found: "Report", *, as_json: bool) -> None:

@@ -144,3 +144,8 @@ def test_without_a_terminal_tables_are_plain_lines(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "3 rows\nfloor\t0.9\ta b\t-\ncard: http://x\n"
     console.report(report, as_json=True)
     assert json.loads(capsys.readouterr().out)["sentence"] == "3 rows"
+
+
+def test_a_cell_holds_words_as_they_are_written_and_no_more_digits_than_are_read() -> None:
+    assert console.text_of([229.83651473423663, 257.9415369453074]) == "[229.8, 257.9]"
+    assert console.text_of({"city not one of ['köln']": 1}) == '{"city not one of [\'köln\']": 1}'
