@@ -148,4 +148,4 @@ def test_without_a_terminal_tables_are_plain_lines(capsys: pytest.CaptureFixture
 
 def test_a_cell_holds_words_as_they_are_written_and_no_more_digits_than_are_read() -> None:
     assert console.text_of([229.83651473423663, 257.9415369453074]) == "[229.8, 257.9]"
-    assert console.text_of({"city not one of ['köln']": 1}) == '{"city not one of [\'köln\']": 1}'
+    assert console.text_of({"city not one of ['köln']": 1}) == "{\"city not one of ['köln']\": 1}"
