@@ -131,7 +131,7 @@ def test_a_retraining_whose_process_is_killed_is_done_once_by_a_second_attempt(l
     assert serving is not None
     assert now_serving is not None
     assert now_serving.number - serving.number == (1 if outcome == "promoted" else 0)
-    assert wait_until(lambda: live.resources.store.leases.current("digits") is None, 10)  # let go a moment after its end
+    assert wait_until(lambda: live.resources.store.leases.current("digits") is None, 10)  # let go a moment later
 
 
 def test_killing_runner_and_keeper_with_a_retraining_under_way_leaves_no_stuck_lease(live: Live) -> None:
@@ -141,7 +141,7 @@ def test_killing_runner_and_keeper_with_a_retraining_under_way_leaves_no_stuck_l
     kill(live, "runner")
     kill(live, "keeper")
     assert intent_ends(live, intent, 200) in ("promoted", "kept", "refused", "challenger")
-    assert wait_until(lambda: live.resources.store.leases.current("digits") is None, 10)  # let go a moment after its end
+    assert wait_until(lambda: live.resources.store.leases.current("digits") is None, 10)  # let go a moment later
     promises = live.resources.store.intents.recent("digits", 10)
     assert all(each.ended_at for each in promises)
 
