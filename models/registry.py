@@ -205,7 +205,7 @@ class Registry:
         """Write the first line of a version's page, and leave what is on record; it need not be a version of ours."""
         run_id = self.known(project, version).run_id
         if run_id and not card:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, Corrupt):
                 card = self.read_artifact(run_id, CARD)
         with translated():
             self.opened.update_model_version(project, version, description(first_line, gates, card))
@@ -312,13 +312,17 @@ class Registry:
     def read_artifact(self, run_id: str, name: str) -> str:
         """Return a text artifact of a run.
 
-        Raises: FileNotFoundError when the run has none of this name.
+        Raises: FileNotFoundError when the run has none of this name; Corrupt when it is no text.
         """
         client = self.client
         with translated(), TemporaryDirectory() as half:
             if name not in {entry.path for entry in client.list_artifacts(run_id)}:
                 raise FileNotFoundError(f"run {run_id} has no {name}")
-            return Path(client.download_artifacts(run_id, name, half)).read_text()
+            fetched = Path(client.download_artifacts(run_id, name, half)).read_bytes()
+        try:
+            return fetched.decode()
+        except UnicodeDecodeError as error:
+            raise Corrupt(f"{name} of run {run_id}", "text", str(error)) from error
 
     def version_url(self, project: str, version: str) -> str:
         """Return the page of a version."""

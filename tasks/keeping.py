@@ -91,6 +91,9 @@ class Keeper:
         except Corrupt as error:
             self.refused.add((name, serving.number))
             logger.exception("%s: generation %d is not served", name, serving.number)
+            self.alarm(
+                serving, f"version {serving.version} of {name} is not what was promoted, and is not served: {error}"
+            )
             promotion.rollback(self.resources, name, None, actor="keeper", reason=str(error))
 
     def deliver(self) -> None:
@@ -197,8 +200,9 @@ class Keeper:
         if found == serving.version:
             if state.written != serving.version:
                 promotion.mirror(self.resources, name)
-            for incident in store.incidents.open_ones(name, "registry"):
-                store.incidents.close(incident.id, f"the registry names version {found} again", self.resources.now())
+            if pointed(self.resources.settings.home / "generations" / name) == serving.number:
+                for incident in store.incidents.open_ones(name, "registry"):
+                    store.incidents.close(incident.id, f"version {found} serves", self.resources.now())
             return
         if found is None or found in (state.written, state.intended):
             self.restore(name, serving)
@@ -210,10 +214,24 @@ class Keeper:
         try:
             promotion.mirror(self.resources, name)
         except NoSuchVersion:
-            if self.resources.store.incidents.open_ones(name, "registry"):
-                return
-            effects = lost(self.resources, serving)
-            self.resources.store.record(effects, self.resources.now())
+            what = f"version {serving.version} of {name} is gone from the registry"
+            here = f"generation {serving.number} goes on serving from this machine's copy, and no other can fetch it"
+            self.alarm(serving, f"{what}: {here}. Promote another version, or train one.")
+
+    def alarm(self, serving: Generation, text: str) -> None:
+        """Tell people of a version that the registry has lost or spoiled; once, while the incident is open."""
+        store, name = self.resources.store, serving.project
+        if store.incidents.open_ones(name, "registry"):
+            return
+        logger.warning("%s", text)
+        detail = {"version": serving.version}
+        key = f"registry-{serving.number}"
+        effects = Effects(
+            opened=NewIncident(name, "registry", serving.number, text, detail),
+            messages=messages.alerts(self.resources.settings, name, key, "registry", text),
+            decisions=(NewDecision(name, "alert", None, text, detail),),
+        )
+        store.record(effects, self.resources.now())
 
     def answer_request(self, name: str, version: str, serving: Generation | None) -> None:
         """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why.
@@ -278,21 +296,6 @@ def gates_of(resources: Resources, name: str, version: str) -> list[dict[str, An
         return resources.models.gates(name, version)
     except Corrupt:
         return []
-
-
-def lost(resources: Resources, serving: Generation) -> Effects:
-    """Return what people are told when the version that serves is gone from the registry."""
-    name, key = serving.project, f"registry-{serving.number}"
-    text = (
-        f"version {serving.version} of {name} is gone from the registry. Generation {serving.number} goes on serving "
-        "from this machine's verified copy, and no other machine can fetch it: promote another version or train one."
-    )
-    logger.warning("%s: %s", name, text)
-    return Effects(
-        opened=NewIncident(name, "registry", serving.number, text, {"version": serving.version}),
-        messages=messages.alerts(resources.settings, name, key, "registry", text),
-        decisions=(NewDecision(name, "alert", None, text, {"version": serving.version}),),
-    )
 
 
 def pointed(home: Path) -> int | None:

@@ -1,5 +1,6 @@
 """A tiny project with a real registry of batches, a real MLflow and a home of its own: the loop without Prefect."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -254,7 +255,8 @@ def train_once(home: Path) -> Path:
 
 def plant(trained: Path, mlflow_url: str, home: Path, test: str) -> Orchard:
     """A home with a project named for the test."""
-    name = "p_" + re.sub(r"\W+", "_", test.removeprefix("test_"))[:36].strip("_").lower()
+    words = re.sub(r"\W+", "_", test.removeprefix("test_").lower())[:28]
+    name = f"{words}_{hashlib.sha256(test.encode()).hexdigest()[:8]}"
     (home / "projects").mkdir(parents=True)
     (home / "projects" / f"{name}.py").write_text(PLUMS.format(name=name))
     settings = Settings(home=home, projects=str(home / "projects"), mlflow_tracking_uri=mlflow_url)

@@ -144,6 +144,7 @@ def test_a_champion_deleted_in_the_registry_goes_on_serving_and_people_hear_of_i
     assert f"version {gone}" in found[0].reason
     assert orchard.outbox() == ["log"]
     newer = orchard.promote()
+    keeper.fetch(orchard.name)
     keeper.reconcile(orchard.name)
     assert champion(orchard) == newer
     assert orchard.store.incidents.open_ones(orchard.name) == []

@@ -103,6 +103,9 @@ class TestGenerations:
         assert orchard.pointed["generation"] == 3  # type: ignore[index]
         assert orchard.kept(3).levels == ("no", "yes")
         assert not (orchard.settings.home / "generations" / orchard.name / "2").exists()
+        assert orchard.outbox() == ["log"]
+        keeper.reconcile(orchard.name)
+        assert orchard.store.incidents.open_ones(orchard.name) == []
         Orchestra().keeper(orchard).fetch(orchard.name)
         assert len(orchard.generations) == 3
 
@@ -113,8 +116,12 @@ class TestGenerations:
         with pytest.raises(NoSuchVersion, match="no earlier version"):
             keeper.fetch(orchard.name)
         keeper.fetch(orchard.name)
+        keeper.reconcile(orchard.name)
         assert len(orchard.generations) == 1
         assert orchard.pointed is None
+        [incident] = orchard.store.incidents.open_ones(orchard.name)
+        assert "is not what was promoted" in incident.reason
+        assert orchard.outbox() == ["log"]
 
     def test_where_every_version_was_changed_the_last_verified_one_goes_on_serving(
         self, orchard: Orchard, keeper: Keeper, mlflow_folder: Path

@@ -106,6 +106,19 @@ def test_a_run_that_lost_its_lease_can_not_publish_register_judge_or_promote(orc
     assert orchard.store.intents.get(intent).state == "running"  # type: ignore[union-attr]
 
 
+def test_without_its_fence_a_stale_run_would_promote(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with leased(orchard, orchard.name, holder="run-1") as run:
+        version = orchard.register()
+        taken_over(orchard)
+        with pytest.raises(StaleToken):
+            settle(orchard, run, version)
+        assert orchard.generations == []
+        monkeypatch.setattr(retraining, "guard", lambda *_: None)  # what the test above would see
+        monkeypatch.setattr("monitoring.store.ledger.check_token", lambda *_: None)
+        settle(orchard, run, version)
+    assert orchard.generations == [version]
+
+
 def test_a_verdict_reached_after_the_lease_was_lost_is_not_told(
     orchard: Orchard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

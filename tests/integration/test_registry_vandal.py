@@ -1,0 +1,105 @@
+"""Somebody with the run of MLflow: whatever they do, what is served is verified and has passed its gates (P5)."""
+
+import contextlib
+from pathlib import Path
+from random import Random
+
+import pytest
+from loop_parts import Orchard, Orchestra
+from mlflow.exceptions import MlflowException
+
+from data.errors import HoldfastError, NoSuchVersion
+from models.predictor import read_version
+from tasks.keeping import Keeper
+
+OPERATIONS = 14
+
+
+class Vandal:
+    """One wrong act after another, drawn from a seed."""
+
+    def __init__(self, orchard: Orchard, mlflow_folder: Path, seed: int) -> None:
+        self.orchard, self.folder, self.random = orchard, mlflow_folder, Random(seed)
+        self.client = orchard.models.client
+
+    def act(self) -> str:
+        often = [self.give_alias] * 5 + [self.flip_bytes] * 3
+        act = self.random.choice([*often, self.take_alias, self.retag, self.delete_version, self.delete_run])
+        with contextlib.suppress(MlflowException, IndexError):  # what is gone can't be spoiled again
+            act()
+        return act.__name__
+
+    def version(self) -> str:
+        return self.random.choice(self.orchard.models.versions(self.orchard.name)).number
+
+    def give_alias(self) -> None:
+        self.client.set_registered_model_alias(self.orchard.name, "champion", self.version())
+
+    def take_alias(self) -> None:
+        alias = self.random.choice(["champion", "previous", "challenger"])
+        self.client.delete_registered_model_alias(self.orchard.name, alias)
+
+    def retag(self) -> None:
+        self.client.set_model_version_tag(self.orchard.name, self.version(), "stage", "champion")
+
+    def delete_version(self) -> None:
+        self.client.delete_model_version(self.orchard.name, self.version())
+
+    def delete_run(self) -> None:
+        self.client.delete_run(self.orchard.models.run_of(self.orchard.name, self.version()))
+
+    def flip_bytes(self) -> None:
+        run_id = self.orchard.models.run_of(self.orchard.name, self.version())
+        files = sorted(path for path in self.folder.glob(f"artifacts/*/{run_id}/artifacts/**/*") if path.is_file())
+        path = self.random.choice(files)
+        content = bytearray(path.read_bytes())
+        for _ in range(3):
+            content[self.random.randrange(len(content))] ^= 0xFF
+        path.write_bytes(bytes(content))
+
+
+def served_well(orchard: Orchard) -> int:
+    """Check what the service is pointed at, as it would itself, and return its generation."""
+    told = orchard.pointed
+    assert told is not None
+    [served] = [one for one in orchard.store.ledger.generations(orchard.name) if one.number == told["generation"]]
+    folder = orchard.settings.home / "generations" / orchard.name / told["folder"]
+    read_version(folder, manifest=served.manifest_sha256)
+    assert served.gates
+    assert all(gate["result"] == "passed" or gate["gate"] in served.waived for gate in served.gates)
+    return served.number
+
+
+def look(orchard: Orchard, keeper: Keeper) -> None:
+    """One round, in which expected failures are told and nothing else may happen."""
+    for duty in (keeper.fetch, keeper.reconcile, keeper.fetch):
+        with contextlib.suppress(HoldfastError):
+            duty(orchard.name)
+
+
+@pytest.mark.parametrize("seed", [10, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(11, 30))])
+def test_whatever_is_done_in_the_registry_what_serves_is_verified_and_has_passed(
+    orchard: Orchard, mlflow_folder: Path, seed: int
+) -> None:
+    keeper = Orchestra().keeper(orchard)
+    for _ in range(2):
+        orchard.promote()
+        look(orchard, keeper)
+    for verdict in ("passed", "refused", "kept", None, "passed"):
+        orchard.register(verdict)
+    vandal, number = Vandal(orchard, mlflow_folder, seed), served_well(orchard)
+    acts = []
+    for _ in range(OPERATIONS):
+        acts.append(vandal.act())
+        look(orchard, keeper)
+        newest = served_well(orchard)
+        assert newest >= number, acts
+        number = newest
+    assert number > 2, "no request was granted"
+    vandal.client.delete_registered_model(orchard.name)
+    for _ in range(3):
+        look(orchard, keeper)
+        assert served_well(orchard) == number
+    with contextlib.suppress(NoSuchVersion):
+        keeper.reconcile(orchard.name)
+    assert len(orchard.store.incidents.open_ones(orchard.name)) == 1
