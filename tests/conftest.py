@@ -1,7 +1,9 @@
 """What every test shares: a home of its own, quiet tools, fixed seeds, and no network but this machine."""
 
+import atexit
 import os
 import random
+import shutil
 import socket
 import sys
 import tempfile
@@ -16,6 +18,7 @@ sys.path.append(str(Path(__file__).parent / "integration"))  # its real servers 
 
 # before any tool is imported
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
+atexit.register(shutil.rmtree, SESSION_HOME, ignore_errors=True)
 os.environ.update(tool_environment(SESSION_HOME))
 for unwanted in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HOLDFAST_PROJECTS"):
     os.environ.pop(unwanted, None)
