@@ -29,7 +29,7 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     manifest = (folder / "model" / "manifest.json").read_bytes()
     code = archive_code(folder / "code.tar", resources.project_file(project.name))
     facts = provenance(project, snapshot, manifest, code)
-    tags = {**facts, "holder": holder, "token": str(token), "mlflow.source.name": f"train/{project.name}"}
+    tags = {**facts, "holder": holder, "token": str(token), "mlflow.source.name": f"train {project.name}"}
     with resources.models.start_run(project.name, name=f"train-{token}", tags=tags) as run:
         run.note(about(resources, holder))
         run.params(parameters(project))
