@@ -239,7 +239,7 @@ def swap(resources: Resources, settings: Settings, story: Story) -> None:
             story.wait("a retraining", lambda: retrainings(resources), 90)
             story.say("the governor allowed one retraining; Prefect started train/digits")
             story.wait(
-                "the swap to generation 2", lambda: serves(settings, 2), 150, lambda: training_step(settings, resources)
+                "the swap to generation 2", lambda: serves(settings, 2), 300, lambda: training_step(settings, resources)
             )
         finally:
             sent = background.stop()

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from data.errors import BatchRefused
+from data.errors import BatchRefused, SourceUnavailable
 from data.markdown import escaped, table
 from data.sources import fetch
 from data.versions import Snapshot
@@ -31,6 +31,10 @@ def ingest(resources: Resources, name: str) -> Report:
             landings.append(land(resources, project, batch))
             if landings[-1].changed:
                 record(resources, project, landings[-1])
+    except SourceUnavailable as error:
+        if not landings:
+            raise
+        raise SourceUnavailable(f"{error}; the other {len(landings)} batches have landed") from error
     finally:
         if any(not landed.refused for landed in landings):
             write_snapshot(resources.artifacts(name) / "snapshot.json", resources.batches.snapshot(name))
