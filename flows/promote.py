@@ -13,7 +13,7 @@ Version = Annotated[str, Field(pattern=r"^\d+$", title="Version", description="T
 
 @flow(name="promote", flow_run_name="promote-{project}-{version}", persist_result=False)
 async def promote(project: str, version: Version, reason: str = "", waive: tuple[str, ...] = ()) -> State[Any]:
-    """Judge a version on the newest rows and make it the champion, with the person who asked for it as approval.
+    """Make a judged version the champion, if its gates passed or are waived.
 
     Args:
         project: The project in which it is to serve.

@@ -210,17 +210,6 @@ class Registry:
         with translated():
             self.opened.update_model_version(project, version, description(first_line, gates, card))
 
-    def gates(self, project: str, version: str) -> list[dict[str, Any]]:
-        """Return the gates as they were last written with the verdict; empty for a version never judged.
-
-        Raises: Corrupt, somebody else has written them.
-        """
-        run_id = self.known(project, version).run_id
-        try:
-            return read_gates(self.read_artifact(run_id, GATES)) if run_id else []
-        except FileNotFoundError:
-            return []
-
     def alias(self, project: str, name: str) -> str | None:
         """Return the version that has an alias."""
         return self.aliases(project).get(name)
@@ -333,21 +322,6 @@ class Registry:
         with translated():
             experiment = self.client.get_run(run_id).info.experiment_id
         return run_page(self.public_url, experiment, run_id)
-
-
-def read_gates(text: str) -> list[dict[str, Any]]:
-    """Read gates as `describe` keeps them.
-
-    Raises: Corrupt.
-    """
-    try:
-        kept = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise Corrupt(GATES, "JSON", str(error)) from error
-    lines = kept if isinstance(kept, list) else [kept]
-    if lines is not kept or not all(isinstance(one, dict) and one.keys() >= {"gate", "result"} for one in lines):
-        raise Corrupt(GATES, "a list of gates", text[:19])
-    return kept
 
 
 def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:

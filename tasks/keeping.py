@@ -29,7 +29,7 @@ from models.predictor import read_version
 from monitoring import alerts
 from monitoring.effects import Effects, NewDecision, NewIncident
 from monitoring.records import Generation, Intent, Message
-from tasks import messages, promotion, watching
+from tasks import messages, promotion, registration, watching
 from tasks.ingestion import write_atomically
 from tasks.resources import Resources
 from tasks.settings import Settings
@@ -249,7 +249,9 @@ class Keeper:
             raise  # no answer: the request stands, and the next round looks again
         except HoldfastError as error:
             logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
-            self.resources.models.head(name, version, f"REFUSED: {error}", gates_of(self.resources, name, version))
+            verdict = registration.judged(self.resources, name, version)
+            gates = verdict.inputs["gates"] if verdict else []
+            self.resources.models.head(name, version, f"REFUSED: {error}", gates)
             if serving:
                 self.restore(name, serving)
             else:
@@ -288,14 +290,6 @@ def attempt(duty: Duty) -> HoldfastError | None:
     except HoldfastError as error:
         return error
     return None
-
-
-def gates_of(resources: Resources, name: str, version: str) -> list[dict[str, Any]]:
-    """Return the gates on record, none where somebody has spoiled them."""
-    try:
-        return resources.models.gates(name, version)
-    except Corrupt:
-        return []
 
 
 def pointed(home: Path) -> int | None:

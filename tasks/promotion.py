@@ -10,17 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from data.errors import HoldfastError, NoSuchVersion, NotPromotable
-from models.folder import manifest_sha256
+from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable
 from models.judging import Judgement
 from models.predictor import read_version
 from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
-from monitoring.records import Generation
+from monitoring.records import Decision, Generation
 from projects.declaration import Project
 from tasks import messages
 from tasks.referencing import build_reference
-from tasks.registration import snapshot_of
+from tasks.registration import judged, snapshot_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -35,10 +34,17 @@ def settle(
     """Act on a judgement; return the report and the outcome: promoted, challenger, kept or refused."""
     inputs = {"version": version, "intent": intent, "gates": judgement.table()}
     if judgement.verdict == "passed" and project.governor.promote == "auto":
+        serving, verdict = resources.store.ledger.generation(project.name), verdict_on(resources, project.name, version)
+        if compared_with(verdict) != (serving.version if serving else None):
+            raise LostRace(
+                f"version {version} was judged against {named(verdict)}, and that serves no more: judge anew"
+            )
         report = serve(
             resources,
             project,
             version,
+            replaces=serving,
+            manifest=verdict.inputs["manifest"],
             actor="governor",
             reason=judgement.sentence,
             gates=judgement.table(),
@@ -96,20 +102,58 @@ def promote(
     serving = resources.store.ledger.generation(name)
     if serving and serving.version == version:
         return Report(f"version {version} serves already, as generation {serving.number}")
-    gates = resources.models.gates(name, version)
-    if not gates:
-        raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
-    open_gates = [str(gate["gate"]) for gate in gates if gate["result"] != "passed"]
-    failed = [gate for gate in open_gates if gate not in waive]
+    resources.models.known(name, version)
+    verdict = verdict_on(resources, name, version)
+    gates = verdict.inputs["gates"]
+    unshown = [str(gate["gate"]) for gate in gates if gate["result"] != "passed"]
+    said = f"version {version} of {name} failed"
+    if serving and compared_with(verdict) != serving.version and "better" not in unshown:
+        unshown.append("better")
+        said = (
+            f"version {version} of {name} was judged against {named(verdict)}, not against {serving.version}, and lacks"
+        )
+    failed = [gate for gate in unshown if gate not in waive]
     if failed:
         waiver = " ".join(f"--waive {gate}" for gate in failed)
         raise NotPromotable(
-            f"version {version} of {name} failed {', '.join(failed)}; to serve it all the same: "
+            f"{said} {', '.join(failed)}; to serve it all the same: "
             f"holdfast promote {name} {version} {waiver} --reason '…'"
         )
-    if open_gates and not reason.strip():
-        raise NotPromotable(f"waiving {', '.join(open_gates)} of version {version} of {name} needs a reason")
-    return serve(resources, project, version, actor=actor, reason=reason, gates=gates, waived=tuple(open_gates))
+    if unshown and not reason.strip():
+        raise NotPromotable(f"waiving {', '.join(unshown)} of version {version} of {name} needs a reason")
+    return serve(
+        resources,
+        project,
+        version,
+        replaces=serving,
+        manifest=verdict.inputs["manifest"],
+        actor=actor,
+        reason=reason,
+        gates=gates,
+        waived=tuple(unshown),
+    )
+
+
+def verdict_on(resources: Resources, name: str, version: str) -> Decision:
+    """Return the ledger's last verdict on a version; what the registry says of it proves nothing.
+
+    Raises: NotPromotable.
+    """
+    found = judged(resources, name, version)
+    if found is None:
+        raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
+    return found
+
+
+def compared_with(verdict: Decision) -> str | None:
+    """Return the champion that a version was compared with."""
+    champion: str | None = verdict.inputs["champion"]
+    return champion
+
+
+def named(verdict: Decision) -> str:
+    """Name the champion that a version was compared with."""
+    return compared_with(verdict) or "no champion"
 
 
 def rollback(resources: Resources, name: str, to: str | None, *, actor: str, reason: str) -> Report:
@@ -132,6 +176,8 @@ def rollback(resources: Resources, name: str, to: str | None, *, actor: str, rea
         resources,
         project,
         earlier.version,
+        replaces=serving,
+        manifest=earlier.manifest_sha256,
         actor=actor,
         reason=f"rollback: {reason}",
         gates=earlier.gates,
@@ -145,6 +191,8 @@ def serve(
     project: Project,
     version: str,
     *,
+    replaces: Generation | None,
+    manifest: str,
     actor: str,
     reason: str,
     gates: Sequence[Mapping[str, Any]],
@@ -155,16 +203,15 @@ def serve(
 ) -> Report:
     """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
 
-    `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
+    `replaces` is what the decision was made against, and must serve still; `manifest` is the hash of what was
+    judged. `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
     checked in the ledger's own transaction; `intent` is the promise that led here and ends with it.
     """
-    serving = resources.store.ledger.generation(project.name)
-    expected = serving.number if serving else 0
+    expected = replaces.number if replaces else 0
     run_id = resources.models.run_of(project.name, version)
     with TemporaryDirectory(dir=resources.settings.home) as temporary:
         folder = resources.models.download(project.name, version, Path(temporary) / "model")
-        predictor = read_version(folder, features=project.features)
-        manifest = manifest_sha256(folder)
+        predictor = read_version(folder, features=project.features, manifest=manifest)
         if earlier:
             reference, cut = resources.store.references.get(project.name, earlier.number), earlier.cut
         else:
@@ -173,7 +220,7 @@ def serve(
     new = Generation(
         project.name, expected + 1, version, run_id, manifest, resources.now(), actor, reason, list(gates), waived, cut
     )
-    inputs = {"version": version, "generation": new.number, "replaces": serving.version if serving else None}
+    inputs = {"version": version, "generation": new.number, "replaces": replaces.version if replaces else None}
     inputs |= {"intent": intent} if intent is not None else {}
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})

@@ -14,6 +14,7 @@ from data.markdown import escaped
 from data.versions import Snapshot
 from models import cards
 from models.judging import Judgement
+from monitoring.records import Decision
 from projects.declaration import Project
 from tasks.resources import Resources
 from tasks.settings import CLONE
@@ -51,6 +52,12 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     return version
 
 
+def judged(resources: Resources, name: str, version: str) -> Decision | None:
+    """Return the last verdict on a version: its gates, its manifest, and the champion it was compared with."""
+    found = resources.store.ledger.decisions(name, subject=f"version {version}", kinds=("judge",), limit=1)
+    return found[0] if found else None
+
+
 def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
     """Return what a run learned from, as it was registered.
 
@@ -63,8 +70,31 @@ def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
         raise Corrupt(f"snapshot.json of run {run_id}", "the snapshot it learned from", said) from error
 
 
-def tell_verdict(resources: Resources, project: Project, version: str, judgement: Judgement) -> None:
-    """Write the verdict as the first line of the version's description, and the gates beneath it."""
+def tell_verdict(
+    resources: Resources,
+    project: Project,
+    version: str,
+    judgement: Judgement,
+    *,
+    manifest: str,
+    champion: str | None,
+    token: int | None = None,
+) -> None:
+    """Write the verdict to the ledger, where promotions look, then where people read it: on the version's page.
+
+    `manifest`: hash of what was judged; `champion`: the version it was compared with.
+
+    Raises: StaleToken.
+    """
+    resources.store.ledger.decide(
+        project.name,
+        kind="judge",
+        subject=f"version {version}",
+        reason=judgement.sentence,
+        inputs={"version": version, "gates": judgement.table(), "manifest": manifest, "champion": champion},
+        now=resources.now(),
+        token=token,
+    )
     stage = {"passed": "challenger", "question": "challenger", "kept": "candidate"}.get(judgement.verdict, "refused")
     resources.models.tag(project.name, version, {"stage": stage, "verdict": judgement.verdict})
     if stage == "challenger":

@@ -16,6 +16,7 @@ from pathlib import Path
 from data.errors import Busy, HoldfastError, ServerUnavailable, StaleToken
 from models.cards import training
 from models.declarations import Device
+from models.folder import manifest_sha256
 from models.judging import Judgement
 from monitoring.records import Intent
 from projects.declaration import Project
@@ -225,10 +226,18 @@ def register(resources: Resources, run: Run) -> Report:
 def judge(resources: Resources, run: Run) -> Report:
     """Compare the candidate with the champion on the same rows, gate by gate."""
     guard(resources, run)
+    serving = resources.store.ledger.generation(run.project.name)
     judgement = comparison.judge_version(resources, run.project, run.folder)
-    guard(resources, run)  # a verdict is told by the holder only
+    registration.tell_verdict(
+        resources,
+        run.project,
+        run.version,
+        judgement,
+        manifest=manifest_sha256(run.folder / "model"),
+        champion=serving.version if serving else None,
+        token=run.token,
+    )
     run.judgement = judgement
-    registration.tell_verdict(resources, run.project, run.version, judgement)
     url = resources.models.version_url(run.project.name, run.version)
     return Report(judgement.sentence, table=judgement.table(), links={f"version {run.version} in MLflow": url})
 

@@ -113,7 +113,15 @@ class Orchard(Resources):
             run.text("snapshot.json", (self.trained / "snapshot.json").read_text())
             version = self.models.register(self.name, run.id, self.trained / "model", card="# plums")
         if verdict is not None:
-            registration.tell_verdict(self, self.declared, version, judgement(verdict))
+            serving = self.store.ledger.generation(self.name)
+            registration.tell_verdict(
+                self,
+                self.declared,
+                version,
+                judgement(verdict),
+                manifest=manifest_sha256(self.trained / "model"),
+                champion=serving.version if serving else None,
+            )
         return version
 
     def promote(self, verdict: Outcome = "passed") -> str:
@@ -228,10 +236,15 @@ def plums(rows: int, *, shift: float = 0.0, seed: int = 1, constant: bool = Fals
     return {"size": np.zeros(rows) if constant else size, "sugar": sugar}
 
 
+def artifacts(mlflow_folder: Path, orchard: Orchard, version: str) -> Path:
+    """Where the registry keeps what a version's run has left."""
+    [folder] = mlflow_folder.glob(f"artifacts/*/{orchard.models.run_of(orchard.name, version)}/artifacts")
+    return folder
+
+
 def damage(mlflow_folder: Path, orchard: Orchard, version: str) -> None:
     """Turn some bytes of a version's network round where the registry keeps it."""
-    run_id = orchard.models.run_of(orchard.name, version)
-    [network] = mlflow_folder.glob(f"artifacts/*/{run_id}/artifacts/model/network.onnx")
+    network = artifacts(mlflow_folder, orchard, version) / "model" / "network.onnx"
     content = bytearray(network.read_bytes())
     for position in range(100, 140):
         content[position] ^= 0xFF

@@ -2,13 +2,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from loop_parts import Orchard, damage
+from loop_parts import Orchard, artifacts, damage, judgement
 from store_parts import race
 
 from data.errors import Corrupt, LostRace, NoSuchVersion, NotPromotable
+from models.folder import MLMODEL, seal
+from models.predictor import read_version
 from monitoring.effects import NewIncident
 from monitoring.records import IncidentKind
-from tasks import promotion, referencing
+from tasks import promotion, referencing, retraining
+from tasks.retraining import leased
 
 
 def promote(orchard: Orchard, version: str, waive: tuple[str, ...] = (), reason: str = "") -> str:
@@ -79,6 +82,43 @@ def test_a_version_whose_files_were_changed_in_the_registry_is_not_promoted(
         promote(orchard, version)
     assert orchard.generations == [champion]
     assert orchard.models.alias(orchard.name, "champion") == champion
+
+
+def test_a_version_that_was_replaced_in_the_registry_by_another_whole_one_is_not_promoted(
+    orchard: Orchard, mlflow_folder: Path
+) -> None:
+    first, second, third = orchard.promote(), orchard.promote(), orchard.register()
+    for version in (first, third):
+        folder = artifacts(mlflow_folder, orchard, version) / "model"
+        (folder / MLMODEL).write_text((folder / MLMODEL).read_text() + "\n")
+        seal(folder)
+        read_version(folder)  # nothing is wrong with it but that nobody judged it
+    with pytest.raises(Corrupt, match=r"manifest\.json"):
+        promote(orchard, third)
+    with pytest.raises(Corrupt, match=r"manifest\.json"):
+        promotion.rollback(orchard, orchard.name, first, actor="ada", reason="worse")
+    assert orchard.generations == [first, second]
+
+
+def test_a_challenger_that_was_never_compared_with_the_champion_has_not_shown_to_be_better(orchard: Orchard) -> None:
+    waiting, champion = orchard.register(), orchard.promote()
+    with pytest.raises(
+        NotPromotable, match=f"against no champion, not against {champion}, and lacks better; .* --waive"
+    ):
+        promote(orchard, waiting)
+    promote(orchard, waiting, waive=("better",), reason="it was the better one all along")
+    assert orchard.generations == [champion, waiting]
+    assert orchard.serving.waived == ("better",)
+
+
+def test_a_verdict_against_a_champion_that_serves_no_more_promotes_nothing(orchard: Orchard) -> None:
+    judged = orchard.register()
+    champion = orchard.promote()
+    with leased(orchard, orchard.name, holder="run-1") as run:
+        run.version, run.judgement = judged, judgement("passed")
+        with pytest.raises(LostRace, match="judge anew"):
+            retraining.settle(orchard, run)
+    assert orchard.generations == [champion]
 
 
 def test_a_rollback_without_an_earlier_champion_says_so(orchard: Orchard) -> None:

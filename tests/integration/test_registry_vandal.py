@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from loop_parts import Orchard, Orchestra
+from loop_parts import Orchard, Orchestra, artifacts
 from mlflow.exceptions import MlflowException
 
 from data.errors import HoldfastError, NoSuchVersion
@@ -49,9 +49,8 @@ class Vandal:
         self.client.delete_run(self.orchard.models.run_of(self.orchard.name, self.version()))
 
     def flip_bytes(self) -> None:
-        run_id = self.orchard.models.run_of(self.orchard.name, self.version())
-        files = sorted(path for path in self.folder.glob(f"artifacts/*/{run_id}/artifacts/**/*") if path.is_file())
-        path = self.random.choice(files)
+        folder = artifacts(self.folder, self.orchard, self.version())
+        path = self.random.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
         content = bytearray(path.read_bytes())
         for _ in range(3):
             content[self.random.randrange(len(content))] ^= 0xFF

@@ -89,7 +89,7 @@ def test_a_run_that_lost_its_lease_can_not_publish_register_judge_or_promote(orc
     intent = intent_of(orchard)
     with leased(orchard, orchard.name, holder="run-1", intent=intent) as run:
         with_outputs(orchard, run)
-        version = orchard.register(verdict=None)
+        version = orchard.register()
         newer = taken_over(orchard)
         run.version, run.judgement, run.outcome = version, judgement("passed"), "promoted"
         for step in (retraining.publish, retraining.register, retraining.judge, retraining.settle):
@@ -99,7 +99,7 @@ def test_a_run_that_lost_its_lease_can_not_publish_register_judge_or_promote(orc
             promotion.settle(orchard, orchard.declared, version, judgement("passed"), intent=intent, token=run.token)
     assert not (orchard.artifacts(orchard.name) / "model").exists()
     assert [one.number for one in orchard.models.versions(orchard.name)] == [version]
-    assert orchard.models.gates(orchard.name, version) == []
+    assert len(orchard.store.ledger.decisions(orchard.name)) == 1  # the verdict from before
     assert orchard.generations == []
     assert orchard.models.alias(orchard.name, "champion") is None
     assert orchard.store.leases.current(orchard.name).token == newer  # type: ignore[union-attr]
@@ -136,6 +136,7 @@ def test_a_verdict_reached_after_the_lease_was_lost_is_not_told(
         with pytest.raises(StaleToken):
             retraining.judge(orchard, run)
     assert run.judgement is None
+    assert "REFUSED" not in orchard.models.version(orchard.name, run.version).description
     with pytest.raises(NotPromotable, match="never judged"):
         promotion.promote(orchard, orchard.name, run.version, actor="somebody", reason="")
 
