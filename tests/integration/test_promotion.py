@@ -23,7 +23,6 @@ def test_of_promoters_at_once_one_wins_and_the_others_are_told(
     orchard: Orchard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = [orchard.register() for _ in range(4)]
-    orchard.register()
     together, build = threading.Barrier(4), referencing.build_reference
 
     def at_once(*arguments: object) -> object:
