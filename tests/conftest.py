@@ -30,7 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long failure tests at their full counts")
 
 
+FLOORS = ("unit", "model", "integration", "end_to_end")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is quick comes first, and nothing runs beside the stack of the end-to-end tests."""
+    items.sort(key=lambda item: FLOORS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
     if config.getoption("--soak"):
         return
     for item in items:

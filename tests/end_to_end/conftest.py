@@ -27,7 +27,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         os.environ.update({**QUICK, "HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_PROJECTS": str(projects)})
         with stack.lent(home, story.say) as settings:
             resources = connect(settings)
+            os.environ.clear()  # the stack has its variables; other tests must not
+            os.environ.update(before)
             yield Live(settings, resources, box, story, console, projects)
             resources.store.close()
-    os.environ.clear()
-    os.environ.update(before)
