@@ -180,6 +180,30 @@ def rollback(
 
 
 @app.command()
+def acknowledge(
+    incident: Annotated[int, typer.Argument(help="The incident's number, as alerts and the overview name it.")],
+    reason: Reason,
+    home: Home = HERE,
+) -> None:
+    """Take note of an open incident; a fault that somebody knows of no longer blocks retraining."""
+    from tasks.answering import acknowledge as take_note
+
+    console.say(take_note(lead_to(home), incident, actor=getpass.getuser(), reason=reason).sentence)
+
+
+@app.command()
+def retrain(
+    incident: Annotated[int, typer.Argument(help="The incident that waits for a person's approval.")],
+    reason: Reason,
+    home: Home = HERE,
+) -> None:
+    """Say yes to the retraining that an incident waits for, where a project asks people first."""
+    from tasks.answering import approve_retraining
+
+    console.say(approve_retraining(lead_to(home), incident, actor=getpass.getuser(), reason=reason).sentence)
+
+
+@app.command()
 def why(
     subject: Annotated[list[str], typer.Argument(help="incident 3, intent 2, version 7 or generation 4.")],
     project: Annotated[str | None, typer.Option(help="Whose version or generation.")] = None,

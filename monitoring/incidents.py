@@ -123,7 +123,7 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
         "what": f"{what} since {_window(verdict)}",
         "how_sure": "a rule for faults, which no change of the world explains: one window is enough",
         "so_what": f"{mend}; answers on these rows can't be trusted",
-        "done": "retraining is blocked until a healthy window comes or a person acknowledges it",
+        "done": "retraining is blocked until a healthy window comes or a person acknowledges it (holdfast acknowledge)",
     }
     text = f"FAULT {verdict.window.project}: {alert['what']}: {mend}; {alert['done']}"
     return _opened("fault", verdict, setting, text=text, alert=alert, columns=names)

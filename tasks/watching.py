@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 from data.errors import HoldfastError, NoChampion
@@ -153,13 +154,15 @@ def ask_again(resources: Resources, incident: Incident) -> None:
     store = resources.store
     serving = store.ledger.generation(incident.project)
     rulings = store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=RULINGS, limit=1)
-    if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in AGAIN):
+    approved = bool(store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=("approved",)))
+    again = (*AGAIN, "approve") if approved else AGAIN
+    if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in again):
         return
     project = resources.project(incident.project)
     met = setting(resources, project, serving)
     if store.intents.of(incident.id):
         return
-    ruling = governor.decide(incident.kind, project.governor, met.circumstances)
+    ruling = governor.decide(incident.kind, project.governor, replace(met.circumstances, approved=approved))
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
     if effects.decisions:
         store.record(effects, resources.now())

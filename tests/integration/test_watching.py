@@ -10,6 +10,7 @@ from monitoring.effects import NewIncident
 from monitoring.incidents import effects
 from monitoring.records import Verdict, WindowKey
 from tasks import watching
+from tasks.answering import acknowledge, approve_retraining
 from tasks.watching import reconsider, watch
 
 
@@ -148,3 +149,32 @@ def test_a_window_cut_by_a_swap_is_judged_and_a_replaced_generation_opens_nothin
     ]
     assert orchard.store.incidents.recent(orchard.name, 5) == []
     assert orchard.outbox() == []
+
+
+def test_a_retraining_that_waits_for_a_person_starts_when_one_says_yes(orchard: Orchard) -> None:
+    orchard.declare(("minimum_labels=30", 'minimum_labels=30, retrain="approve"'))
+    orchard.serve()
+    send(orchard, 2, shift=3.0)
+    watch(orchard, orchard.name)
+    reconsider(orchard)
+    assert rulings(orchard) == ["approve"]
+    [incident] = orchard.store.incidents.open_ones(orchard.name)
+    approve_retraining(orchard, incident.id, actor="somebody", reason="the world did change")
+    for _ in range(2):
+        reconsider(orchard)
+    assert rulings(orchard) == ["approve", "retrain"]
+    assert len(orchard.store.intents.all(orchard.name)) == 1
+
+
+def test_a_fault_that_a_person_knows_of_blocks_nothing_more(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 1, constant=True)
+    watch(orchard, orchard.name)
+    [fault] = orchard.store.incidents.open_ones(orchard.name, "fault")
+    before = watching.setting(orchard, orchard.declared, orchard.serving).circumstances
+    acknowledge(orchard, fault.id, actor="somebody", reason="being mended")
+    after = watching.setting(orchard, orchard.declared, orchard.serving).circumstances
+    assert before.open_faults
+    assert after.open_faults == ()
+    with pytest.raises(HoldfastError, match="open incidents: 1"):
+        acknowledge(orchard, 99, actor="somebody", reason="a slip")
