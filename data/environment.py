@@ -52,6 +52,13 @@ def tool_environment(home: Path) -> dict[str, str]:
     }
 
 
+def foreign(variables: Mapping[str, str]) -> list[str]:
+    """Return the variables that lead to a user's own servers, store and people; what only tunes a machine stays."""
+    kept = ("HOLDFAST_DEVICE", "HOLDFAST_DATASETS")
+    ours = [name for name in variables if name.startswith("HOLDFAST_") and name not in kept]
+    return [*ours, *(name for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI") if name in variables)]
+
+
 def child_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment with the tools' variables laid over it, then `extra`."""
     return {**os.environ, **tool_environment(home), **(extra or {})}

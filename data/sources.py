@@ -153,18 +153,22 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
     try:
         given = source()
         batches = [Batch(f"all-{content_hash(given)[:12]}", given)] if isinstance(given, pd.DataFrame) else given
+        seen: set[str] = set()
         for batch in batches:
-            yield checked(batch)
+            yield checked(batch, seen)
+            seen.add(batch.name)
     except HoldfastError:
         raise
     except Exception as error:  # a stranger's function may raise anything
         raise SourceUnavailable(f"the source fails: {type(error).__name__}: {one_line(error)}") from error
 
 
-def checked(given: object) -> Batch:
-    """Refuse what a source gives when it is no batch."""
+def checked(given: object, seen: set[str]) -> Batch:
+    """Refuse what a source gives when it is no batch, or would replace one that it gave before."""
     if not isinstance(given, Batch):
         raise SourceUnavailable(f"the source gives a {type(given).__name__}, not a frame or batches")
+    if given.name in seen:
+        raise SourceUnavailable(f"the source gives two batches named {given.name!r}: one would replace the other")
     return given
 
 
@@ -194,7 +198,7 @@ def divide(frame: "pd.DataFrame", column: str) -> list[Batch]:
         raise SourceUnavailable(f"the query gives no column {column!r}; {nearest(column, map(str, frame.columns))}")
     return [
         Batch(re.sub(r"[^A-Za-z0-9._-]", "-", str(value))[:80], rows.reset_index(drop=True))
-        for value, rows in frame.groupby(column, sort=True)
+        for value, rows in frame.groupby(column, sort=True, dropna=False)
     ]
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from data.environment import foreign
 from data.errors import HoldfastError
 from tasks.resources import Resources, connect
 from tasks.settings import Settings
@@ -127,8 +128,8 @@ def start(home: Path | None) -> None:
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
     where = home.absolute() if home else Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
-    for server in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HOLDFAST_PROJECTS"):
-        os.environ.pop(server, None)  # the demo has servers of its own
+    for name in foreign(os.environ):
+        del os.environ[name]  # a demo has servers and a store of its own, and pages nobody
     try:
         run(where, console, stay=sys.stdout.isatty())
     except BaseException:
@@ -241,6 +242,7 @@ def swap(resources: Resources, settings: Settings, story: Story) -> None:
             story.wait(
                 "the swap to generation 2", lambda: serves(settings, 2), 300, lambda: training_step(settings, resources)
             )
+            story.wait("an answer of generation 2", lambda: 2 in background.sent.generations, 30)
         finally:
             sent = background.stop()
     story.wait("the end of the retraining", lambda: all(one.ended_at for one in retrainings(resources)), 60)

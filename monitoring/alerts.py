@@ -197,11 +197,11 @@ def to_webhook(message: Message, channels: Channels) -> None:
     data = {"id": message.id, "type": message.kind, "timestamp": message.created_at, "data": dict(message.payload)}
     content = orjson.dumps(data, default=str, option=orjson.OPT_NON_STR_KEYS)
     headers = {"content-type": "application/json", "user-agent": "holdfast"}
-    headers |= signed(message.id, int(sent.timestamp()), content, channels.webhook_secret)
     try:
+        headers |= signed(message.id, int(sent.timestamp()), content, channels.webhook_secret)
         with channels.client.stream("POST", channels.webhook_url, content=content, headers=headers) as answer:
             status = answer.status_code  # the answer's body could come for ever
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, BadSetting) as error:
         raise DeliveryFailed("webhook", f"{type(error).__name__}: {error}") from error
     if not 200 <= status < 300:
         raise DeliveryFailed("webhook", f"answered {status}")
@@ -232,7 +232,10 @@ def to_email(message: Message, channels: Channels) -> None:
     domain = parseaddr(channels.email_from)[1].rpartition("@")[2] or "localhost"
     mail["Message-ID"] = f"<{message.id}@{domain}>"
     mail["Date"] = format_datetime(message.created_at)
-    mail["From"], mail["To"], mail["Subject"] = channels.email_from, channels.email_to, subject(message)
+    try:
+        mail["From"], mail["To"], mail["Subject"] = channels.email_from, channels.email_to, subject(message)
+    except ValueError as error:
+        raise DeliveryFailed("email", f"HOLDFAST_EMAIL_FROM or _TO: {error}") from error
     mail.set_content(body(message))
     try:
         with smtp(channels.smtp_url) as server:

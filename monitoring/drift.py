@@ -179,7 +179,11 @@ def main(words: list[str] | None = None) -> int:
     """Make the pending reports, or one that is asked for by name, with its page."""
     parser = argparse.ArgumentParser(prog="python -m monitoring.drift", description=main.__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--store", default="", help="URL of the store; empty: the SQLite file of the home")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("HOLDFAST_DATABASE_URL", ""),
+        help="URL of the store; empty: HOLDFAST_DATABASE_URL, else the SQLite file of the home",
+    )
     parser.add_argument(
         "--window", nargs=3, metavar=("PROJECT", "GENERATION", "INDEX"), help="make this one, with a page"
     )

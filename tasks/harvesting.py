@@ -34,7 +34,7 @@ def harvest(resources: Resources, name: str) -> Report:
     rows = rows_of(resources, ripe, project.schema)
     digest = hashlib.sha256("".join(sorted(prediction.id for prediction in ripe)).encode()).hexdigest()[:12]
     # names sort by time, and traffic after the history it continues
-    batch = Batch(f"traffic-{ripe[-1].row_time:%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
+    batch = Batch(f"traffic-{resources.now():%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
     landed = land(resources, project, batch)
     resources.store.predictions.mark_harvested(name, [prediction.id for prediction in ripe], batch.name)
     if landed.changed:

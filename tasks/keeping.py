@@ -278,9 +278,11 @@ class Keeper:
         home = self.resources.settings.home
         (home / "logs").mkdir(exist_ok=True)
         words = [sys.executable, "-m", "monitoring.drift", "--home", str(home)]
-        words += ["--store", self.resources.settings.store_url]
+        store_url = self.resources.settings.store_url  # with its password, so not on a command line
         with (home / "logs" / "reports.log").open("ab") as log:
-            self.reporting = subprocess.Popen(words, env=child_environment(home), stdout=log, stderr=log)
+            self.reporting = subprocess.Popen(
+                words, env=child_environment(home, {"HOLDFAST_DATABASE_URL": store_url}), stdout=log, stderr=log
+            )
 
 
 def attempt(duty: Duty) -> HoldfastError | None:
@@ -300,6 +302,25 @@ def pointed(home: Path) -> int | None:
         return None
 
 
+def fetched(resources: Resources, serving: Generation, scratch: Path) -> Path:
+    """Download a generation's version and verify it; one bad transfer is tried again before it counts.
+
+    Raises: Corrupt.
+    """
+    features = resources.project(serving.project).features
+    for attempt_left in (True, False):
+        shutil.rmtree(scratch, ignore_errors=True)
+        folder = resources.models.download(serving.project, serving.version, scratch)
+        try:
+            read_version(folder, features=features, manifest=serving.manifest_sha256)
+        except Corrupt:
+            if not attempt_left:
+                raise
+        else:
+            break
+    return folder
+
+
 def place(resources: Resources, serving: Generation, home: Path) -> None:
     """Download a generation's version, verify it, move it into place, and point at it last.
 
@@ -310,10 +331,8 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     if not whole(target, features, serving.manifest_sha256):
         for rest in (target, *home.glob(f".*{serving.number}.part*")):
             shutil.rmtree(rest, ignore_errors=True)
-        folder = resources.models.download(serving.project, serving.version, scratch)
         try:
-            read_version(folder, features=features, manifest=serving.manifest_sha256)
-            folder.replace(target)
+            fetched(resources, serving, scratch).replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     pointer = {

@@ -1,5 +1,6 @@
 """The first steps of a batch's life: type it, validate it, keep the good rows, quarantine the others."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,8 @@ def keep_bad(
 def release(resources: Resources, project: Project, name: str, repaired: "pd.DataFrame | None" = None) -> Landed:
     """Validate quarantined rows again, repaired if given, and land those that are fit now as a batch of their own."""
     frame = repaired if repaired is not None else quarantine.show(resources.batches, project.name, name)
-    landed = land(resources, project, Batch(f"{name}.released", frame))
+    mark = hashlib.sha256(frame.to_json(default_handler=str).encode()).hexdigest()[:8]  # two repairs are two batches
+    landed = land(resources, project, Batch(f"{name[:60]}.released-{mark}", frame))
     if not landed.refused:
         quarantine.release(resources.batches, project.name, name)
     return landed

@@ -42,7 +42,7 @@ class Step:
     run: Callable[[Work], object]
     needs: tuple[str, ...]
     makes: tuple[str, ...]
-    code: tuple[str, ...]  # of the clone: a change here makes the step stale
+    code: tuple[str, ...]  # files and rooms of the clone: a change there makes the step stale
 
 
 STEPS = (
@@ -51,7 +51,7 @@ STEPS = (
         lambda work: preparation.prepare(work.resources.project(work.name), work.resources.batches, work.folder),
         needs=("snapshot.json",),
         makes=("prepared",),
-        code=("tasks/preparation.py", "models/encoding.py", "data/schema.py", "data/batches.py"),
+        code=("tasks/preparation.py", "models/encoding.py", "models/features.py", "data"),
     ),
     Step(
         "train",
@@ -60,14 +60,14 @@ STEPS = (
         ),
         needs=("prepared",),
         makes=("model", "history.json"),
-        code=("tasks/fitting.py", "models/networks.py", "models/training.py", "models/exporting.py"),
+        code=("tasks/fitting.py", "models", "data"),
     ),
     Step(
         "evaluate",
         lambda work: evaluation.evaluate(work.resources.project(work.name), work.folder),
         needs=("prepared", "model"),
         makes=("evaluation",),
-        code=("tasks/evaluation.py", "models/metrics.py", "models/baselines.py"),
+        code=("tasks/evaluation.py", "models", "data"),
     ),
 )
 
@@ -91,9 +91,18 @@ def render(project_files: dict[str, Path], root: Path) -> str:
         lines += [f"      {name}: {named(path)}" for name, path in sorted(project_files.items())]
         lines += ["    do:", f"      cmd: {python} -m tasks.pipeline {each.name} ${{key}}", "      deps:"]
         lines += [f"      - artifacts/${{key}}/{need}" for need in each.needs]
-        lines += ["      - ${item}", *(f"      - {named(CLONE / file)}" for file in each.code)]
+        lines += ["      - ${item}", *(f"      - {named(path)}" for path in sources(each))]
         lines += ["      outs:", *(f"      - artifacts/${{key}}/{made}" for made in each.makes)]
     return "\n".join(lines) + "\n"
+
+
+def sources(step_: Step) -> list[Path]:
+    """Return the files of the clone that a step's outputs follow from; a room's caches are none of them."""
+    found: list[Path] = []
+    for name in step_.code:
+        path = CLONE / name
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return found
 
 
 def ensure_workspace(resources: Resources) -> None:

@@ -114,7 +114,7 @@ def circumstances(
     """Return what the governor looks at, as the store has it now."""
     store, now = resources.store, resources.now()
     latest = store.intents.recent(project.name, project.governor.breaker + 1)
-    ended = [one for one in latest if one.ended_at]
+    ended = [one for one in latest if one.ended_at and one.opened_at > generation.at]  # a promotion mends the breaker
     fruitless = next((i for i, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
     lease = store.leases.current(project.name)
     # what a retraining learned from is not new to the next one, whether its candidate served or not

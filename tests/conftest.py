@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.environment import tool_environment
+from data.environment import foreign, tool_environment
 
 sys.path.append(str(Path(__file__).parent / "integration"))  # its real servers serve the end-to-end tests too
 
@@ -20,8 +20,9 @@ sys.path.append(str(Path(__file__).parent / "integration"))  # its real servers 
 SESSION_HOME = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
 atexit.register(shutil.rmtree, SESSION_HOME, ignore_errors=True)
 os.environ.update(tool_environment(SESSION_HOME))
-for unwanted in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "HOLDFAST_PROJECTS"):
-    os.environ.pop(unwanted, None)
+for unwanted in foreign(os.environ):
+    if unwanted != "HOLDFAST_HOME":
+        del os.environ[unwanted]
 
 DATASETS = Path(os.environ["HOLDFAST_DATASETS"]) if os.environ.get("HOLDFAST_DATASETS") else None
 

@@ -118,7 +118,13 @@ def _correct(connection: Connection, project: str, corrected: list[Label], now: 
     change = (
         update(labels)
         .where(labels.c.project == project, labels.c.prediction_id == bindparam("of"))
-        .values(value=bindparam("said"), at=bindparam("said_at"), recorded_at=now, corrections=labels.c.corrections + 1)
+        .values(
+            value=bindparam("said"),
+            at=bindparam("said_at"),
+            recorded_at=now,
+            corrections=labels.c.corrections + 1,
+            harvest=None,
+        )
     )
     connection.execute(change, [{"of": one.prediction_id, "said": one.value, "said_at": one.at} for one in corrected])
 
