@@ -5,14 +5,14 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 BIN := .venv/bin
 ROOMS := holdfast flows serving tasks projects monitoring models data
 
-.PHONY: help demo test check up down docs bench soak format install
+.PHONY: help demo test check up down docs bench reference soak format install
 
 help:
 	@echo 'make demo    install, then close the whole loop on real images (about 3 minutes after installation)'
 	@echo 'make test    install, then run every test (at most 15 minutes on 2 cores)'
 	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make up      start the stack in the foreground; make down stops it'
-	@echo 'make docs    write the generated pages; make bench measures; make soak runs the long failure tests'
+	@echo 'make docs    write the generated pages; make bench and make reference measure; make soak runs the long failure tests'
 
 install: .venv/.installed
 
@@ -53,6 +53,9 @@ docs: install
 bench: install
 	@$(BIN)/python bench/drift.py
 	@echo "bench/serving.py needs a running stack: see its first lines"
+
+reference: install
+	@$(BIN)/python bench/false_alarms.py
 
 soak: install
 	@$(BIN)/python -m pytest --soak -m soak
