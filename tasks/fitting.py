@@ -15,8 +15,6 @@ from models.training import fit as fit_network
 from projects.declaration import Project
 from tasks.preparation import BATCH, read_role
 
-GOLDEN_ROWS = 16
-
 
 def fit(project: Project, folder: Path, *, device: Device, progress: Callable[[float, str], None]) -> str:
     """Train on `prepared/` in `folder`; write `model/` (the version folder) and `history.json`.
@@ -40,8 +38,7 @@ def fit(project: Project, folder: Path, *, device: Device, progress: Callable[[f
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     difference = export(trained.network, encoder, target / "network.onnx")
-    golden = {name: values[:GOLDEN_ROWS] for name, values in train.items()}
-    manifest = write_version(target, encoder=encoder, network=trained.network, golden=golden, difference=difference)
+    manifest = write_version(target, encoder=encoder, network=trained.network, golden=train, difference=difference)
     history = [dataclasses.asdict(epoch) for epoch in trained.history]
     (folder / "history.json").write_text(json.dumps({"epochs": history, "difference": difference}, indent=1))
     shutil.rmtree(work, ignore_errors=True)

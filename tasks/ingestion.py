@@ -94,7 +94,6 @@ def data_report(project: Project, landings: list[Landed], snapshot: Snapshot) ->
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Replace `path` at once, or leave it as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, snapshot.to_json())
 
 

@@ -107,7 +107,7 @@ def sources(step_: Step) -> list[Path]:
 
 def ensure_workspace(resources: Resources) -> None:
     """Make the workspace of this home, with a `dvc.yaml` for its projects; the clone has a tracked one."""
-    root = resources.workspace_root
+    root = resources.settings.workspace
     if root == CLONE:
         return
     root.mkdir(parents=True, exist_ok=True)

@@ -101,9 +101,3 @@ def read_role(folder: Path, schema: Schema, role: str) -> Rows:
     rows = read_batch(folder / "prepared" / f"{role}.parquet", schema)
     origins = json.loads((folder / "prepared" / f"{role}.origins.json").read_text())
     return {**rows, BATCH: np.array(origins, dtype=object)}
-
-
-def newest_first(rows: Rows, schema: Schema) -> Rows:
-    """Order rows by time, newest first; without a time column the last batch comes first."""
-    by = rows[schema.time] if schema.time else rows[BATCH].astype(str)
-    return take(rows, np.argsort(by, kind="stable")[::-1])

@@ -63,12 +63,7 @@ class Resources:
 
     def artifacts(self, name: str) -> Path:
         """Return the folder of a project's pipeline outputs."""
-        return self.workspace_root / "artifacts" / name
-
-    @property
-    def workspace_root(self) -> Path:
-        """Root of the DVC workspace of this home."""
-        return self.settings.workspace
+        return self.settings.workspace / "artifacts" / name
 
     def now(self) -> datetime:
         """Wall time."""

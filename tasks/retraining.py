@@ -67,7 +67,7 @@ def leased(resources: Resources, name: str, *, holder: str, intent: int | None =
     else:
         attempt = None
         token = resources.store.leases.acquire(name, holder, resources.settings.lease_ttl, now)
-    folder = resources.workspace_root / "artifacts" / ".runs" / str(token) / name
+    folder = resources.settings.workspace / "artifacts" / ".runs" / str(token) / name
     run = Run(project, holder, token, folder, intent, attempt)
     finished = threading.Event()
     renewing = threading.Thread(target=renew, args=(resources, run, finished), daemon=True, name="lease")
