@@ -21,8 +21,9 @@ class Prediction:
     row_time: datetime
     features: bytes  # models.predictor: pack_row of the row as validated, identifiers included
     output: Mapping[str, Any]  # as answered: {"class", "confidence", "probabilities"} or {"value"}
-    sequence: int = -1  # position within (project, generation) from 0, given by the store
+    sequence: int = -1  # position within (project, generation, trial) from 0, given by the store
     label: str | float | None = None
+    trial: int = 0  # the canary's trial that answered beside this generation; 0: the champion itself
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,17 @@ class PredictionLog:
         """Log answers, in one durable commit, and return them in their order as the log holds them.
 
         An id that the project knows already is not written again: the stored prediction stands in its place, and
-        the caller compares features. Sequences go on from the newest of (project, generation), without a gap.
+        the caller compares features. Sequences go on from the newest of (project, generation, trial), without a gap.
         """
         if not answered:
             return []
         known = _stored(connection, answered)
-        counters: dict[tuple[str, int], int] = {}
+        counters: dict[tuple[str, int, int], int] = {}
         new: list[dict[str, Any]] = []
         for one in answered:
             if (one.project, one.id) in known:
                 continue
-            lane = (one.project, one.generation)
+            lane = (one.project, one.generation, one.trial)
             sequence = counters[lane] if lane in counters else _next_sequence(connection, *lane)
             counters[lane] = sequence + 1
             new.append(_row(one, sequence))
@@ -60,7 +60,7 @@ class PredictionLog:
     @reads
     def rows(self, connection: Connection, window: WindowKey, *, labelled: bool = False) -> list[Prediction]:
         """Return a window's predictions with their labels, oldest first; `labelled`: those that have one."""
-        query = _select(window.project).where(predictions.c.generation == window.generation)
+        query = _select(window.project).where(predictions.c.generation == window.generation, predictions.c.trial == 0)
         if window.start_row is not None and window.end_row is not None:
             query = query.where(predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row)
             query = query.order_by(predictions.c.sequence)
@@ -138,9 +138,12 @@ def _select(project: str) -> Select[Any]:
     return select(*_COLUMNS).select_from(_LOG).where(predictions.c.project == project)
 
 
-def _of(project: str, generation: int | None) -> list[ColumnElement[bool]]:
+def _of(project: str, generation: int | None, trial: int = 0) -> list[ColumnElement[bool]]:
+    """Match a project's predictions, or those that one generation (or a trial beside it) answered."""
     conditions = [predictions.c.project == project]
-    return conditions if generation is None else [*conditions, predictions.c.generation == generation]
+    if generation is None:
+        return conditions
+    return [*conditions, predictions.c.generation == generation, predictions.c.trial == trial]
 
 
 def _between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
@@ -181,8 +184,8 @@ def _stored(connection: Connection, answered: Sequence[Prediction]) -> dict[tupl
     }
 
 
-def _next_sequence(connection: Connection, project: str, generation: int) -> int:
-    newest = connection.scalar(select(func.max(predictions.c.sequence)).where(*_of(project, generation)))
+def _next_sequence(connection: Connection, project: str, generation: int, trial: int) -> int:
+    newest = connection.scalar(select(func.max(predictions.c.sequence)).where(*_of(project, generation, trial)))
     return 0 if newest is None else int(newest) + 1
 
 
@@ -191,6 +194,7 @@ def _row(one: Prediction, sequence: int) -> dict[str, Any]:
         "project": one.project,
         "id": one.id,
         "generation": one.generation,
+        "trial": one.trial,
         "sequence": sequence,
         "at": one.at,
         "row_time": one.row_time,
@@ -205,5 +209,14 @@ def _with_sequence(one: Prediction, sequence: int) -> Prediction:
 
 def _prediction(row: Row[Any]) -> Prediction:
     return Prediction(
-        row.id, row.project, row.generation, row.at, row.row_time, row.features, row.output, row.sequence, row.label
+        row.id,
+        row.project,
+        row.generation,
+        row.at,
+        row.row_time,
+        row.features,
+        row.output,
+        row.sequence,
+        row.label,
+        row.trial,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -88,12 +89,13 @@ predictions = Table(
     Column("project", String(80), primary_key=True),
     Column("id", String(200), primary_key=True),
     Column("generation", Integer, nullable=False),
+    Column("trial", Integer, nullable=False, server_default="0"),  # 0: the champion answered
     Column("sequence", BigInteger, nullable=False),
     Column("at", Utc, nullable=False),
     Column("row_time", Utc, nullable=False),
     Column("features", LargeBinary, nullable=False),
     Column("output", Json, nullable=False),
-    Index("ux_predictions_sequence", "project", "generation", "sequence", unique=True),
+    Index("ux_predictions_sequence", "project", "generation", "trial", "sequence", unique=True),
     Index("ix_predictions_row_time", "project", "row_time"),
     Index("ix_predictions_window", "project", "generation", "row_time"),
 )
@@ -209,10 +211,89 @@ requests = Table(
     Column("project", String(80), nullable=False),
     Column("version", String(80), nullable=False),
     Column("source", String(80), nullable=False),
+    Column("delivery", String(200), unique=True),  # the webhook's own id: a replayed one is known
+    Column("actor", String(200)),
     Column("received_at", Utc, nullable=False),
     Column("handled_at", Utc),
     Column("outcome", Text),
+    Column("reason", Text),
     _one_open("ux_requests_open", "handled_at IS NULL", "project", "version"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("champion", String(80)),  # what it was judged against
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("reminded_at", Utc),
+    Column("run", String(200)),  # the orchestrator's run that shows the form
+    Column("answered_at", Utc),
+    Column("answer", String(20)),  # approved, rejected, expired, void
+    Column("actor", String(200)),
+    Column("why", Text),
+    _one_open("ux_approvals_open", "answered_at IS NULL", "project", "version"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    Column("projects", Json, nullable=False),  # none named: all
+    Column("rows_per_second", Integer),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("revoked_at", Utc),
+    _one_open("ux_clients_name", "revoked_at IS NULL", "name"),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("project", String(80), primary_key=True),
+    Column("client", String(80), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("body_sha256", String(64), nullable=False),
+    Column("ids", Json, nullable=False),  # of the predictions that answered, in their order
+    Column("at", Utc, nullable=False),
+    Index("ix_replies_at", "at"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("run_id", String(80), nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),  # the champion's, beside which it runs
+    Column("mode", String(20), nullable=False),  # shadow, canary
+    Column("share", Float, nullable=False),
+    Column("margins", Json, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("ended_at", Utc),
+    Column("outcome", String(40)),
+    Column("reason", Text),
+    _one_open("ux_trials_open", "ended_at IS NULL", "project"),
+)
+
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("trial", BigInteger, primary_key=True),
+    Column("project", String(80), primary_key=True),
+    Column("prediction_id", String(200), primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("output", Json, nullable=False),
 )
 
 leases = Table(
