@@ -3,15 +3,12 @@
 Each duty stands alone: a server that is away stops only the duties that need it, and the next round tries again.
 """
 
-import json
 import logging
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from data.environment import child_environment
@@ -19,18 +16,12 @@ from data.errors import (
     Corrupt,
     DeliveryFailed,
     HoldfastError,
-    LostRace,
-    NoSuchVersion,
-    NotPromotable,
-    ServerUnavailable,
 )
-from models.declarations import Features
-from models.predictor import read_version
 from monitoring import alerts
-from monitoring.effects import Effects, NewDecision, NewIncident
-from monitoring.records import Generation, Intent, Message
-from tasks import messages, promotion, registration, watching
-from tasks.ingestion import write_atomically
+from monitoring.records import Intent, Message
+from tasks import promotion, watching
+from tasks.placing import place, pointed
+from tasks.reconciling import Reconciler, alarm
 from tasks.resources import Resources
 from tasks.settings import Settings
 
@@ -53,6 +44,7 @@ class Keeper:
         self.emit, self.start_run, self.run_state = emit, start_run, run_state
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
+        self.reconciler = Reconciler(resources)
         self.refused: set[tuple[str, int]] = set()
         self.asked: dict[tuple[int, int], datetime] = {}
         self.channels = channels(resources.settings, {"prefect": self.send_event})
@@ -74,7 +66,7 @@ class Keeper:
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves
-            each += [partial(self.reconcile, name) for name in sorted({*names, *judged})]
+            each += [partial(self.reconciler.reconcile, name) for name in sorted({*names, *judged})]
         return each
 
     def fetch(self, name: str) -> None:
@@ -91,9 +83,8 @@ class Keeper:
         except Corrupt as error:
             self.refused.add((name, serving.number))
             logger.exception("%s: generation %d is not served", name, serving.number)
-            self.alarm(
-                serving, f"version {serving.version} of {name} is not what was promoted, and is not served: {error}"
-            )
+            said = f"version {serving.version} of {name} is not what was promoted, and is not served: {error}"
+            alarm(self.resources, serving, said)
             promotion.rollback(self.resources, name, None, actor="keeper", reason=str(error))
 
     def deliver(self) -> None:
@@ -187,88 +178,6 @@ class Keeper:
         """Ask the governor again about open incidents that it told to wait."""
         watching.reconsider(self.resources)
 
-    def reconcile(self, name: str) -> None:
-        """Compare the registry's champion with the ledger's; one that a person moved is a request."""
-        store, models = self.resources.store, self.resources.models
-        serving = store.ledger.generation(name)
-        found = models.alias(name, "champion")
-        if serving is None:
-            if found is not None:
-                self.answer_request(name, found, None)
-            return
-        state = store.ledger.alias(name)
-        if found == serving.version:
-            if state.written != serving.version:
-                promotion.mirror(self.resources, name)
-            if pointed(self.resources.settings.home / "generations" / name) == serving.number:
-                for incident in store.incidents.open_ones(name, "registry"):
-                    store.incidents.close(incident.id, f"version {found} serves", self.resources.now())
-            return
-        if found is None or found in (state.written, state.intended):
-            self.restore(name, serving)
-            return
-        self.answer_request(name, found, serving)
-
-    def restore(self, name: str, serving: Generation) -> None:
-        """Write the aliases as the ledger has them; tell people, once, of a version that the registry has lost."""
-        try:
-            promotion.mirror(self.resources, name)
-        except NoSuchVersion:
-            what = f"version {serving.version} of {name} is gone from the registry"
-            here = f"generation {serving.number} goes on serving from this machine's copy, and no other can fetch it"
-            self.alarm(serving, f"{what}: {here}. Promote another version, or train one.")
-
-    def alarm(self, serving: Generation, text: str) -> None:
-        """Tell people of a version that the registry has lost or spoiled; once, while the incident is open."""
-        store, name = self.resources.store, serving.project
-        if store.incidents.open_ones(name, "registry"):
-            return
-        logger.warning("%s", text)
-        detail = {"version": serving.version}
-        key = f"registry-{serving.number}"
-        effects = Effects(
-            opened=NewIncident(name, "registry", serving.number, text, detail),
-            messages=messages.alerts(self.resources.settings, name, key, "registry", text),
-            decisions=(NewDecision(name, "alert", None, text, detail),),
-        )
-        store.record(effects, self.resources.now())
-
-    def answer_request(self, name: str, version: str, serving: Generation | None) -> None:
-        """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why.
-
-        Where nothing serves yet, putting it back is taking the alias away.
-        """
-        who = "unauthenticated (MLflow UI)"
-        past = {entry.version for entry in self.resources.store.ledger.generations(name)}
-        try:
-            if version in past:
-                promotion.rollback(self.resources, name, version, actor=who, reason="the alias was moved in MLflow")
-            else:
-                promotion.promote(self.resources, name, version, actor=who, reason="the alias was given in MLflow")
-        except (ServerUnavailable, LostRace):
-            raise  # no answer: the request stands, and the next round looks again
-        except HoldfastError as error:
-            logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
-            verdict = registration.judged(self.resources, name, version)
-            gates = verdict.inputs["gates"] if verdict else []
-            self.resources.models.head(name, version, f"REFUSED: {error}", gates)
-            if serving:
-                self.restore(name, serving)
-            else:
-                self.resources.models.drop_alias(name, "champion", version)
-            self.resources.store.ledger.decide(
-                name,
-                kind="refuse",
-                subject=f"version {version}",
-                reason=str(error),
-                inputs={
-                    "asked_by": who,
-                    "serving": serving.version if serving else None,
-                    "gates": isinstance(error, NotPromotable),
-                },
-                now=self.resources.now(),
-            )
-
     def report(self) -> None:
         """Have the pending drift reports made in a process of their own, one at a time."""
         if self.reporting is not None and self.reporting.poll() is None:
@@ -292,66 +201,6 @@ def attempt(duty: Duty) -> HoldfastError | None:
     except HoldfastError as error:
         return error
     return None
-
-
-def pointed(home: Path) -> int | None:
-    """Return the generation that a project's folder points the service at."""
-    try:
-        return int(json.loads((home / "current.json").read_text())["generation"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-
-
-def fetched(resources: Resources, serving: Generation, scratch: Path) -> Path:
-    """Download a generation's version and verify it; one bad transfer is tried again before it counts.
-
-    Raises: Corrupt.
-    """
-    features = resources.project(serving.project).features
-    for attempt_left in (True, False):
-        shutil.rmtree(scratch, ignore_errors=True)
-        folder = resources.models.download(serving.project, serving.version, scratch)
-        try:
-            read_version(folder, features=features, manifest=serving.manifest_sha256)
-        except Corrupt:
-            if not attempt_left:
-                raise
-        else:
-            break
-    return folder
-
-
-def place(resources: Resources, serving: Generation, home: Path) -> None:
-    """Download a generation's version, verify it, move it into place, and point at it last.
-
-    Raises: Corrupt.
-    """
-    target, scratch = home / str(serving.number), home / f".{serving.number}.part"
-    features = resources.project(serving.project).features
-    if not whole(target, features, serving.manifest_sha256):
-        for rest in (target, *home.glob(f".*{serving.number}.part*")):
-            shutil.rmtree(rest, ignore_errors=True)
-        try:
-            fetched(resources, serving, scratch).replace(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    pointer = {
-        "generation": serving.number,
-        "version": serving.version,
-        "folder": str(serving.number),
-        "manifest_sha256": serving.manifest_sha256,
-    }
-    write_atomically(home / "current.json", json.dumps(pointer) + "\n")
-    logger.info("%s: generation %d (version %s) is on disk", serving.project, serving.number, serving.version)
-
-
-def whole(folder: Path, features: Features | None, manifest: str) -> bool:
-    """Tell whether a generation is on disk already, from a round that was killed before it pointed at it."""
-    try:
-        read_version(folder, features=features, manifest=manifest)
-    except Corrupt:
-        return False
-    return True
 
 
 def channels(settings: Settings, senders: Mapping[str, alerts.Sender]) -> alerts.Channels:

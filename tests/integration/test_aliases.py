@@ -35,7 +35,7 @@ def test_an_alias_that_was_removed_comes_back(orchard: Orchard, keeper: Keeper) 
     version = orchard.promote()
     decided = orchard.store.ledger.decisions(orchard.name)
     orchard.models.client.delete_registered_model_alias(orchard.name, "champion")
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == version
     assert orchard.generations == [version]
     assert orchard.store.ledger.decisions(orchard.name) == decided
@@ -47,7 +47,7 @@ def test_an_alias_given_to_a_version_that_served_before_is_a_rollback_and_never_
     first, second = orchard.promote(), orchard.promote()
     ask_for(orchard, first)
     for _ in range(3):
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
     assert orchard.generations == [first, second, first]
     assert orchard.serving.actor == "unauthenticated (MLflow UI)"
     assert champion(orchard) == first
@@ -57,7 +57,7 @@ def test_an_alias_given_to_a_challenger_that_passed_promotes_it(orchard: Orchard
     first, second = orchard.promote(), orchard.register()
     ask_for(orchard, second)
     for _ in range(3):
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
     assert orchard.generations == [first, second]
     assert orchard.serving.actor == "unauthenticated (MLflow UI)"
     assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
@@ -69,7 +69,7 @@ def test_an_alias_given_to_a_refused_version_is_put_back_once_with_the_way_to_wa
     serving, refused = orchard.promote(), orchard.register("refused")
     ask_for(orchard, refused)
     for _ in range(3):
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == serving
     assert orchard.generations == [serving]
     said = first_line(orchard, refused)
@@ -77,7 +77,7 @@ def test_an_alias_given_to_a_refused_version_is_put_back_once_with_the_way_to_wa
     assert f"holdfast promote {orchard.name} {refused} --waive floor:accuracy --waive better" in said
     assert len(refusals(orchard)) == 1
     ask_for(orchard, refused)  # asked again, answered again
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == serving
     assert len(refusals(orchard)) == 2
 
@@ -87,7 +87,7 @@ def test_an_alias_given_to_a_version_never_judged_is_put_back_with_what_to_run(
 ) -> None:
     serving, version = orchard.promote(), orchard.register(verdict=None)
     ask_for(orchard, version)
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == serving
     assert first_line(orchard, version).startswith("REFUSED")
     assert f"run train/{orchard.name}" in first_line(orchard, version)
@@ -102,7 +102,7 @@ def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(orchard: O
     of_no_run = client.create_model_version(orchard.name, "s3://elsewhere/model").version
     for version in (str(by_hand), str(of_no_run)):
         ask_for(orchard, version)
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
         assert champion(orchard) == serving
         assert first_line(orchard, version).startswith("REFUSED")
     assert len(refusals(orchard)) == 2
@@ -120,10 +120,10 @@ def test_a_request_is_not_refused_because_a_server_was_away(
     with monkeypatch.context() as outage:
         outage.setattr(Registry, "download", away)
         with pytest.raises(ServerUnavailable):
-            keeper.reconcile(orchard.name)
+            keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == asked
     assert refusals(orchard) == []
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert orchard.serving.version == asked
 
 
@@ -134,7 +134,7 @@ def test_a_champion_deleted_in_the_registry_goes_on_serving_and_people_hear_of_i
     keeper.fetch(orchard.name)
     orchard.models.client.delete_model_version(orchard.name, gone)
     for _ in range(3):
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
         keeper.fetch(orchard.name)
     assert orchard.generations == [gone]
     assert orchard.pointed["version"] == gone  # type: ignore[index]
@@ -145,7 +145,7 @@ def test_a_champion_deleted_in_the_registry_goes_on_serving_and_people_hear_of_i
     assert orchard.outbox() == ["log"]
     newer = orchard.promote()
     keeper.fetch(orchard.name)
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == newer
     assert orchard.store.incidents.open_ones(orchard.name) == []
 
@@ -158,7 +158,7 @@ def test_a_promotion_that_died_before_its_aliases_is_finished(
         crash.setattr("tasks.promotion.mirror", lambda *_: None)
         second = orchard.promote()
     assert champion(orchard) == first
-    keeper.reconcile(orchard.name)
+    keeper.reconciler.reconcile(orchard.name)
     assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
     assert orchard.generations == [first, second]
 

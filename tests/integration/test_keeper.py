@@ -6,7 +6,7 @@ from loop_parts import Orchard, Orchestra, damage
 
 from data.errors import Corrupt, HoldfastError, NoSuchVersion
 from models.folder import NETWORK
-from tasks import keeping
+from tasks import placing
 from tasks.keeping import Keeper
 
 GRACE = timedelta(seconds=60)
@@ -64,7 +64,7 @@ class TestGenerations:
         keeper.fetch(orchard.name)
         second = orchard.promote()
         with monkeypatch.context() as crash:
-            crash.setattr(keeping, where, interrupted)
+            crash.setattr(placing, where, interrupted)
             with pytest.raises(KeyboardInterrupt):
                 keeper.fetch(orchard.name)
         assert orchard.pointed["generation"] == 1  # type: ignore[index]
@@ -79,7 +79,7 @@ class TestGenerations:
     ) -> None:
         orchard.promote()
         with monkeypatch.context() as crash:
-            crash.setattr(keeping, "write_atomically", interrupted)
+            crash.setattr(placing, "write_atomically", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 keeper.fetch(orchard.name)
         network = orchard.settings.home / "generations" / orchard.name / "1" / NETWORK
@@ -104,7 +104,7 @@ class TestGenerations:
         assert orchard.kept(3).levels == ("no", "yes")
         assert not (orchard.settings.home / "generations" / orchard.name / "2").exists()
         assert orchard.outbox() == ["log"]
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
         assert orchard.store.incidents.open_ones(orchard.name) == []
         Orchestra().keeper(orchard).fetch(orchard.name)
         assert len(orchard.generations) == 3
@@ -116,7 +116,7 @@ class TestGenerations:
         with pytest.raises(NoSuchVersion, match="no earlier version"):
             keeper.fetch(orchard.name)
         keeper.fetch(orchard.name)
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
         assert len(orchard.generations) == 1
         assert orchard.pointed is None
         [incident] = orchard.store.incidents.open_ones(orchard.name)

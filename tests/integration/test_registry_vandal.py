@@ -69,7 +69,7 @@ def served_well(orchard: Orchard) -> int:
 
 def look(orchard: Orchard, keeper: Keeper) -> None:
     """One round, in which expected failures are told and nothing else may happen."""
-    for duty in (keeper.fetch, keeper.reconcile, keeper.fetch):
+    for duty in (keeper.fetch, keeper.reconciler.reconcile, keeper.fetch):
         with contextlib.suppress(HoldfastError):
             duty(orchard.name)
 
@@ -101,5 +101,5 @@ def test_whatever_is_done_in_the_registry_what_serves_is_verified_and_has_passed
         look(orchard, keeper)
         assert served_well(orchard) == number
     with contextlib.suppress(NoSuchVersion):
-        keeper.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
     assert len(orchard.store.incidents.open_ones(orchard.name)) == 1
