@@ -3,11 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
 
 from data.errors import HoldfastError
+from serving.generations import Served
 from serving.pages import create_pages
-from serving.refusals import ClientGone, Receive, Refused, Scope, Send, refused, send_json
+from serving.refusals import ClientGone, Receive, Refused, Scope, Send, refused, send_json, send_refusal
 from serving.state import State, answered
+from serving.validation import ReadRow
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -15,6 +20,15 @@ log = logging.getLogger(__name__)
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request to predict, as far as it has come."""
+
+    project: str
+    scope: Scope
+    rows: int = 0
 
 
 class Front:
@@ -52,42 +66,58 @@ class Front:
             await send({"type": "lifespan.startup.complete"})
 
     async def respond(self, project: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer, or the reason why there is none."""
+        """Send the answer, or the reason why there is none, and count it."""
+        started, asked = perf_counter(), Asked(project, scope)
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "send a POST", "method")
-            content = await self.predict(project, scope, receive)
+            content = await self.predict(asked, receive)
         except ClientGone:
-            return
+            self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
             told = refused(error)
-            await send_json(send, told.status, {"error": told.why, "where": told.where})
+            await send_refusal(send, told)
+            self.state.count(project, told.status, 0, perf_counter() - started)
         else:
             await send_json(send, 200, content)
+            self.state.count(project, 200, asked.rows, perf_counter() - started)
 
-    async def predict(self, project: str, scope: Scope, receive: Receive) -> dict[str, object]:
+    async def predict(self, asked: Asked, receive: Receive) -> dict[str, object]:
         """Read, check, predict and log one request, all by the generation that serves as it arrives.
 
         Raises: HoldfastError, as `refused` tells it.
         """
-        self.state.generations.of(project)
-        body, size = await self.state.bodies.read_json(scope, receive)
+        state, project = self.state, asked.project
+        client = state.admit(asked.scope["headers"], "predict", project)
+        state.generations.of(project)
+        body, size = await state.bodies.read_json(asked.scope, receive)
         try:
-            served = self.state.generations.of(project)
-            if body.keys() != KEYS:
-                stranger = next(iter(sorted(body.keys() - KEYS)), "rows")[:80]
-                raise Refused(422, 'a body is {"rows": [...]} and nothing else', stranger)
-            read, limit = served.reader.read, served.row_limit
-            rows = await asyncio.to_thread(read, body["rows"], limit) if size > LARGE else read(body["rows"], limit)
-            predictions = await self.state.batcher.answer(served, rows)
+            served = state.generations.of(project)
+            rows = await read_rows(served, body, size)
+            state.charge(client, len(rows))
+            asked.rows = len(rows)
+            predictions = await state.batcher.answer(served, rows)
         finally:
-            self.state.bodies.release(size)
+            state.bodies.release(size)
         newest = max(prediction.generation for prediction in predictions)
         if newest == served.generation:
             version = served.version
         else:  # every row was answered before, by another generation
-            version = await asyncio.to_thread(self.state.version, project, newest)
+            version = await asyncio.to_thread(state.version, project, newest)
         return answered(project, newest, version, predictions)
+
+
+async def read_rows(served: Served, body: dict[str, Any], size: int) -> list[ReadRow]:
+    """Return the rows of a body validated.
+
+    Raises: Refused 422; BadRow.
+    """
+    if body.keys() != KEYS:
+        stranger = next(iter(sorted(body.keys() - KEYS)), "rows")[:80]
+        raise Refused(422, 'a body is {"rows": [...]} and nothing else', stranger)
+    if size > LARGE:
+        return await asyncio.to_thread(served.reader.read, body["rows"], served.row_limit)
+    return served.reader.read(body["rows"], served.row_limit)
 
 
 def predicted_project(path: str) -> str | None:

@@ -1,7 +1,7 @@
 """What the service says instead of an answer, and how a request's body is read without trusting its sender."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from data.errors import BadRow, HoldfastError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Header = tuple[bytes, bytes]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
@@ -112,19 +113,26 @@ def refused(error: HoldfastError) -> Refused:
     return Refused(422, error.why, error.where) if isinstance(error, BadRow) else Refused(503, str(error))
 
 
-async def send_json(send: Send, status: int, content: Mapping[str, Any]) -> None:
+async def send_refusal(send: Send, told: Refused) -> None:
+    """Send why there is no answer, with what the client's software acts upon."""
+    headers = []
+    if told.status in {413, 408}:
+        headers.append((b"connection", b"close"))  # what is left of the body is not read
+    if told.status == 405:
+        headers.append((b"allow", b"POST"))
+    if told.status in {429, 503}:
+        headers.append((b"retry-after", b"1"))
+    await send_json(send, told.status, {"error": told.why, "where": told.where}, headers)
+
+
+async def send_json(send: Send, status: int, content: Mapping[str, Any], more: Iterable[Header] = ()) -> None:
     """Send one JSON object."""
     body = orjson.dumps(content)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
+        *more,
     ]
-    if status in {413, 408}:
-        headers.append((b"connection", b"close"))  # what is left of the body is not read
-    if status == 405:
-        headers.append((b"allow", b"POST"))
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,9 @@
 """What every route works with: the generations in memory, the log's writer, the store."""
 
 import logging
+from collections.abc import Iterable
 from functools import cached_property
+from typing import NamedTuple
 
 from data.errors import HoldfastError
 from monitoring.records import Prediction
@@ -12,6 +14,16 @@ from serving.refusals import Bodies
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+class Client(NamedTuple):
+    """Whoever asks."""
+
+    name: str
+
+
+ANYBODY = Client("")
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class State:
@@ -42,6 +54,22 @@ class State:
         """Finish what is queued and end the threads."""
         self.generations.stop()
         self.batcher.stop()
+
+    def admit(self, headers: Headers, scope: str, project: str) -> Client:  # noqa: ARG002
+        """Return who asks; the one place where a request is let in, before its body is read.
+
+        Raises: Refused 401 for a key that nobody has, 403 for what its client may not do.
+        """
+        return ANYBODY
+
+    def charge(self, client: Client, rows: int) -> None:
+        """Take rows from what a client may ask; the one place where rows are limited, before they are predicted.
+
+        Raises: Refused 429.
+        """
+
+    def count(self, project: str, status: int, rows: int, seconds: float) -> None:
+        """Count one request; the one place where the hot path is measured."""
 
     def version(self, project: str, generation: int) -> str:
         """Return the version that a generation served: from memory, for one of long ago from the ledger."""
