@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from data.errors import BadSetting, ServerUnavailable
@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BUSY_MS = 5_000  # another writer may hold a request no longer than this
+CONNECT_SECONDS = 2
 WRITER = 7_239_002  # the advisory lock's key: any number that nobody else locks
 
 
@@ -30,7 +31,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+        parsed = url_of(url)
         kind = parsed.get_backend_name()
         self.file = Path(parsed.database) if kind == "sqlite" and parsed.database else None
         if self.file is not None:
@@ -39,7 +40,9 @@ class Database:
             event.listen(self.engine, "connect", _on_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         elif kind == "postgresql":
-            self.engine = create_engine(parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+            self.engine = create_engine(
+                parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ", connect_args=_patience(parsed)
+            )
             event.listen(self.engine, "connect", _on_postgresql)
         else:
             raise BadSetting(f"the store is a SQLite file or a PostgreSQL database, not {kind}")
@@ -70,6 +73,20 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def url_of(text: str) -> URL:
+    """Read a URL of the store; PostgreSQL is spoken to by psycopg, whichever name its scheme has.
+
+    Raises: BadSetting. The URL may hold a password, so the message doesn't show it.
+    """
+    try:
+        parsed = make_url(text)
+    except ArgumentError as error:
+        raise BadSetting("HOLDFAST_DATABASE_URL is no URL: postgresql://user:password@host:5432/database") from error
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    return parsed
 
 
 class Part(Protocol):
@@ -105,8 +122,9 @@ def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
     try:
         with engine.begin() as connection:
             return work(connection)
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise ServerUnavailable(f"the store does not answer: {getattr(error, 'orig', None) or error}") from error
+    except (OperationalError, InterfaceError, InternalError, ProgrammingError, PoolTimeout) as error:
+        said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
+        raise ServerUnavailable(f"the store does not answer: {said[0]}") from error
 
 
 def _on_sqlite(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
@@ -120,8 +138,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _on_postgresql(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
-    _execute(connection, f"SET lock_timeout = {BUSY_MS}", "SET synchronous_commit = on")
+    _execute(connection, f"SET lock_timeout = {BUSY_MS}", "SET synchronous_commit = on", "SET TIME ZONE 'UTC'")
     connection.commit()
+
+
+def _patience(url: URL) -> dict[str, int]:
+    """Bound how long a server that is away holds anybody up, unless the URL says so itself."""
+    wanted = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": BUSY_MS, "keepalives_idle": CONNECT_SECONDS}
+    return {name: value for name, value in wanted.items() if name not in url.query}
 
 
 def _execute(connection: DBAPIConnection, *statements: str) -> None:

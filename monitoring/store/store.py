@@ -5,9 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from data.errors import HoldfastError
 from monitoring.effects import Effects, NewDecision
 from monitoring.records import Decision, Incident, Intent, Message, Verdict
 from monitoring.store import outbox, schema
+from monitoring.store.clients import Clients
 from monitoring.store.engine import Database, writes
 from monitoring.store.incidents import Incidents, close_once, open_once
 from monitoring.store.intents import Intents
@@ -50,6 +52,7 @@ class Store:
         self.intents = Intents(database)
         self.references = References(database)
         self.notes = Notes(database)
+        self.clients = Clients(database)
 
     @writes
     def record_verdict(self, connection: Connection, verdict: Verdict, effects: Effects, now: datetime) -> bool:
@@ -75,7 +78,11 @@ def open_store(url: str) -> Store:
     Raises: BadSetting (a newer Holdfast has written it), ServerUnavailable.
     """
     database = Database(url)
-    schema.ensure(database)
+    try:
+        schema.ensure(database)
+    except HoldfastError:
+        database.close()
+        raise
     return Store(database)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from loop_parts import Orchard, plant, train_once
 from mlflow_parts import mlflow_server
+from postgres_parts import Postgres, binaries, postgres_server
 from prefect_stack import Runner, free_port, until
 
 from data.environment import child_environment
@@ -63,6 +64,15 @@ def mlflow_url(mlflow_folder: Path) -> Iterator[str]:
     """A real MLflow server; each test names its own registered models."""
     with mlflow_server(mlflow_folder) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server; each test module makes its own database."""
+    if binaries() is None:
+        pytest.skip("no PostgreSQL here: initdb and postgres are neither on the PATH nor in /usr/lib/postgresql")
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

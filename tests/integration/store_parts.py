@@ -1,4 +1,4 @@
-"""What the tests of the store share: a store on a real file, and things to put into it."""
+"""What the tests of the store share: a store on a real file and one on a real server, and things to put into it."""
 
 import os
 import threading
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from postgres_parts import Postgres
 
 from data.errors import HoldfastError
 from monitoring.records import Generation, Message, Prediction, Verdict, WindowKey
@@ -18,6 +19,9 @@ from monitoring.store import Store, open_store
 T = TypeVar("T")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 TTL = timedelta(seconds=120)
+
+
+KINDS = ("sqlite", "postgresql")
 
 
 def url_of(folder: Path) -> str:
@@ -29,11 +33,25 @@ def child() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(url_of(tmp_path_factory.mktemp("store")))
+def new_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URL of an empty database of its own."""
+    if kind == "sqlite":
+        return url_of(folder)
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create(request.node.name)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = open_store(new_database(request.param, request, tmp_path_factory.mktemp("store")))
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of the test's own."""
+    return new_database(request.param, request, tmp_path)
 
 
 @pytest.fixture

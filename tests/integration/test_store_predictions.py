@@ -5,17 +5,16 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_parts import NOON, answer, project, race, store, url_of, window, without_sequence
+from store_parts import NOON, answer, project, race, store, url, window, without_sequence
 
 from monitoring.records import Label, Prediction, WindowKey
 from monitoring.store import Store, open_store
 
-__all__ = ["project", "store"]
+__all__ = ["project", "store", "url"]
 EXAMPLES = count()
 CALLS = st.lists(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 2)), max_size=6), max_size=6)
 
@@ -123,10 +122,10 @@ for call in range(100_000):
 """
 
 
-def test_every_acknowledged_prediction_survives_a_kill(tmp_path: Path) -> None:
+def test_every_acknowledged_prediction_survives_a_kill(url: str) -> None:
     acknowledged: list[str] = []
     for number in range(2):
-        command = [sys.executable, "-c", WRITER, url_of(tmp_path)]
+        command = [sys.executable, "-c", WRITER, url]
         pair = [subprocess.Popen([*command, f"{number}{side}"], stdout=subprocess.PIPE) for side in "ab"]
         for writer in pair:
             assert writer.stdout is not None
@@ -136,7 +135,7 @@ def test_every_acknowledged_prediction_survives_a_kill(tmp_path: Path) -> None:
             writer.stdout.close()
             writer.wait()
             acknowledged += b"".join(line for line in lines if line.endswith(b"\n")).decode().split()
-    store = open_store(url_of(tmp_path))
+    store = open_store(url)
     stored = store.predictions.rows(WindowKey("p", 1, 0, NOON, NOON, 0, 10**9))
     store.close()
     assert len(acknowledged) >= 8 * 4 * 15

@@ -2,21 +2,20 @@ import subprocess
 import sys
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import update
-from store_parts import NOON, TTL, child, generation, project, race, store, url_of
+from store_parts import NOON, TTL, child, generation, project, race, store, url
 
 from data.errors import Busy, Corrupt, StaleToken
 from monitoring.effects import Effects, NewDecision, NewIncident, NewIntent
 from monitoring.store import Store, open_store
 from monitoring.store.tables import references
 
-__all__ = ["project", "store"]
+__all__ = ["project", "store", "url"]
 
 
 class LeaseRules(RuleBasedStateMachine):
@@ -117,8 +116,8 @@ for name in map(str, range(20)):
 """
 
 
-def test_processes_that_open_a_new_store_at_once_share_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", ACQUIRE, url_of(tmp_path)]
+def test_processes_that_open_a_new_store_at_once_share_it(url: str) -> None:
+    command = [sys.executable, "-c", ACQUIRE, url]
     racers = [subprocess.Popen([*command, f"{n}"], stdout=subprocess.PIPE, text=True, env=child()) for n in range(4)]
     won = [line.split()[0] for racer in racers for line in racer.communicate(timeout=60)[0].splitlines()]
     assert [racer.returncode for racer in racers] == [0] * 4
@@ -229,10 +228,10 @@ def test_notes_keep_the_newest_value(store: Store, project: str) -> None:
         assert store.notes.get(project) == value
 
 
-def test_what_is_written_is_there_for_whoever_opens_the_store_next(tmp_path: Path) -> None:
-    first = open_store(url_of(tmp_path))
+def test_what_is_written_is_there_for_whoever_opens_the_store_next(url: str) -> None:
+    first = open_store(url)
     token = first.leases.acquire("p", "run", TTL, NOON)
     first.close()
-    second = open_store(url_of(tmp_path))
+    second = open_store(url)
     second.leases.check("p", token)
     second.close()

@@ -8,17 +8,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_mock_engine, event
-from sqlalchemy.dialects import postgresql
-from store_parts import NOON, TTL, store, url_of
+from sqlalchemy import Connection, event, inspect, select
+from store_parts import NOON, TTL, store, url, url_of
 
 from data.errors import BadSetting, ServerUnavailable
 from monitoring.store import Store, open_store
 from monitoring.store.engine import Database
 from monitoring.store.schema import NEWEST
-from monitoring.store.tables import metadata
+from monitoring.store.tables import metadata, notes
 
-__all__ = ["store"]
+__all__ = ["store", "url"]
+
+PRAGMAS = {"synchronous": 2, "journal_mode": "wal", "busy_timeout": 5_000, "foreign_keys": 1}
+VARIABLES = {"fsync": "on", "synchronous_commit": "on", "lock_timeout": "5s", "TimeZone": "UTC"}
 
 LIGHT = """
 import sys, time
@@ -52,36 +54,52 @@ def test_opening_a_migrated_store_is_quick_and_light(tmp_path: Path) -> None:
 
 
 def test_a_commit_is_on_the_disk_before_it_returns(store: Store) -> None:
-    def pragma(name: str) -> object:
-        return store.database.write(lambda connection: connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+    how, wanted = ("PRAGMA", PRAGMAS) if store.database.file else ("SHOW", VARIABLES)
 
-    assert (pragma("synchronous"), pragma("journal_mode"), pragma("busy_timeout")) == (2, "wal", 5_000)
-    assert pragma("foreign_keys") == 1
+    def told(connection: Connection) -> dict[str, object]:
+        return {name: connection.exec_driver_sql(f"{how} {name}").scalar() for name in wanted}
+
+    assert store.database.write(told) == wanted
 
 
-def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    file = tmp_path / "holdfast.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("CREATE TABLE verdicts (theirs TEXT)")
-    connection.close()
+def test_a_reader_sees_one_moment_and_a_writer_all_that_was_before_it(store: Store) -> None:
+    def look_twice(connection: Connection) -> list[object]:
+        first = connection.execute(select(notes.c.value)).all()
+        store.notes.put("while one reads", 1, NOON)
+        return [first, connection.execute(select(notes.c.value)).all()]
+
+    first, second = store.database.read(look_twice)
+    assert first == second
+    assert store.notes.get("while one reads") == 1
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(url: str) -> None:
+    execute(url, "CREATE TABLE verdicts (theirs TEXT)")
     with pytest.raises(ServerUnavailable, match="already exists"):
-        open_store(url_of(tmp_path))
-    connection = sqlite3.connect(file)
-    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("verdicts",)]
-    connection.execute("DROP TABLE verdicts")
-    connection.commit()
-    connection.close()
-    open_store(url_of(tmp_path)).close()
+        open_store(url)
+    assert tables(url) == ["verdicts"]
+    execute(url, "DROP TABLE verdicts")
+    open_store(url).close()
 
 
-def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
-    open_store(url_of(tmp_path)).close()
-    connection = sqlite3.connect(tmp_path / "holdfast.db")
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+def test_a_store_of_a_newer_release_is_left_alone(url: str) -> None:
+    open_store(url).close()
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(BadSetting, match="newer Holdfast"):
-        open_store(url_of(tmp_path))
+        open_store(url)
+
+
+def execute(url: str, statement: str) -> None:
+    database = Database(url)
+    database.write(lambda connection: connection.exec_driver_sql(statement))
+    database.close()
+
+
+def tables(url: str) -> list[str]:
+    database = Database(url)
+    found = database.read(lambda connection: inspect(connection).get_table_names())
+    database.close()
+    return found
 
 
 def test_a_locked_store_says_so_within_its_bound(tmp_path: Path) -> None:
@@ -98,13 +116,3 @@ def test_a_locked_store_says_so_within_its_bound(tmp_path: Path) -> None:
     assert opened.leases.acquire("p", "run", TTL, NOON) == 1
     quick.close()
     opened.close()
-
-
-def test_the_tables_are_those_of_postgresql_too() -> None:
-    statements: list[str] = []
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    engine = create_mock_engine("postgresql://", lambda sql, *_: statements.append(str(sql.compile(dialect=dialect))))
-    metadata.create_all(engine, checkfirst=False)
-    made = "\n".join(statements)
-    assert "CREATE UNIQUE INDEX ux_incidents_open ON incidents (project, kind) WHERE closed_at IS NULL" in made
-    assert "TIMESTAMP WITH TIME ZONE" in made

@@ -2,7 +2,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from store_parts import (
@@ -14,7 +13,7 @@ from store_parts import (
     project,
     race,
     store,
-    url_of,
+    url,
     verdict,
     window,
 )
@@ -24,7 +23,7 @@ from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIn
 from monitoring.store import Store, open_store
 from monitoring.store.ledger import AliasState
 
-__all__ = ["project", "store"]
+__all__ = ["project", "store", "url"]
 
 
 def alarm(project: str, key: str) -> Effects:
@@ -87,9 +86,9 @@ store.record_verdict(verdict("p"), alarm("p", "0"), NOON)
 """
 
 
-def test_a_kill_before_the_commit_leaves_nothing_and_the_next_writer_goes_on(tmp_path: Path) -> None:
-    store = open_store(url_of(tmp_path))
-    command = [sys.executable, "-c", KILLED, url_of(tmp_path)]
+def test_a_kill_before_the_commit_leaves_nothing_and_the_next_writer_goes_on(url: str) -> None:
+    store = open_store(url)
+    command = [sys.executable, "-c", KILLED, url]
     assert subprocess.run(command, check=False, env=child()).returncode == -9
     assert all_of(store, "p") == ([], [], [], [], [])
     assert store.record_verdict(verdict("p"), alarm("p", "0"), NOON)
