@@ -251,6 +251,7 @@ clients = Table(
     Column("created_at", Utc, nullable=False),
     Column("created_by", String(200), nullable=False),
     Column("revoked_at", Utc),
+    Column("revoked_by", String(200)),
     _one_open("ux_clients_name", "revoked_at IS NULL", "name"),
 )
 

@@ -64,6 +64,7 @@ def _service() -> None:
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
         sa.Column("revoked_at", TIME, nullable=True),
+        sa.Column("revoked_by", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_clients"),
         sa.UniqueConstraint("secret_sha256", name="uq_clients_secret_sha256"),
     )
