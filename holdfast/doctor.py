@@ -164,6 +164,24 @@ def fsync_seconds(folder: Path) -> float:
     return median(times)
 
 
+def store(settings: Settings) -> Iterator[Finding]:
+    """Whether the store can be reached, is of this release, and keeps what it acknowledges."""
+    from monitoring.store.health import examine as look
+    from monitoring.store.schema import NEWEST
+
+    try:
+        found = look(settings.store_url)
+    except HoldfastError as error:
+        yield Finding("store", "broken", str(error), "mend HOLDFAST_DATABASE_URL, or start the server that it names")
+        return
+    made = "none yet" if found.schema is None else f"schema {found.schema}"
+    older = found.schema is not None and found.schema != NEWEST
+    yield Finding("store", "ok", f"{made} at {found.place}" + (f", will be brought to {NEWEST}" if older else ""))
+    if found.risks:
+        said = f"the server runs with {', '.join(found.risks)} off, and may lose what it has acknowledged"
+        yield Finding("store", "warning", said, "turn them on in postgresql.conf")
+
+
 def gpu(settings: Settings) -> Iterator[Finding]:
     """A GPU, and a torch that can use it."""
     tool = shutil.which("nvidia-smi")
@@ -238,6 +256,7 @@ CHECKS: list[Callable[[Settings], Iterator[Finding]]] = [
     ports,
     leftovers,
     disk,
+    store,
     gpu,
     telemetry,
     project_files,

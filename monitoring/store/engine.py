@@ -82,11 +82,10 @@ def url_of(text: str) -> URL:
     """
     try:
         parsed = make_url(text)
-    except ArgumentError as error:
-        raise BadSetting("HOLDFAST_DATABASE_URL is no URL: postgresql://user:password@host:5432/database") from error
-    if parsed.drivername in {"postgres", "postgresql"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    return parsed
+    except (ArgumentError, ValueError):
+        raise BadSetting("the store's URL reads like postgresql://user:password@host:5432/database") from None
+    spoken = parsed.get_backend_name() in {"postgres", "postgresql"}
+    return parsed.set(drivername="postgresql+psycopg") if spoken else parsed
 
 
 class Part(Protocol):
