@@ -19,6 +19,7 @@
   + NoSuchVersion      the registry has no such version
   + NotPromotable      a version may not serve, with the gates it failed
   + LostRace           another promotion came first
+  + Answered           what people were asked has an answer already
   + Busy               another holder has the lease
   + StaleToken         the holder's fencing token is no longer the newest
   + ServerUnavailable  a server that this step needs does not answer
@@ -151,6 +152,10 @@ class NotPromotable(HoldfastError):
 
 class LostRace(HoldfastError):
     """Another promotion came first, so this one must be judged anew."""
+
+
+class Answered(HoldfastError):
+    """What people were asked has an answer already; the message says which."""
 
 
 class Busy(HoldfastError):

@@ -47,14 +47,22 @@ class Monitors:
 
 @declared
 class Governor:
-    """Whether an incident may start a retraining, and whether its winner may serve without a person."""
+    """Whether an incident may start a retraining, and whether its winner may serve without a person.
+
+    `approval_timeout`: how long a version waits for a person's yes before it is a no.
+    """
 
     retrain: Literal["off", "suggest", "approve", "auto"] = "auto"
     promote: Literal["approve", "auto"] = "approve"
+    approval_timeout: timedelta = timedelta(days=3)
     cooldown: timedelta = timedelta(hours=1)
     per_day: int = 3
     minimum_labels: int = 100
     breaker: int = 3
+
+    def __post_init__(self) -> None:
+        if self.approval_timeout <= timedelta(0):
+            raise BadDeclaration("approval_timeout must be longer than nothing")
 
 
 @declared

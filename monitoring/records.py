@@ -103,7 +103,7 @@ class Decision:
     id: int
     project: str
     at: datetime
-    kind: str  # alert, suppress, retrain, wait, block, skip, promote, keep, refuse, ask, rollback, ingest, …
+    kind: str  # alert, suppress, retrain, wait, skip, promote, keep, refuse, ask, reject, expire, void, rollback, …
     subject: str  # "incident 3", "version 7", "batch 2026-11-01"
     reason: str
     inputs: Mapping[str, Any]

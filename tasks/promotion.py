@@ -17,7 +17,7 @@ from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
 from monitoring.records import Decision, Generation
 from projects.declaration import Project
-from tasks import messages
+from tasks.asking import ask
 from tasks.referencing import build_reference
 from tasks.registration import judged, snapshot_of
 from tasks.reports import Report
@@ -25,7 +25,7 @@ from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES = {"passed": "promoted", "kept": "kept", "refused": "refused", "question": "challenger"}
+OUTCOMES = {"kept": "kept", "refused": "refused"}
 
 
 def settle(
@@ -33,12 +33,16 @@ def settle(
 ) -> tuple[Report, str]:
     """Act on a judgement; return the report and the outcome: promoted, challenger, kept or refused."""
     inputs = {"version": version, "intent": intent, "gates": judgement.table()}
-    if judgement.verdict == "passed" and project.governor.promote == "auto":
+    if judgement.verdict in ("passed", "question"):
         serving, verdict = resources.store.ledger.generation(project.name), verdict_on(resources, project.name, version)
         if compared_with(verdict) != (serving.version if serving else None):
             raise LostRace(
                 f"version {version} was judged against {named(verdict)}, and that serves no more: judge anew"
             )
+        if judgement.verdict == "question" or project.governor.promote != "auto":
+            champion = serving.version if serving else None
+            asked = ask(resources, project, version, judgement, champion=champion, intent=intent, token=token)
+            return asked, "challenger"
         report = serve(
             resources,
             project,
@@ -53,25 +57,6 @@ def settle(
         )
         return report, "promoted"
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
-    if judgement.verdict in ("passed", "question"):
-        sentence = f"version {version} waits for a person: {judgement.sentence}"
-        advice = f"Promote it with `promote/{project.name}`, or by giving it the alias `champion` in MLflow."
-        alerts = messages.alerts(
-            resources.settings, project.name, f"approval-{version}", "approval", f"{sentence} {advice}", links=links
-        )
-        resources.store.ledger.decide(
-            project.name,
-            kind="ask",
-            subject=f"version {version}",
-            reason=sentence,
-            inputs=inputs,
-            now=resources.now(),
-            messages=alerts,
-            token=token,
-            intent=intent,
-            outcome="challenger",
-        )
-        return Report(sentence, advice, links, judgement.table()), "challenger"
     outcome = OUTCOMES[judgement.verdict]
     kind = "keep" if outcome == "kept" else "refuse"
     resources.store.ledger.decide(
@@ -89,11 +74,21 @@ def settle(
 
 
 def promote(
-    resources: Resources, name: str, version: str, *, actor: str, reason: str, waive: tuple[str, ...] = ()
+    resources: Resources,
+    name: str,
+    version: str,
+    *,
+    actor: str,
+    reason: str,
+    waive: tuple[str, ...] = (),
+    approval: int | None = None,
 ) -> Report:
     """Make a registered version serve, if its gates passed or a person waives those that didn't.
 
+    `approval`: the question whose answer this is; it must be open still.
+
     Raises:
+        Answered: `approval` has an answer.
         NoSuchVersion: the registry has no such version.
         NotPromotable: gates are missing or failed and not waived.
         LostRace: another promotion came first.
@@ -105,7 +100,7 @@ def promote(
     resources.models.known(name, version)
     verdict = verdict_on(resources, name, version)
     gates = verdict.inputs["gates"]
-    unshown = [str(gate["gate"]) for gate in gates if gate["result"] != "passed"]
+    unshown = [str(gate["gate"]) for gate in gates if gate["result"] not in ("passed", "shown")]
     said = f"version {version} of {name} failed"
     if serving and compared_with(verdict) != serving.version and "better" not in unshown:
         unshown.append("better")
@@ -131,6 +126,7 @@ def promote(
         reason=reason,
         gates=gates,
         waived=tuple(unshown),
+        approval=approval,
     )
 
 
@@ -199,13 +195,15 @@ def serve(
     waived: tuple[str, ...] = (),
     token: int | None = None,
     intent: int | None = None,
+    approval: int | None = None,
     earlier: Generation | None = None,
 ) -> Report:
     """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
 
     `replaces` is what the decision was made against, and must serve still; `manifest` is the hash of what was
     judged. `earlier` is the generation that a rollback brings back; its own reference is taken. `token` is the lease's,
-    checked in the ledger's own transaction; `intent` is the promise that led here and ends with it.
+    checked in the ledger's own transaction; `intent` is the promise that led here and ends with it, `approval` the
+    question that is answered by it.
     """
     expected = replaces.number if replaces else 0
     run_id = resources.models.run_of(project.name, version)
@@ -222,10 +220,11 @@ def serve(
     )
     inputs = {"version": version, "generation": new.number, "replaces": replaces.version if replaces else None}
     inputs |= {"intent": intent} if intent is not None else {}
+    inputs |= {"approval": approval} if approval is not None else {}
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
     resources.store.ledger.append_generation(
-        expected, new, (decision,), token=token, intent=intent, reference=reference
+        expected, new, (decision,), token=token, intent=intent, reference=reference, approval=approval
     )
     answered = after_swap(resources.store.incidents.open_ones(project.name), new.number)
     resources.store.record(Effects(closed=answered), resources.now())

@@ -11,6 +11,7 @@ from data.errors import LostRace
 from monitoring.effects import NewDecision
 from monitoring.records import Decision, Generation, Message
 from monitoring.store import chain, outbox
+from monitoring.store.answers import answer_by
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import end_once
 from monitoring.store.leases import check_token
@@ -66,24 +67,27 @@ class Ledger:
         intent: int | None = None,
         reference: bytes | None = None,
         messages: Sequence[Message] = (),
+        approval: int | None = None,
     ) -> Generation:
         """Make `new` serve if generation `expected` (0: none) still does; it gets the next number.
 
-        Its decisions, its reference, its messages, the alias to be written and the end of the intent that asked
-        for it stand or fall with it.
+        Its decisions, its reference, its messages, the alias to be written, the end of the intent that asked for it
+        and the answers to what people were asked stand or fall with it. `approval`: the question by whose answer
+        it serves.
 
         Raises:
+            Answered: `approval` is given and has an answer.
             LostRace: another promotion came first.
             StaleToken: `token` is given and is no longer the lease's.
         """
-        _settle(connection, new.project, token, intent, "promoted", new.at)
+        settle_intent(connection, new.project, token, intent, "promoted", new.at)
         newest = _newest(connection, new.project)
         found = newest.number if newest else 0
         if found != expected:
             raise LostRace(f"{new.project} is at generation {found} already, not at {expected}: judge anew")
         new = replace(new, number=expected + 1)
         connection.execute(insert(generations).values(**_columns(new)))
-        for decision in decisions:
+        for decision in (*decisions, *answer_by(connection, new, approval)):
             add_decision(connection, decision, new.at)
         if reference is not None:
             why = f"generation {new.number}"
@@ -112,7 +116,7 @@ class Ledger:
 
         Raises: StaleToken: `token` is given and is no longer the lease's.
         """
-        _settle(connection, project, token, intent, outcome, now)
+        settle_intent(connection, project, token, intent, outcome, now)
         outbox.put(connection, messages)
         return add_decision(connection, NewDecision(project, kind, subject, reason, inputs), now)
 
@@ -185,7 +189,7 @@ def add_decision(connection: Connection, new: NewDecision, now: datetime) -> Dec
     return Decision(number[0], new.project, now, new.kind, new.subject or "", new.reason, new.inputs)
 
 
-def _settle(
+def settle_intent(
     connection: Connection, project: str, token: int | None, intent: int | None, outcome: str, now: datetime
 ) -> None:
     """End an intent in the transaction of what came of it, if its run still holds the lease.

@@ -9,6 +9,7 @@ from data.errors import HoldfastError
 from monitoring.effects import Effects, NewDecision
 from monitoring.records import Decision, Incident, Intent, Message, Verdict
 from monitoring.store import outbox, schema
+from monitoring.store.approvals import Approvals
 from monitoring.store.clients import Clients
 from monitoring.store.engine import Database, writes
 from monitoring.store.incidents import Incidents, close_once, open_once
@@ -48,6 +49,7 @@ class Store:
         self.outbox = outbox.Outbox(database)
         self.ledger = Ledger(database)
         self.requests = Requests(database)
+        self.approvals = Approvals(database)
         self.leases = Leases(database)
         self.intents = Intents(database)
         self.references = References(database)

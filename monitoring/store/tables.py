@@ -217,6 +217,8 @@ requests = Table(
     Column("handled_at", Utc),
     Column("outcome", Text),
     Column("reason", Text),
+    Column("run", String(200)),  # the orchestrator's run that judges the version anew
+    Column("attempt", Integer, nullable=False, server_default="0"),
     _one_open("ux_requests_open", "handled_at IS NULL", "project", "version"),
 )
 
@@ -230,12 +232,14 @@ approvals = Table(
     Column("reason", Text, nullable=False),
     Column("asked_at", Utc, nullable=False),
     Column("expires_at", Utc, nullable=False),
+    Column("told_at", Utc),  # when people were sent the question
     Column("reminded_at", Utc),
     Column("run", String(200)),  # the orchestrator's run that shows the form
     Column("answered_at", Utc),
     Column("answer", String(20)),  # approved, rejected, expired, void
     Column("actor", String(200)),
     Column("why", Text),
+    Column("closed_at", Utc),  # when form and registry had been told of the answer
     _one_open("ux_approvals_open", "answered_at IS NULL", "project", "version"),
 )
 

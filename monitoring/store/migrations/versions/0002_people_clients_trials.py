@@ -20,6 +20,8 @@ def upgrade() -> None:
         batch.add_column(sa.Column("delivery", sa.String(length=200), nullable=True))
         batch.add_column(sa.Column("actor", sa.String(length=200), nullable=True))
         batch.add_column(sa.Column("reason", sa.Text(), nullable=True))
+        batch.add_column(sa.Column("run", sa.String(length=200), nullable=True))
+        batch.add_column(sa.Column("attempt", sa.Integer(), nullable=False, server_default="0"))
         batch.create_unique_constraint("uq_requests_delivery", ["delivery"])
     _people()
     _service()
@@ -41,12 +43,14 @@ def _people() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("asked_at", TIME, nullable=False),
         sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("told_at", TIME, nullable=True),
         sa.Column("reminded_at", TIME, nullable=True),
         sa.Column("run", sa.String(length=200), nullable=True),
         sa.Column("answered_at", TIME, nullable=True),
         sa.Column("answer", sa.String(length=20), nullable=True),
         sa.Column("actor", sa.String(length=200), nullable=True),
         sa.Column("why", sa.Text(), nullable=True),
+        sa.Column("closed_at", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_approvals"),
     )
     _one_open("ux_approvals_open", "approvals", ["project", "version"], "answered_at IS NULL")

@@ -1,0 +1,138 @@
+"""What people are asked about a version that passed its gates, or about which the gates have a question."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from models.judging import Judgement
+from monitoring.effects import NewDecision
+from monitoring.records import Message
+from monitoring.store.approvals import Approval
+from projects.declaration import Project
+from tasks import messages
+from tasks.reports import Report
+from tasks.resources import Resources
+from tasks.settings import Settings
+
+SHOWN = ("passed", "waived", "shown")
+FORM = "approve or reject"
+
+
+def ask(
+    resources: Resources,
+    project: Project,
+    version: str,
+    judgement: Judgement,
+    *,
+    champion: str | None,
+    intent: int | None,
+    token: int | None,
+) -> Report:
+    """Ask people whether a version may serve; a second call finds the first one's question.
+
+    The keeper makes the form in Prefect and sends the alert that links to it (tasks.forms).
+
+    Raises: StaleToken.
+    """
+    gates, now = judgement.table(), resources.now()
+    sentence = f"version {version} waits for a person: {judgement.sentence}"
+    inputs = {"version": version, "intent": intent, "gates": gates, "champion": champion}
+    approval, _ = resources.store.approvals.ask(
+        NewDecision(project.name, "ask", f"version {version}", sentence, inputs),
+        version=version,
+        champion=champion,
+        now=now,
+        expires_at=now + project.governor.approval_timeout,
+        token=token,
+        intent=intent,
+    )
+    links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
+    return Report(sentence, advice(approval, waiver(gates)), links, gates)
+
+
+def waiver(gates: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the gates that a yes would waive, by name."""
+    return tuple(str(gate["gate"]) for gate in gates if gate["result"] not in SHOWN)
+
+
+def asked_gates(resources: Resources, approval: Approval) -> list[Mapping[str, Any]]:
+    """Return the gates as they stood when people were asked."""
+    found = resources.store.ledger.decisions(
+        approval.project, subject=f"version {approval.version}", kinds=("ask",), limit=1
+    )
+    return list(found[0].inputs.get("gates", [])) if found else []
+
+
+def advice(approval: Approval, waived: Sequence[str]) -> str:
+    """Say how to answer, what a yes means, and what silence does."""
+    about = f"{approval.project} {approval.version}"
+    yes = f"A yes waives {', '.join(waived)}. " if waived else ""
+    alias = "" if waived else ", or by giving it the alias `champion` in MLflow"
+    return (
+        f"{yes}Answer in the form, or by `holdfast approve {about} --reason …` or `holdfast reject {about} "
+        f"--reason …`{alias}. Without an answer it is a no on {moment(approval.expires_at)}."
+    )
+
+
+def question(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
+    """Return the alert that asks; `run` shows the form."""
+    text = f"{approval.reason}. {advice(approval, waiver(asked_gates(resources, approval)))}"
+    return alert(resources, approval, "asked", text, run)
+
+
+def reminder(resources: Resources, approval: Approval) -> tuple[Message, ...]:
+    """Return the alert that asks once more."""
+    since = duration(resources.now() - approval.asked_at)
+    said = advice(approval, waiver(asked_gates(resources, approval)))
+    return alert(resources, approval, "reminder", f"for {since} {approval.reason}. {said}", approval.run)
+
+
+def ended(resources: Resources, approval: Approval, text: str) -> tuple[Message, ...]:
+    """Return the alert that nobody has answered."""
+    return alert(resources, approval, "expired", text, None)
+
+
+def alert(resources: Resources, approval: Approval, key: str, text: str, run: str | None) -> tuple[Message, ...]:
+    """Return one alert about a question for every channel, with the ways to answer."""
+    settings, version = resources.settings, approval.version
+    form = {} if run is None else {FORM: run_page(settings, run)}
+    links = {**form, f"version {version} in MLflow": resources.models.version_url(approval.project, version)}
+    facts = {"approval": approval.id, "version": version, "until": approval.expires_at.isoformat()}
+    return messages.alerts(
+        settings,
+        approval.project,
+        f"approval-{approval.id}-{key}",
+        "approval",
+        text,
+        links=links | tunnel(settings),
+        **facts,
+    )
+
+
+def run_page(settings: Settings, run: str) -> str:
+    """Return the page of a run in Prefect; a suspended one shows its form there."""
+    return f"{settings.prefect_url.removesuffix('/api')}/runs/flow-run/{run}"
+
+
+def tunnel(settings: Settings) -> dict[str, str]:
+    """Return how to reach the two UIs from elsewhere, where they listen on this machine alone."""
+    local = [urlsplit(url) for url in (settings.prefect_url, settings.mlflow_url)]
+    ports = " ".join(
+        f"-L {url.port}:127.0.0.1:{url.port}" for url in local if url.hostname in ("127.0.0.1", "localhost")
+    )
+    return {"tunnel": f"ssh -N {ports} {socket.gethostname()}"} if ports else {}
+
+
+def moment(at: datetime) -> str:
+    """Say a time."""
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(span: timedelta) -> str:
+    """Say a time span in the largest unit that people would use."""
+    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if count := int(span.total_seconds() // seconds):
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "a moment"
