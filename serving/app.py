@@ -77,7 +77,7 @@ class Front:
         except HoldfastError as error:
             told = refused(error)
             await send_refusal(send, told)
-            self.state.count(project, told.status, 0, perf_counter() - started)
+            self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:
             await send_json(send, 200, content)
             self.state.count(project, 200, asked.rows, perf_counter() - started)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -98,8 +99,8 @@ def read_pointer(path: Path) -> Pointer:
 class Generations:
     """Watches HOME/generations. One thread loads; readers only ever take a whole `Served` from the table."""
 
-    def __init__(self, home: Path, project_folders: tuple[Path, ...]) -> None:
-        self.folder = home / "generations"
+    def __init__(self, home: Path, project_folders: tuple[Path, ...], swapped: Callable[[str], None]) -> None:
+        self.folder, self.swapped = home / "generations", swapped
         self.project_folders = project_folders
         self.served: dict[str, Served] = {}
         self.versions: dict[tuple[str, int], str] = {}
@@ -183,6 +184,7 @@ class Generations:
             name, pointer.generation, pointer.version, pointer.manifest_sha256, predictor, pointer.row_limit
         )
         self.versions[name, served.generation] = served.version
+        self.swapped(name)
         self.served = {**self.served, name: served}
         log.info("%s: generation %d (version %s) serves", name, served.generation, served.version)
 

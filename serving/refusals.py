@@ -14,14 +14,29 @@ Header = tuple[bytes, bytes]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
+CHALLENGE = 'Bearer realm="holdfast", Basic realm="holdfast: any name, the API key as password", charset="UTF-8"'
 
 
 class Refused(HoldfastError):
-    """A request that gets no answer, with the HTTP status that says whose turn it is to act."""
+    """A request that gets no answer, with the HTTP status that says whose turn it is to act.
 
-    def __init__(self, status: int, why: str, where: str = "") -> None:
+    `reason` is its word in the metrics where the status does not say it; `retry_after` is in seconds.
+    """
+
+    def __init__(self, status: int, why: str, where: str = "", *, reason: str = "", retry_after: int = 1) -> None:
         self.status, self.why, self.where = status, why, where
+        self.reason, self.retry_after = reason, retry_after
         super().__init__(why)
+
+    def headers(self) -> dict[str, str]:
+        """Return what the client's software acts upon."""
+        if self.status in {413, 408}:
+            return {"connection": "close"}  # what is left of the body is not read
+        if self.status == 401:
+            return {"www-authenticate": CHALLENGE}
+        if self.status == 405:
+            return {"allow": "POST"}
+        return {"retry-after": str(self.retry_after)} if self.status in {429, 503} else {}
 
 
 class ClientGone(HoldfastError):
@@ -115,13 +130,7 @@ def refused(error: HoldfastError) -> Refused:
 
 async def send_refusal(send: Send, told: Refused) -> None:
     """Send why there is no answer, with what the client's software acts upon."""
-    headers = []
-    if told.status in {413, 408}:
-        headers.append((b"connection", b"close"))  # what is left of the body is not read
-    if told.status == 405:
-        headers.append((b"allow", b"POST"))
-    if told.status in {429, 503}:
-        headers.append((b"retry-after", b"1"))
+    headers = [(name.encode(), value.encode()) for name, value in told.headers().items()]
     await send_json(send, told.status, {"error": told.why, "where": told.where}, headers)
 
 

@@ -3,26 +3,20 @@
 import logging
 from collections.abc import Iterable
 from functools import cached_property
-from typing import NamedTuple
 
 from data.errors import HoldfastError
 from monitoring.records import Prediction
 from monitoring.store import Store, open_store
 from serving.batching import Batcher
 from serving.generations import Generations
+from serving.keys import Client, Keys, loopback
 from serving.refusals import Bodies
+from serving.telemetry import Telemetry
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class Client(NamedTuple):
-    """Whoever asks."""
-
-    name: str
-
-
-ANYBODY = Client("")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -32,7 +26,8 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.bodies = Bodies()
-        self.generations = Generations(settings.home, settings.project_folders)
+        self.telemetry = Telemetry()
+        self.generations = Generations(settings.home, settings.project_folders, self.telemetry.swapped)
 
     @cached_property
     def store(self) -> Store:
@@ -45,8 +40,15 @@ class State:
         """Predicts and logs."""
         return Batcher(self.store.predictions.append)
 
+    @cached_property
+    def keys(self) -> Keys:
+        """Knows who asks."""
+        keyless = self.settings.embedded and loopback(self.settings.host)
+        return Keys(self.store.clients.all, keyless=keyless)
+
     def start(self) -> None:
         """Open the store, load what serves, start the threads."""
+        self.keys.start()
         self.batcher.start()
         self.generations.start()
 
@@ -54,22 +56,28 @@ class State:
         """Finish what is queued and end the threads."""
         self.generations.stop()
         self.batcher.stop()
+        self.keys.stop()
 
-    def admit(self, headers: Headers, scope: str, project: str) -> Client:  # noqa: ARG002
-        """Return who asks; the one place where a request is let in, before its body is read.
+    def admit(self, headers: Headers, scope: str, project: str) -> Client:
+        """Return who asks; the one place where a request to predict is let in, before its body is read.
 
         Raises: Refused 401 for a key that nobody has, 403 for what its client may not do.
         """
-        return ANYBODY
+        client = self.keys.client(headers)
+        client.allow(scope, project)
+        return client
 
     def charge(self, client: Client, rows: int) -> None:
         """Take rows from what a client may ask; the one place where rows are limited, before they are predicted.
 
         Raises: Refused 429.
         """
+        if client.rows is not None:
+            client.rows.take(rows)
 
-    def count(self, project: str, status: int, rows: int, seconds: float) -> None:
+    def count(self, project: str, status: int, rows: int, seconds: float, reason: str = "") -> None:
         """Count one request; the one place where the hot path is measured."""
+        self.telemetry.answered("predict", project, status, rows, seconds, reason)
 
     def version(self, project: str, generation: int) -> str:
         """Return the version that a generation served: from memory, for one of long ago from the ledger."""

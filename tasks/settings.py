@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     projects: str = Field(default="", description="Folders with project files, separated by ':'.")
     datasets: Path | None = Field(default=None, description="Folder looked into before downloading a public data set.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where training runs.")
+    threads: int | None = Field(
+        default=None, ge=1, le=512, description="CPU threads of a training; unset: by the size of its batches."
+    )
     clock: Literal["wall", "data"] = Field(
         default="wall", description="`data` in a replay: now is the newest row time."
     )
@@ -48,6 +51,13 @@ class Settings(BaseSettings):
     prefect_port: int = Field(default=4200, description="Port of the embedded Prefect server.")
     mlflow_port: int = Field(default=5000, description="Port of the embedded MLflow server.")
     host: str = Field(default="127.0.0.1", description="Where the service listens; the UIs stay on loopback.")
+    embedded: bool = Field(
+        default=False,
+        description="Set by `holdfast up`: its service needs no API key on the loopback until one is made.",
+    )
+    service_key: str = Field(
+        default="", description="API key with which `holdfast inject` asks the service, once one is needed."
+    )
     prefect_api_url: str = Field(
         default="", validation_alias="PREFECT_API_URL", description="A Prefect server you run."
     )

@@ -120,10 +120,16 @@ def free_port() -> int:
 class Service:
     """The real service in a process of its own."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, **variables: str) -> None:
         self.home, self.port = home, port
         self.url = f"http://127.0.0.1:{port}"
-        environment = {"HOLDFAST_SERVICE_PORT": str(port), "HOLDFAST_DATABASE_URL": "", "HOLDFAST_PROJECTS": ""}
+        environment = {
+            "HOLDFAST_SERVICE_PORT": str(port),
+            "HOLDFAST_DATABASE_URL": "",
+            "HOLDFAST_PROJECTS": "",
+            "HOLDFAST_EMBEDDED": "1",
+            **variables,
+        }
         with (home / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "serving"], env=child_environment(home, environment), stdout=log, stderr=log
@@ -144,8 +150,8 @@ class Service:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Service]:
-    service = Service(home, free_port())
+def serving(home: Path, **variables: str) -> Iterator[Service]:
+    service = Service(home, free_port(), **variables)
     try:
         service.wait()
         yield service

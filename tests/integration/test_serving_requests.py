@@ -128,7 +128,7 @@ def test_paths_methods_types_and_sizes_that_are_not_served_are_named(client: htt
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(service: parts.Service) -> None:
-    head = b"POST /v1/prices/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST /v1/prices/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as one:
         one.sendall(head + b"content-length: 100000000\r\n\r\n{")
         assert one.recv(4096).startswith(b"HTTP/1.1 413")
@@ -226,7 +226,8 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def test_the_process_loads_none_of_the_heavy_tools(tmp_path: Path) -> None:
     parts.promote(tmp_path, 1, factor=2.0)
-    environment = child_environment(tmp_path, {"HOLDFAST_SERVICE_PORT": str(parts.free_port())})
+    variables = {"HOLDFAST_SERVICE_PORT": str(parts.free_port()), "HOLDFAST_EMBEDDED": "1"}
+    environment = child_environment(tmp_path, variables)
     done = subprocess.run(
         [sys.executable, "-c", ASK_ONE_PROCESS],
         env=environment,
