@@ -18,6 +18,7 @@ from torch import nn
 
 from data.errors import BadDeclaration, OutOfMemory, TooFewRows
 from data.schema import Rows, length, take
+from models import machine
 from models.checkpoints import Epoch, latest, weights_sha256
 from models.declarations import Model, Training
 from models.encoding import EncodedSpec, Encoder
@@ -43,8 +44,7 @@ class Trained:
     network: nn.Module
     history: list[Epoch]
     best: int
-    device: str
-    threads: int
+    machine: dict[str, str]  # models.machine.facts: the device, its threads, the instructions
 
 
 def fit(
@@ -87,7 +87,8 @@ def fit(
         network = build(model, encoder.spec)
     network.load_state_dict(state.best_weights)
     logger.info("trained %d epochs, best %d, validation loss %.4g", state.epoch, state.best, state.best_loss)
-    return Trained(network.eval(), state.history, state.best, str(fabric.device), extra["threads"])
+    ran_on = machine.facts(fabric.device, extra["threads"], training.devices)
+    return Trained(network.eval(), state.history, state.best, ran_on)
 
 
 def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]:

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from models.declarations import Device
 from models.encoding import Encoder
@@ -16,10 +17,18 @@ from projects.declaration import Project
 from tasks.preparation import BATCH, read_role
 
 
-def fit(project: Project, folder: Path, *, device: Device, progress: Callable[[float, str], None]) -> str:
+def fit(
+    project: Project,
+    folder: Path,
+    *,
+    device: Device,
+    progress: Callable[[float, str], None],
+    threads: int | None = None,
+) -> str:
     """Train on `prepared/` in `folder`; write `model/` (the version folder) and `history.json`.
 
-    Resumes from the last epoch when a killed run left one in `folder`. Returns the SHA-256 of the manifest.
+    Resumes from the last epoch when a killed run left one in `folder`. `threads`: of the CPU, where a size of
+    batches should not decide. Returns the SHA-256 of the manifest.
     """
     encoder = Encoder.from_json(
         json.loads((folder / "prepared" / "encoder.json").read_text()), features=project.features
@@ -33,14 +42,29 @@ def fit(project: Project, folder: Path, *, device: Device, progress: Callable[[f
         progress(epoch.number / epoch.epochs, f"epoch {epoch.number} of {epoch.epochs}: {loss}")
 
     work = folder / ".training"
-    trained = fit_network(project.model, training, encoder, train, workdir=work, progress=tell)
+    trained = fit_network(project.model, training, encoder, train, workdir=work, progress=tell, threads=threads)
     target = folder / "model"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     difference = export(trained.network, encoder, target / "network.onnx")
     manifest = write_version(target, encoder=encoder, network=trained.network, golden=train, difference=difference)
     history = [dataclasses.asdict(epoch) for epoch in trained.history]
-    (folder / "history.json").write_text(json.dumps({"epochs": history, "difference": difference}, indent=1))
+    found = {
+        "epochs": history,
+        "difference": difference,
+        "parameters": parameters(dataclasses.replace(project, training=training)),
+        "machine": trained.machine,
+    }
+    (folder / "history.json").write_text(json.dumps(found, indent=1))
     shutil.rmtree(work, ignore_errors=True)
     progress(1.0, "exported")
     return manifest
+
+
+def parameters(project: Project) -> dict[str, str]:
+    """Return what the project file says of its model and training, as the registry's parameters."""
+    network = project.model.network
+    said: dict[str, Any] = {"network": network if isinstance(network, str) else network.__name__}
+    said |= {f"model.{key}": value for key, value in project.model.options.items()}
+    said |= {f"training.{key}": value for key, value in vars(project.training).items() if not callable(value)}
+    return {key: str(value) for key, value in said.items()}

@@ -56,7 +56,11 @@ STEPS = (
     Step(
         "train",
         lambda work: fitting.fit(
-            work.resources.project(work.name), work.folder, device=work.device, progress=work.progress
+            work.resources.project(work.name),
+            work.folder,
+            device=work.device,
+            progress=work.progress,
+            threads=work.resources.settings.threads,
         ),
         needs=("prepared",),
         makes=("model", "history.json"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.batches import read_batch, write_batch
+from data.batches import digests, read_batch, write_batch
 from data.errors import TooFewRows
 from data.schema import Rows, Schema, concatenate, length, take
 from data.versions import DataRegistry, Snapshot
@@ -22,11 +22,13 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
 
     Where rows are exchangeable the hash of the entity decides, so an entity keeps its role for ever. Else
     time does: the newest rows judge, the label delay before them is embargoed (their labels weren't known
-    when the judged period began), and whole days before that are drawn by hash as the anchor.
+    when the judged period began), and whole days before that are drawn by hash as the anchor. An anchor row
+    older than `anchor_days` has no role any more; nothing ever learns from it.
     """
     evaluation, schema = project.evaluation, project.schema
     if evaluation.exchangeable:
-        return roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
+        found = roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
+        return without_expired(project, rows, found)
     times = rows[schema.time] if schema.time else np.arange(length(rows)).astype("datetime64[us]")
     order = np.sort(times)
     first_judge = order[int(len(order) * (1 - evaluation.judge))]
@@ -35,7 +37,16 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     embargo = first_judge - np.timedelta64(round(project.labels.delay.total_seconds() * 1e6), "us")
     found[(times >= embargo) & (times < first_judge)] = ""
     found[times >= first_judge] = "judge"
-    return found
+    return without_expired(project, rows, found)
+
+
+def without_expired(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
+    """Take their role from anchor rows that are too old, by the newest row's time."""
+    days, time = project.evaluation.anchor_days, project.schema.time
+    if days is None or time is None or not len(found):
+        return found
+    expired = rows[time] < rows[time].max() - np.timedelta64(days, "D")
+    return np.where((found == "anchor") & expired, "", found).astype(object)
 
 
 def roles_by_entity(entities: np.ndarray, judge: float, anchor: float) -> np.ndarray:
@@ -86,14 +97,25 @@ def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str,
         if counts[role] < minimum:
             raise TooFewRows(f"{role} rows of {project.name}", counts[role], minimum)
     for role in ROLES:
-        chosen = take(rows, found == role)
-        write_batch(target / f"{role}.parquet", chosen, project.schema)
-        (target / f"{role}.origins.json").write_text(json.dumps(chosen[BATCH].tolist()))
+        write_role(folder, project.schema, role, take(rows, found == role))
     train = take(rows, found == "train")
     encoder = Encoder.fit(project.schema, project.features, train)
     (target / "encoder.json").write_text(json.dumps(encoder.to_json()))  # columns keep their declared order
-    (target / "summary.json").write_text(json.dumps({"snapshot": snapshot.hash, "rows": counts}, sort_keys=True))
+    proofs = {role: rows_sha256(take(rows, found == role), project.schema) for role in ROLES}
+    summary = {"snapshot": snapshot.hash, "rows": counts, "sha256": proofs}
+    (target / "summary.json").write_text(json.dumps(summary, sort_keys=True))
     return counts
+
+
+def rows_sha256(rows: Rows, schema: Schema) -> str:
+    """Hash rows as they are learned from, in their order; the same in every file format."""
+    return hashlib.sha256(json.dumps(digests(rows, schema)).encode()).hexdigest()
+
+
+def write_role(folder: Path, schema: Schema, role: str, rows: Rows) -> None:
+    """Write a role's rows and, beside them, the batch each came from."""
+    write_batch(folder / "prepared" / f"{role}.parquet", rows, schema)
+    (folder / "prepared" / f"{role}.origins.json").write_text(json.dumps(rows[BATCH].tolist()))
 
 
 def read_role(folder: Path, schema: Schema, role: str) -> Rows:

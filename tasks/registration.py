@@ -1,10 +1,7 @@
 """A trained folder becomes a version in the registry: metrics, lineage, card, and the verdict on it."""
 
 import hashlib
-import io
 import json
-import platform
-import tarfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,9 @@ from models import cards
 from models.judging import Judgement
 from monitoring.records import Decision
 from projects.declaration import Project
+from tasks.fitting import parameters
+from tasks.provenance import provenance
 from tasks.resources import Resources
-from tasks.settings import CLONE
-
-ROOMS = ("data", "models", "monitoring", "projects", "tasks")
 
 
 def register(resources: Resources, project: Project, folder: Path, *, holder: str, token: int) -> str:
@@ -28,8 +24,7 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     found = json.loads((folder / "evaluation" / "metrics.json").read_text())
     history = json.loads((folder / "history.json").read_text())
     manifest = (folder / "model" / "manifest.json").read_bytes()
-    code = archive_code(folder / "code.tar", resources.project_file(project.name))
-    facts = provenance(project, snapshot, manifest, code)
+    facts = provenance(project, folder, snapshot, resources.project_file(project.name))
     tags = {**facts, "holder": holder, "token": str(token), "mlflow.source.name": f"train {project.name}"}
     with resources.models.start_run(project.name, name=f"train-{token}", tags=tags) as run:
         run.note(about(resources, holder))
@@ -49,7 +44,36 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     tags = {"stage": "candidate", "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "snapshot": snapshot["hash"]}
     resources.models.tag(project.name, version, tags)
     resources.models.set_alias(project.name, "candidate", version)
+    tell_origin(resources, project.name, version, facts, history.get("parameters", {}), token=token)
     return version
+
+
+def tell_origin(
+    resources: Resources, name: str, version: str, facts: dict[str, str], told: dict[str, str], *, token: int
+) -> None:
+    """Write to the ledger, once, how a version was made; what anyone writes in the registry can't change it.
+
+    `told`: the parameters of its training.
+
+    Raises: StaleToken.
+    """
+    if origin(resources, name, version) is None:
+        reason = f"trained on {facts['snapshot_rows']} rows of snapshot {facts['snapshot'][:12]}"
+        resources.store.ledger.decide(
+            name,
+            kind="register",
+            subject=f"version {version}",
+            reason=reason,
+            inputs={"version": version, "facts": facts, "parameters": told},
+            now=resources.now(),
+            token=token,
+        )
+
+
+def origin(resources: Resources, name: str, version: str) -> Decision | None:
+    """Return how a version was made, as the ledger has it: the facts of `tasks.provenance`, the parameters."""
+    found = resources.store.ledger.decisions(name, subject=f"version {version}", kinds=("register",), limit=1)
+    return found[0] if found else None
 
 
 def judged(resources: Resources, name: str, version: str) -> Decision | None:
@@ -117,50 +141,8 @@ def epochs_of(project: Project, history: dict[str, Any]) -> list[dict[str, float
     return [{name if key == "metric" else key: value for key, value in one.items()} for one in history["epochs"]]
 
 
-def parameters(project: Project) -> dict[str, str]:
-    """Return what the project file says of its model and training, as the registry's parameters."""
-    network = project.model.network
-    said: dict[str, Any] = {"network": network if isinstance(network, str) else network.__name__}
-    said |= {f"model.{key}": value for key, value in project.model.options.items()}
-    said |= {f"training.{key}": value for key, value in vars(project.training).items() if not callable(value)}
-    return {key: str(value) for key, value in said.items()}
-
-
 def flat_metrics(found: dict[str, Any]) -> dict[str, float]:
     """Return one number a metric: `accuracy`, `anchor.accuracy`, `baseline`."""
     flat = {name: numbers["value"] for name, numbers in found["judge"].items()}
     flat |= {f"anchor.{name}": numbers["value"] for name, numbers in found.get("anchor", {}).items()}
     return {**flat, "baseline": found["baseline"]}
-
-
-def provenance(project: Project, snapshot: dict[str, Any], manifest: bytes, code: str) -> dict[str, str]:
-    """Return what is needed to make this version again."""
-    lock = CLONE / "requirements.lock"
-    return {
-        "project": project.name,
-        "snapshot": snapshot["hash"],
-        "snapshot_rows": str(snapshot["rows"]),
-        "manifest": hashlib.sha256(manifest).hexdigest(),
-        "code": code,
-        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
-        "seed": str(project.training.seed),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-
-
-def archive_code(target: Path, project_file: Path) -> str:
-    """Write the sources that make a version as a tar with fixed times, and return its SHA-256."""
-    files = {
-        f"{room}/{path.relative_to(CLONE / room)}": path for room in ROOMS for path in (CLONE / room).rglob("*.py")
-    }
-    files[f"project/{project_file.name}"] = project_file
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, path in sorted(files.items()):
-            content = path.read_bytes()
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    target.write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()

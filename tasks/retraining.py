@@ -26,6 +26,7 @@ from tasks.fitting import fit as fit_version
 from tasks.ingestion import write_snapshot
 from tasks.pipeline import STEPS, ensure_workspace
 from tasks.preparation import prepare as prepare_rows
+from tasks.provenance import CODE, archive_code
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -152,6 +153,7 @@ def collect(resources: Resources, run: Run) -> Report:
 
     Raises: NoBatch.
     """
+    archive_code(run.folder / CODE, resources.project_file(run.project.name))  # what is edited later made nothing
     report = harvesting.harvest(resources, run.project.name)
     ensure_workspace(resources)
     write_snapshot(run.folder / "snapshot.json", resources.batches.snapshot(run.project.name))
@@ -176,7 +178,7 @@ def fit(resources: Resources, run: Run, device: Device, progress: Callable[[floa
             guard(resources, run)
         progress(share, what)
 
-    fit_version(run.project, run.folder, device=device, progress=tell)
+    fit_version(run.project, run.folder, device=device, progress=tell, threads=resources.settings.threads)
     return Report(training(json.loads((run.folder / "history.json").read_text())))
 
 
@@ -226,7 +228,6 @@ def register(resources: Resources, run: Run) -> Report:
 def judge(resources: Resources, run: Run) -> Report:
     """Compare the candidate with the champion on the same rows, gate by gate."""
     guard(resources, run)
-    serving = resources.store.ledger.generation(run.project.name)
     judgement = comparison.judge_version(resources, run.project, run.folder)
     registration.tell_verdict(
         resources,
@@ -234,7 +235,7 @@ def judge(resources: Resources, run: Run) -> Report:
         run.version,
         judgement,
         manifest=manifest_sha256(run.folder / "model"),
-        champion=serving.version if serving else None,
+        champion=judgement.champion,
         token=run.token,
     )
     run.judgement = judgement
