@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STAGES = ("candidate", "challenger", "champion", "previous", "refused")
 MODEL, CARD, GATES = "model", "card.md", "gates.json"
+LARGEST = 2**28  # bytes of an artifact that is read whole
 DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash
 PROBE_SECONDS = 3.0
 ABOUT_ALIASES = (
@@ -303,15 +304,24 @@ class Registry:
 
         Raises: FileNotFoundError when the run has none of this name; Corrupt when it is no text.
         """
-        client = self.client
-        with translated(), TemporaryDirectory() as half:
-            if name not in {entry.path for entry in client.list_artifacts(run_id)}:
-                raise FileNotFoundError(f"run {run_id} has no {name}")
-            fetched = Path(client.download_artifacts(run_id, name, half)).read_bytes()
         try:
-            return fetched.decode()
+            return self.read_file(run_id, name).decode()
         except UnicodeDecodeError as error:
             raise Corrupt(f"{name} of run {run_id}", "text", str(error)) from error
+
+    def read_file(self, run_id: str, name: str, limit: int = LARGEST) -> bytes:
+        """Return an artifact of a run, of at most `limit` bytes.
+
+        Raises: FileNotFoundError when the run has none of this name; Corrupt when it is larger.
+        """
+        client = self.client
+        with translated(), TemporaryDirectory() as half:
+            sizes = {entry.path: entry.file_size or 0 for entry in client.list_artifacts(run_id)}
+            if name not in sizes:
+                raise FileNotFoundError(f"run {run_id} has no {name}")
+            if sizes[name] > limit:
+                raise Corrupt(f"{name} of run {run_id}", f"≤ {limit} bytes", f"{sizes[name]} bytes")
+            return Path(client.download_artifacts(run_id, name, half)).read_bytes()
 
     def version_url(self, project: str, version: str) -> str:
         """Return the page of a version."""

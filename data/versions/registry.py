@@ -3,12 +3,15 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from data.errors import Corrupt, NoBatch
+from data.versions import erased
+from data.versions.erased import Erasure
 from data.versions.git import git
 from data.versions.journal import Journal
 from data.versions.objects import drop_if_broken, ensure_cached, opened, patiently, replicate
@@ -96,6 +99,26 @@ class DataRegistry:
         snapshot.proven()
         target.mkdir(parents=True, exist_ok=True)
         return [self._restore(file, target / checked(file.name)) for file in snapshot.files]
+
+    def mark_erased(self, project: str, files: Iterable[SnapshotFile], *, reason: str, at: datetime) -> None:
+        """Note that rows in these contents of a project's batches were erased on request; nothing is deleted here.
+
+        Who erases calls this first, with each content, old ones included, that held the rows: whatever learned
+        from them can't be made again, and says so.
+        """
+        place = Place(self.root, checked(project), "batches")
+        with self._locked():
+            self.journal.undo()
+            self.journal.begin(place, "erased.json")
+            try:
+                erased.write(place, files, reason, at)
+                self.journal.end()
+            finally:
+                self.journal.undo()
+
+    def erased(self, project: str) -> dict[str, Erasure]:
+        """Return what was erased of a project's batches, by the sha256 of the content that held it."""
+        return erased.read(Place(self.root, checked(project), "batches"))
 
     def _restore(self, file: SnapshotFile, path: Path) -> Path:
         """Copy one file out of the cache, out of the remote when the cached copy is broken."""
