@@ -18,6 +18,7 @@
   + NoChampion         a project has no serving model yet
   + NoSuchVersion      the registry has no such version
   + NotPromotable      a version may not serve, with the gates it failed
+    - StaleVerdict     a version was not judged against what serves now
   + LostRace           another promotion came first
   + Answered           what people were asked has an answer already
   + Busy               another holder has the lease
@@ -147,7 +148,15 @@ class NoSuchVersion(HoldfastError):
 
 
 class NotPromotable(HoldfastError):
-    """A version may not serve; the message names the gates it failed."""
+    """A version may not serve; the message names the gates it `failed`."""
+
+    def __init__(self, why: str, failed: Iterable[str] = ()) -> None:
+        self.failed = tuple(failed)
+        super().__init__(why)
+
+
+class StaleVerdict(NotPromotable):
+    """A version was never judged, or not against what serves now: it is judged anew before it may serve."""
 
 
 class LostRace(HoldfastError):

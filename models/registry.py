@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-STAGES = ("candidate", "challenger", "champion", "previous", "refused")
+STAGES = ("candidate", "judging", "challenger", "champion", "previous", "retired", "refused")
 MODEL, CARD, GATES = "model", "card.md", "gates.json"
 LARGEST = 2**28  # bytes of an artifact that is read whole
 DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash

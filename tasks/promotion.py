@@ -5,12 +5,13 @@ generation (compare-and-set), then the aliases; the keeper finishes what a crash
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable
+from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable, StaleVerdict
 from models.judging import Judgement
 from models.predictor import read_version
 from monitoring.effects import Effects, NewDecision
@@ -90,7 +91,8 @@ def promote(
     Raises:
         Answered: `approval` has an answer.
         NoSuchVersion: the registry has no such version.
-        NotPromotable: gates are missing or failed and not waived.
+        NotPromotable: gates failed and are not waived.
+        StaleVerdict: it must be judged anew first (tasks.promoting does).
         LostRace: another promotion came first.
     """
     project = resources.project(name)
@@ -101,19 +103,17 @@ def promote(
     verdict = verdict_on(resources, name, version)
     gates = verdict.inputs["gates"]
     unshown = [str(gate["gate"]) for gate in gates if gate["result"] not in ("passed", "shown")]
-    said = f"version {version} of {name} failed"
-    if serving and compared_with(verdict) != serving.version and "better" not in unshown:
-        unshown.append("better")
-        said = (
-            f"version {version} of {name} was judged against {named(verdict)}, not against {serving.version}, and lacks"
-        )
+    if serving and compared_with(verdict) != serving.version:
+        if "better" not in waive:
+            raise StaleVerdict(
+                f"version {version} of {name} was judged against {named(verdict)}, not against {serving.version}, "
+                f"and lacks better; to serve it all the same: {waiver(name, version, ['better'])}"
+            )
+        unshown += [] if "better" in unshown else ["better"]
     failed = [gate for gate in unshown if gate not in waive]
     if failed:
-        waiver = " ".join(f"--waive {gate}" for gate in failed)
-        raise NotPromotable(
-            f"{said} {', '.join(failed)}; to serve it all the same: "
-            f"holdfast promote {name} {version} {waiver} --reason '…'"
-        )
+        said = f"version {version} of {name} failed {', '.join(failed)}; to serve it all the same: "
+        raise NotPromotable(said + waiver(name, version, failed), failed)
     if unshown and not reason.strip():
         raise NotPromotable(f"waiving {', '.join(unshown)} of version {version} of {name} needs a reason")
     return serve(
@@ -133,12 +133,17 @@ def promote(
 def verdict_on(resources: Resources, name: str, version: str) -> Decision:
     """Return the ledger's last verdict on a version; what the registry says of it proves nothing.
 
-    Raises: NotPromotable.
+    Raises: StaleVerdict.
     """
     found = judged(resources, name, version)
     if found is None:
-        raise NotPromotable(f"version {version} of {name} was never judged: run train/{name}")
+        raise StaleVerdict(f"version {version} of {name} was never judged: run train/{name}")
     return found
+
+
+def waiver(name: str, version: str, gates: Iterable[str]) -> str:
+    """Return the command that serves a version in spite of these gates."""
+    return f"holdfast promote {name} {version} {' '.join(f'--waive {gate}' for gate in gates)} --reason '…'"
 
 
 def compared_with(verdict: Decision) -> str | None:
@@ -155,15 +160,17 @@ def named(verdict: Decision) -> str:
 def rollback(resources: Resources, name: str, to: str | None, *, actor: str, reason: str) -> Report:
     """Make an earlier champion serve again: a new generation of an old version, checked for integrity only.
 
-    `to` is a version; None means the champion before this one.
+    `to` is a version; None means the champion before this one, and again the one before that: what was rolled away
+    from is not gone back to unless it is named.
 
     Raises: NoSuchVersion.
     """
     project = resources.project(name)
     past = resources.store.ledger.generations(name)
     serving = past[-1] if past else None
-    candidates = [entry for entry in past if serving and entry.version != serving.version]
-    chosen = [entry for entry in candidates if to is None or entry.version == to]
+    if serving and serving.version == to:
+        return Report(f"version {to} serves already, as generation {serving.number}")
+    chosen = standing(resources, name)[:-1] if to is None else [entry for entry in past if entry.version == to]
     if not chosen:
         wanted = f"version {to}" if to else "no earlier version"
         raise NoSuchVersion(f"{wanted} of {name} has served before this one")
@@ -180,6 +187,19 @@ def rollback(resources: Resources, name: str, to: str | None, *, actor: str, rea
         waived=earlier.waived,
         earlier=earlier,
     )
+
+
+def standing(resources: Resources, name: str) -> list[Generation]:
+    """Return the generations that rollbacks go back along, oldest first; the last one serves."""
+    rollbacks = resources.store.ledger.decisions(name, kinds=("rollback",))
+    back = {decision.inputs["generation"] for decision in rollbacks}
+    found: list[Generation] = []
+    for entry in resources.store.ledger.generations(name):
+        places = [place for place, one in enumerate(found) if one.version == entry.version]
+        if entry.number in back and places:
+            del found[places[-1] :]  # what came after it was rolled away from
+        found.append(entry)
+    return found
 
 
 def serve(
@@ -251,6 +271,15 @@ def mirror(resources: Resources, name: str) -> None:
     resources.models.tag(name, serving.version, {"stage": "champion", "generation": str(serving.number)})
     resources.models.drop_alias(name, "challenger", serving.version)
     resources.models.drop_alias(name, "candidate", serving.version)
+    retire(resources, name, {entry.version for entry in past} - {serving.version, before.version if before else ""})
     if before:
-        resources.models.set_alias(name, "previous", before.version)
-        resources.models.tag(name, before.version, {"stage": "previous"})
+        with suppress(NoSuchVersion):  # somebody deleted it
+            resources.models.set_alias(name, "previous", before.version)
+            resources.models.tag(name, before.version, {"stage": "previous"})
+
+
+def retire(resources: Resources, name: str, versions: set[str]) -> None:
+    """Take the stage of those that serve or served last from versions that did so longer ago."""
+    for version in resources.models.versions(name):
+        if version.number in versions and version.stage in ("champion", "previous"):
+            resources.models.tag(name, version.number, {"stage": "retired"})
