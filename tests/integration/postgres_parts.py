@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -91,7 +91,8 @@ class Postgres:
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in (self.process.pid, *map(int, children)):
-            os.kill(pid, what)
+            with suppress(ProcessLookupError):  # a child may end meanwhile
+                os.kill(pid, what)
 
     def url(self, database: str) -> str:
         return f"postgresql://holdfast@127.0.0.1:{self.port}/{database}"
