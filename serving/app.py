@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from data.errors import HoldfastError
+from serving.admission import Guarded
 from serving.generations import Served
 from serving.pages import create_pages
 from serving.refusals import ClientGone, Receive, Refused, Scope, Send, refused, send_json, send_refusal
@@ -131,4 +132,4 @@ def predicted_project(path: str) -> str | None:
 def create_app(settings: Settings) -> Front:
     """Build the service; nothing is opened before the server's lifespan starts."""
     state = State(settings)
-    return Front(state, create_pages(state))
+    return Front(state, Guarded(state, create_pages(state)))

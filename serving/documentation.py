@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from serving.html import link, tag
-from serving.openapi import Json, example_of
+from serving.openapi_schemas import Json, example_of
 
 
 def documentation(document: Json, base: str) -> str:

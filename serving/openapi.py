@@ -1,160 +1,149 @@
-"""The service's OpenAPI document: what FastAPI knows of its routes, and each served project's own rows."""
+"""The service's OpenAPI document: its own routes, and each served project's as its generation's schema has them."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from data.schema import Category, Column, Image, Number, Schema
+from serving import openapi_schemas as schemas
 from serving.generations import Served
+from serving.keys import Client
 from serving.labelling import LABEL_LIMIT
-from serving.validation import LONGEST_ID, LONGEST_TEXT, aliases
+from serving.openapi_schemas import Json
+from serving.state import State
 
-Json = dict[str, Any]
-
-IDENTIFIER: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
-TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 with an offset; not in the future."}
-ERROR: Json = {
-    "type": "object",
-    "properties": {"error": {"type": "string"}, "where": {"type": "string"}},
-    "required": ["error", "where"],
+ASKING: list[Json] = [{"bearer": []}, {"header": []}, {"basic": []}]
+SCHEMES: Json = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`authorization: Bearer hf_…`"},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any name, the API key as password: for browsers."},
 }
-FAILURES = {
-    "400": "The body is not a JSON object.",
-    "404": "No project has this name.",
-    "413": "The body is too large.",
-    "415": "The body is not declared as JSON.",
-    "422": "A value does not fit the schema; `where` names it.",
-    "503": "No champion, or model or log failed; nothing was acknowledged.",
-}
+KEY = {"401": "An API key is needed, or the one sent is unknown or revoked.", "403": "The key has no such scope."}
+ABOUT = """Answers rows by each project's champion. An answer with status 200 is in the log before it is sent.
+
+Every refusal is `{"error", "where"}`. 4xx: change the request. 429 and 503: the same request again, after `retry-after`
+seconds; with an `idempotency-key`, or with ids of your own in the rows, nothing is answered twice.
+"""
+READS = {"400": "The body is not a JSON object.", "408": "The body came too slowly.", "413": "The body is too large."}
+READS |= {"415": "The body is not declared as what it has to be.", "422": "A value does not fit; `where` names it."}
+LIMITS = {"429": "The client sent more rows a second than it may."}
+PROJECT = {"404": "No project has this name.", "503": "No champion, or the store does not answer."}
 
 
-def with_projects(document: Json, served: Iterable[Served]) -> Json:
-    """Return the document with one path for the predictions and one for the labels of each served project."""
-    paths = dict(document["paths"])
+def document(state: State, client: Client) -> Json:
+    """Return the document of what serves now, as far as a client may know of it."""
+    served = [one for name, one in sorted(state.generations.served.items()) if client.sees(name)]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Holdfast service", "version": "1", "description": ABOUT},
+        "security": [{}, *ASKING] if state.keys.open else ASKING,
+        "tags": [{"name": one.project} for one in served] + [{"name": "service"}],
+        "paths": {**project_paths(served), **service_paths()},
+        "components": {"securitySchemes": SCHEMES, "schemas": {"Error": schemas.ERROR}},
+    }
+
+
+def project_paths(served: Iterable[Served]) -> Json:
+    """Describe each served project's routes."""
+    paths: Json = {}
     for one in served:
         paths[f"/v1/{one.project}/predict"] = {"post": predict_operation(one)}
         paths[f"/v1/{one.project}/labels"] = {"post": labels_operation(one)}
-    return {**document, "paths": paths}
+        paths[f"/v1/{one.project}/predictions/{{id}}"] = {"get": prediction_operation(one)}
+    return paths
 
 
 def predict_operation(one: Served) -> Json:
-    """Describe a project's predict route as its generation's schema has it."""
-    rows = {"type": "array", "minItems": 1, "maxItems": one.row_limit, "items": row_schema(one.predictor.schema)}
+    """Describe a project's predict route."""
+    schema = one.predictor.schema
+    rows = {"type": "array", "minItems": 1, "maxItems": one.row_limit, "items": schemas.row_schema(schema)}
+    fails = {"409": "An id was answered before for other features, or an idempotency key for another body."}
     return {
         "tags": [one.project],
         "operationId": f"predict_{one.project}",
-        "summary": f"Predict {one.predictor.schema.target}",
-        "description": "Every answered row is in the log before the answer. The same id with the same features gives "
-        f"the same answer. Served by generation {one.generation} (version {one.version}).",
+        "summary": f"Predict {schema.target}",
+        "description": f"Served by generation {one.generation} (version {one.version}). Needs the scope `predict`. "
+        "A row without an id gets one; the same id with the same features gives the same answer.",
+        "parameters": [schemas.IDEMPOTENCY],
         "requestBody": body_of("rows", rows),
-        "responses": responses(answer_schema(one), {"409": "An id was answered before, for other features."}),
+        "responses": responses(schemas.answer_schema(one), READS | LIMITS | PROJECT | KEY | fails),
     }
 
 
 def labels_operation(one: Served) -> Json:
     """Describe a project's labels route."""
     schema = one.predictor.schema
-    label = {
-        "type": "object",
-        "properties": {"id": IDENTIFIER, "label": column_schema(schema.columns[schema.target]), "time": TIME},
-        "required": ["id", "label"],
-        "additionalProperties": False,
-    }
-    counts = {name: {"type": "integer"} for name in ("new", "repeated", "corrected", "unknown")}
+    label = schemas.label_schema(schema)
     return {
         "tags": [one.project],
         "operationId": f"label_{one.project}",
         "summary": f"Tell the true {schema.target} of earlier predictions",
+        "description": "Needs the scope `label`. A label may be told again, or corrected.",
         "requestBody": body_of("labels", {"type": "array", "minItems": 1, "maxItems": LABEL_LIMIT, "items": label}),
-        "responses": responses({"type": "object", "properties": counts}, {}),
+        "responses": responses(schemas.RECEIPT, READS | LIMITS | PROJECT | KEY),
     }
+
+
+def prediction_operation(one: Served) -> Json:
+    """Describe the route to one answer."""
+    return {
+        "tags": [one.project],
+        "operationId": f"prediction_{one.project}",
+        "summary": "One answer as the log holds it",
+        "description": "Needs the scope `predict`.",
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": schemas.IDENTIFIER}],
+        "responses": responses(schemas.LOGGED, KEY | PROJECT | {"404": "No prediction has this id."}),
+    }
+
+
+def service_paths() -> Json:
+    """Describe the routes that every service has."""
+    ready = {"200": "Every project with a champion is served and the log can be written.", "503": "Not so."}
+    project = [{"name": "project", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
+    page = "needs the scope `read`"
+    return {
+        "/healthz": own("healthz", "Whether the process lives", {"200": "It does."}, schemas.ALIVE, security=[]),
+        "/readyz": own("readyz", "Whether requests can be answered", ready, schemas.READY, security=[]),
+        "/readyz/{project}": own(
+            "readyz_project",
+            "Whether one project can be asked",
+            {**ready, "404": "No project has this name; told to known clients only."},
+            schemas.READY,
+            security=[],
+            parameters=project,
+        ),
+        "/v1/projects": own("projects", "The projects that the key is for, and what serves each", {}, schemas.PROJECTS),
+        "/metrics": own("metrics", f"Counts for Prometheus; {page}", {}, {"type": "string"}, "text/plain"),
+        "/": own("overview", f"What serves and how it fares, for people; {page}", {}, {"type": "string"}, "text/html"),
+        "/docs": own("docs", "This document for people", {}, {"type": "string"}, "text/html"),
+        "/openapi.json": own("openapi", "This document", {}, {"type": "object"}),
+    }
+
+
+def own(
+    name: str, summary: str, statuses: dict[str, str], schema: Json, media: str = "application/json", **more: Any
+) -> Json:
+    """Describe a route to GET. A status other than 200 that health tells has the same body as 200."""
+    healthy = "security" in more
+    fails = {status: why for status, why in statuses.items() if status not in {"200", "503"}}
+    described = responses(schema, fails if healthy else KEY | fails, media)
+    if "503" in statuses:
+        described["503"] = {"description": statuses["503"], "content": {media: {"schema": schema}}}
+    described["200"]["description"] = statuses.get("200", "Done.")
+    return {"get": {"tags": ["service"], "operationId": name, "summary": summary, "responses": described, **more}}
 
 
 def body_of(name: str, content: Json) -> Json:
     """Describe a body that is an object with one key."""
     whole = {"type": "object", "properties": {name: content}, "required": [name], "additionalProperties": False}
-    return {"required": True, "content": {"application/json": {"schema": whole}}}
+    example = schemas.example_of(whole)
+    return {"required": True, "content": {"application/json": {"schema": whole, "example": example}}}
 
 
-def responses(answer: Json, more: dict[str, str]) -> Json:
+def responses(answer: Json, fails: dict[str, str], media: str = "application/json") -> Json:
     """Describe the answer and the ways to fail."""
-    failures = {
-        status: {"description": why, "content": {"application/json": {"schema": ERROR}}}
-        for status, why in sorted((FAILURES | more).items())
-    }
-    return {"200": {"description": "Done.", "content": {"application/json": {"schema": answer}}}, **failures}
-
-
-def row_schema(schema: Schema) -> Json:
-    """Return the JSON Schema of one row to predict."""
-    roles = {name: dict(TIME if role == "time" else IDENTIFIER) for name, role in aliases(schema).items()}
-    features = {name: column_schema(column) for name, column in schema.features.items()}
-    return {
-        "type": "object",
-        "properties": {**roles, **features},
-        "required": list(features),
-        "additionalProperties": False,
-    }
-
-
-def answer_schema(one: Served) -> Json:
-    """Return the JSON Schema of an answer."""
-    if one.predictor.task == "classification":
-        share = {"type": "number", "minimum": 0, "maximum": 1}
-        levels = dict.fromkeys(one.predictor.levels, share)
-        kind = {"type": "string", "enum": list(levels)}
-        fields: Json = {
-            "class": kind,
-            "confidence": share,
-            "probabilities": {"type": "object", "properties": levels},
-        }
-    else:
-        fields = {"value": {"type": "number"}}
-    row = {"type": "object", "properties": {"id": IDENTIFIER, **fields}, "required": ["id", *fields]}
-    properties: Json = {
-        "project": {"type": "string"},
-        "generation": {"type": "integer"},
-        "version": {"type": "string"},
-        "predictions": {"type": "array", "items": row},
-    }
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def column_schema(column: Column) -> Json:
-    """Return the JSON Schema of one column's values."""
-    if isinstance(column, Image):
-        described: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
-        for size in reversed(column.shape):
-            described = {"type": "array", "minItems": size, "maxItems": size, "items": described}
-        return described
-    described = number_schema(column) if isinstance(column, Number) else category_schema(column)
-    return {"anyOf": [described, {"type": "null"}]} if column.nullable else described
-
-
-def number_schema(column: Number) -> Json:
-    """Return the JSON Schema of a number that isn't null."""
-    limits = {"minimum": column.low, "maximum": column.high}
-    given = {name: value for name, value in limits.items() if value is not None}
-    return {"type": "integer" if column.integer else "number", **given}
-
-
-def category_schema(column: Category) -> Json:
-    """Return the JSON Schema of a category that isn't null."""
-    if column.open:
-        return {"type": "string", "maxLength": LONGEST_TEXT, "examples": list(column.levels[:20])}
-    return {"type": "string", "enum": list(column.levels)}
-
-
-def example_of(described: Json) -> Any:
-    """Return a value that fits one of the schemas above."""
-    if "anyOf" in described:
-        return example_of(described["anyOf"][0])
-    if described["type"] == "array":
-        return [example_of(described["items"]) for _ in range(described.get("minItems", 1))]
-    if described["type"] == "object":
-        wanted = [*(name for name in ("id",) if name in described["properties"]), *described.get("required", [])]
-        return {name: example_of(described["properties"][name]) for name in dict.fromkeys(wanted)}
-    if described["type"] == "string":
-        return next(iter(described.get("enum") or described.get("examples") or ["order-4711"]))
-    low, high = described.get("minimum"), described.get("maximum")
-    middle = (low + high) / 2 if low is not None and high is not None else low if low is not None else high or 0
-    return int(middle) if described["type"] == "integer" else float(middle)
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    described: Json = {"200": {"description": "Done.", "content": {media: {"schema": answer}}}}
+    for status, why in sorted(fails.items()):
+        described[status] = {"description": why, "content": error}
+        if headers := schemas.HEADERS.get(status):
+            described[status]["headers"] = headers
+    return described

@@ -2,23 +2,28 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from data.errors import HoldfastError
 from data.packing import row_hash
+from serving.admission import needs, visit_in, who_asks
 from serving.documentation import documentation
 from serving.html import page
+from serving.keys import Client
 from serving.labelling import read_labels
-from serving.openapi import with_projects
+from serving.openapi import document
 from serving.overview import overview
 from serving.refusals import ClientGone, Refused, refused
 from serving.reports import report
 from serving.state import State
+from serving.telemetry import exposition
+from serving.validation import Unfit, identifier
 
+Asking = Annotated[Client, Depends(who_asks)]
 NOSNIFF = {"x-content-type-options": "nosniff"}
 
 
@@ -30,17 +35,18 @@ def create_pages(state: State) -> FastAPI:
     add_health(app, state)
     add_data(app, state)
     add_people(app, state)
+    add_machines(app, state)
     return app
 
 
-async def tell_refusal(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def tell_refusal(request: Request, error: Exception) -> Response:
     """Send an expected error as JSON."""
     assert isinstance(error, HoldfastError)
     if isinstance(error, ClientGone):
         return Response(status_code=499)  # nobody reads it
     told = refused(error)
-    headers = NOSNIFF | ({"connection": "close"} if told.status in {408, 413} else {})
-    return JSONResponse({"error": told.why, "where": told.where}, told.status, headers)
+    visit_in(request).reason = told.reason
+    return JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF | told.headers())
 
 
 async def tell_status(request: Request, error: Exception) -> Response:
@@ -53,23 +59,29 @@ async def tell_status(request: Request, error: Exception) -> Response:
 def add_health(app: FastAPI, state: State) -> None:
     """Routes for supervisors."""
 
-    @app.get("/healthz", summary="Whether the process lives", tags=["service"])
+    @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz", summary="Whether every project with a champion is served and the log can be written")
-    def readyz() -> JSONResponse:
-        return readiness(state, sorted(state.generations.known | state.generations.served.keys()))
+    @app.get("/readyz")
+    def readyz(request: Request) -> JSONResponse:
+        client = visit_in(request).client
+        names = sorted(state.generations.known | state.generations.served.keys())
+        return readiness(state, names, client)
 
-    @app.get("/readyz/{project}", summary="Whether one project can be asked")
-    def readyz_project(project: str) -> JSONResponse:
-        if project not in state.generations.known:
+    @app.get("/readyz/{project}")
+    def readyz_project(project: str, request: Request) -> JSONResponse:
+        client = visit_in(request).client
+        if client is not None and client.sees(project) and project not in state.generations.known:
             state.generations.of(project)
-        return readiness(state, [project])
+        return readiness(state, [project], client)
 
 
-def readiness(state: State, projects: list[str]) -> JSONResponse:
-    """Return 200 once the log works, a project is served, and none that should be isn't; the body says which."""
+def readiness(state: State, projects: list[str], client: Client | None) -> JSONResponse:
+    """Return 200 once the log works, a project is served, and none that should be isn't.
+
+    The body says which, to a client who may know of it; a probe without a key learns yes or no.
+    """
     generations = state.generations
     broken = state.store_problem()
     told: dict[str, Any] = {}
@@ -83,19 +95,23 @@ def readiness(state: State, projects: list[str]) -> JSONResponse:
         }
     wanted = [one["ready"] for name, one in told.items() if one["ready"] or name in generations.problems]
     ready = not broken and bool(wanted) and all(wanted)
-    content = {"ready": ready, "store": broken or "ok", "projects": told}
-    return JSONResponse(content, 200 if ready else 503, NOSNIFF)
+    content: dict[str, Any] = {"ready": ready}
+    if client is not None:
+        seen = {name: one for name, one in told.items() if client.sees(name)}
+        content |= {"store": broken or "ok", "keys": "open" if state.keys.open else "needed", "projects": seen}
+    return JSONResponse(content, 200 if ready else 503, NOSNIFF if ready else NOSNIFF | {"retry-after": "1"})
 
 
 def add_data(app: FastAPI, state: State) -> None:
     """Routes for programs."""
 
-    @app.get("/v1/projects", summary="The projects, and what serves each")
-    def projects() -> list[dict[str, Any]]:
-        return [project_entry(state, name) for name in sorted(state.generations.known)]
+    @app.get("/v1/projects")
+    def projects(client: Asking) -> JSONResponse:
+        seen = [project_entry(state, name) for name in sorted(state.generations.known) if client.sees(name)]
+        return JSONResponse(seen, headers=NOSNIFF)
 
-    @app.post("/v1/{project}/labels", summary="Tell the truth about earlier predictions")
-    async def labels(project: str, request: Request) -> JSONResponse:
+    @app.post("/v1/{project}/labels")
+    async def labels(project: str, request: Request, client: Annotated[Client, needs("label")]) -> JSONResponse:
         from starlette.concurrency import run_in_threadpool
 
         schema = state.generations.of(project).predictor.schema
@@ -105,16 +121,19 @@ def add_data(app: FastAPI, state: State) -> None:
                 stranger = next(iter(sorted(body.keys() - {"labels"})), "labels")[:80]
                 raise Refused(422, 'a body is {"labels": [...]} and nothing else', stranger)
             said = await run_in_threadpool(read_labels, body["labels"], schema)
+            if client.labels is not None:
+                client.labels.take(len(said))
             receipt = await run_in_threadpool(state.store.labels.record, project, said, datetime.now(UTC))
         finally:
             state.bodies.release(size)
+        visit_in(request).rows = len(said)
         return JSONResponse({"project": project, **asdict(receipt)}, headers=NOSNIFF)
 
-    @app.get("/v1/{project}/predictions/{prediction_id:path}", summary="One answer as the log holds it")
+    @app.get("/v1/{project}/predictions/{prediction_id:path}", dependencies=[needs("predict")])
     def prediction(project: str, prediction_id: str) -> JSONResponse:
         if project not in state.generations.known:
             state.generations.of(project)
-        found = state.store.predictions.get(project, prediction_id)
+        found = state.store.predictions.get(project, prediction_id) if possible(prediction_id) else None
         if found is None:
             raise Refused(404, "no prediction has this id", "id")
         told = {
@@ -129,6 +148,15 @@ def add_data(app: FastAPI, state: State) -> None:
             "label": found.label,
         }
         return JSONResponse(told, headers=NOSNIFF)
+
+
+def possible(identity: str) -> bool:
+    """Whether a prediction may have this id; PostgreSQL does not even look for some others."""
+    try:
+        identifier(identity)
+    except Unfit:
+        return False
+    return True
 
 
 def project_entry(state: State, name: str) -> dict[str, Any]:
@@ -151,25 +179,28 @@ def project_entry(state: State, name: str) -> dict[str, Any]:
 def add_people(app: FastAPI, state: State) -> None:
     """Routes for browsers."""
 
-    @app.get("/", include_in_schema=False)
+    @app.get("/", dependencies=[needs("read")])
     def front() -> Response:
         return page("Holdfast", overview(state), refresh=30)
 
-    @app.get("/openapi.json", include_in_schema=False)
-    def openapi() -> JSONResponse:
-        return JSONResponse(document(app, state), headers=NOSNIFF)
-
-    @app.get("/docs", include_in_schema=False)
-    def docs(request: Request) -> Response:
-        base = state.settings.public_url or str(request.base_url).rstrip("/")
-        return page("Holdfast service", documentation(document(app, state), base))
-
-    @app.get("/reports/{path:path}", include_in_schema=False)
+    @app.get("/reports/{path:path}", dependencies=[needs("read")])
     def reports(path: str) -> Response:
         return report(state.settings.home / "reports", path)
 
+    @app.get("/openapi.json")
+    def openapi(client: Asking) -> JSONResponse:
+        return JSONResponse(document(state, client), headers=NOSNIFF)
 
-def document(app: FastAPI, state: State) -> dict[str, Any]:
-    """Return the OpenAPI document of what serves now."""
-    served = [state.generations.served[name] for name in sorted(state.generations.served)]
-    return with_projects(app.openapi(), served)
+    @app.get("/docs")
+    def docs(request: Request, client: Asking) -> Response:
+        base = state.settings.public_url or str(request.base_url).rstrip("/")
+        return page("Holdfast service", documentation(document(state, client), base))
+
+
+def add_machines(app: FastAPI, state: State) -> None:
+    """Routes for what watches machines."""
+
+    @app.get("/metrics", dependencies=[needs("read")])
+    def metrics() -> Response:
+        content, kind = exposition(state)
+        return Response(content, media_type=kind, headers=NOSNIFF)

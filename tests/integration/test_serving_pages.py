@@ -10,7 +10,7 @@ from data.schema import schema_from_json
 from monitoring.effects import Effects, NewDecision, NewIncident
 from monitoring.records import Check, Outcome, Verdict, WindowKey
 from monitoring.store import Store, open_store
-from serving.openapi import example_of
+from serving.openapi_schemas import example_of
 
 EVIL = "</title></script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -1,0 +1,159 @@
+"""JSON Schemas of what the service reads and says, made from the projects' own schemas."""
+
+from typing import Any
+
+from data.schema import Category, Column, Image, Number, Schema
+from serving.generations import Served
+from serving.validation import LONGEST_ID, LONGEST_TEXT, aliases
+
+Json = dict[str, Any]
+
+PRINTABLE = "^[ -~]+$"  # other printable text is read too, but a pattern can't say what that is
+IDENTIFIER: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": PRINTABLE}
+TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 with an offset; not in the future."}
+WHOLE: Json = {"type": "integer", "minimum": 0}
+TEXT: Json = {"type": "string"}
+IDEMPOTENCY: Json = {
+    "name": "idempotency-key",
+    "in": "header",
+    "description": "Names this request: sent again with the same body it gets the same answer, with another body 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+}
+
+
+def exactly(**properties: Json) -> Json:
+    """Describe an object with these keys, all of them and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def maybe(schema: Json) -> Json:
+    """Allow null too."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+ERROR = exactly(error=TEXT, where=TEXT)
+RETRY: Json = {"retry-after": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}}
+HEADERS: dict[str, Json] = {
+    "401": {"www-authenticate": {"description": "How to send a key.", "required": True, "schema": TEXT}},
+    "429": RETRY,
+    "503": RETRY,
+}
+ALIVE = exactly(status={"const": "alive"})
+STATE = exactly(ready={"type": "boolean"}, generation=maybe(WHOLE), version=maybe(TEXT), problem=TEXT)
+READY: Json = {
+    "anyOf": [
+        exactly(ready={"type": "boolean"}),
+        exactly(
+            ready={"type": "boolean"},
+            store=TEXT,
+            keys={"enum": ["open", "needed"]},
+            projects={"type": "object", "additionalProperties": STATE},
+        ),
+    ]
+}
+RECEIPT = exactly(project=TEXT, new=WHOLE, repeated=WHOLE, corrected=WHOLE, unknown=WHOLE)
+LOGGED = exactly(
+    id=IDENTIFIER | {"pattern": "."},
+    project=TEXT,
+    generation=WHOLE,
+    version=TEXT,
+    answered_at=TEXT | {"format": "date-time"},
+    row_time=TEXT | {"format": "date-time"},
+    features_sha256=TEXT | {"pattern": "^[0-9a-f]{64}$"},
+    output={"type": "object"},
+    label=maybe({"type": ["string", "number"]}),
+)
+LISTED = exactly(project=TEXT, ready={"type": "boolean"}, problem=TEXT)
+SERVED = exactly(
+    **LISTED["properties"], generation=WHOLE, version=TEXT, task=TEXT, row_limit=WHOLE, schema={"type": "object"}
+)
+PROJECTS: Json = {"type": "array", "items": {"anyOf": [LISTED, SERVED]}}
+
+
+def row_schema(schema: Schema) -> Json:
+    """Return the JSON Schema of one row to predict."""
+    roles = {name: dict(TIME if role == "time" else IDENTIFIER) for name, role in aliases(schema).items()}
+    features = {name: column_schema(column) for name, column in schema.features.items()}
+    return {
+        "type": "object",
+        "properties": {**roles, **features},
+        "required": list(features),
+        "additionalProperties": False,
+    }
+
+
+def label_schema(schema: Schema) -> Json:
+    """Return the JSON Schema of one label."""
+    return {
+        "type": "object",
+        "properties": {"id": IDENTIFIER, "label": column_schema(schema.columns[schema.target]), "time": TIME},
+        "required": ["id", "label"],
+        "additionalProperties": False,
+    }
+
+
+def answer_schema(one: Served) -> Json:
+    """Return the JSON Schema of an answer; a row that an earlier generation answered names it."""
+    if one.predictor.task == "classification":
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        levels = dict.fromkeys(one.predictor.levels, share)
+        kind = {"type": "string", "enum": list(levels)}
+        fields: Json = {"class": kind, "confidence": share, "probabilities": exactly(**levels)}
+    else:
+        fields = {"value": {"type": "number"}}
+    row = exactly(id=IDENTIFIER | {"pattern": "."}, **fields)
+    row["properties"] = {**row["properties"], "generation": WHOLE}
+    return exactly(
+        project={"const": one.project}, generation=WHOLE, version=TEXT, predictions={"type": "array", "items": row}
+    )
+
+
+def column_schema(column: Column) -> Json:
+    """Return the JSON Schema of one column's values."""
+    if isinstance(column, Image):
+        described: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
+        for size in reversed(column.shape):
+            described = {"type": "array", "minItems": size, "maxItems": size, "items": described}
+        return described
+    described = number_schema(column) if isinstance(column, Number) else category_schema(column)
+    return maybe(described) if column.nullable else described
+
+
+def number_schema(column: Number) -> Json:
+    """Return the JSON Schema of a number that isn't null."""
+    limits = {"minimum": column.low, "maximum": column.high}
+    given = {name: value for name, value in limits.items() if value is not None}
+    return {"type": "integer" if column.integer else "number", **given}
+
+
+def category_schema(column: Category) -> Json:
+    """Return the JSON Schema of a category that isn't null."""
+    if column.open:
+        return {
+            "type": "string",
+            "maxLength": LONGEST_TEXT,
+            "pattern": "^[^\\x00]*$",
+            "examples": [*column.levels[:20]],
+        }
+    return {"type": "string", "enum": list(column.levels)}
+
+
+def example_of(described: Json) -> Any:
+    """Return a value that fits one of the schemas above."""
+    if "anyOf" in described:
+        return example_of(described["anyOf"][0])
+    if described["type"] == "array":
+        return [example_of(described["items"]) for _ in range(described.get("minItems", 1))]
+    if described["type"] == "object":
+        wanted = [*(name for name in ("id",) if name in described["properties"]), *described.get("required", [])]
+        return {name: example_of(described["properties"][name]) for name in dict.fromkeys(wanted)}
+    if described["type"] == "string":
+        return next(iter(described.get("enum") or described.get("examples") or ["order-4711"]))
+    low, high = described.get("minimum"), described.get("maximum")
+    middle = (low + high) / 2 if low is not None and high is not None else low if low is not None else high or 0
+    return int(middle) if described["type"] == "integer" else float(middle)
