@@ -122,6 +122,7 @@ class Service:
 
     def __init__(self, home: Path, port: int, **variables: str) -> None:
         self.home, self.port = home, port
+        self.store_url = variables.get("HOLDFAST_DATABASE_URL") or f"sqlite:///{home / 'holdfast.db'}"
         self.url = f"http://127.0.0.1:{port}"
         environment = {
             "HOLDFAST_SERVICE_PORT": str(port),

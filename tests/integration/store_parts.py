@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from postgres_parts import Postgres
 from data.errors import HoldfastError
 from monitoring.records import Generation, Message, Prediction, Verdict, WindowKey
 from monitoring.store import Store, open_store
+from monitoring.store.engine import Database
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -52,6 +54,26 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of the test's own."""
     return new_database(request.param, request, tmp_path)
+
+
+@contextmanager
+def held(url: str) -> Iterator[None]:
+    """Be a writer that lets nobody else write."""
+    database, begun, ended = Database(url), threading.Event(), threading.Event()
+
+    def hold(_connection: object) -> None:
+        begun.set()
+        ended.wait()
+
+    writer = threading.Thread(target=database.write, args=(hold,))
+    writer.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+        database.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import json
 import socket
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import serving_parts as parts
+from store_parts import KINDS, held, new_database
 
 from data.environment import child_environment
 from data.packing import row_hash, unpack_rows
@@ -19,13 +19,13 @@ from monitoring.store import open_store
 ROW = {"size": 3.0, "note": "a"}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Service]:
+@pytest.fixture(scope="module", params=KINDS)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Service]:
     home = tmp_path_factory.mktemp("home")
     parts.promote(home, 1, factor=2.0)
     for name, write in (("fruit", parts.fruit_version), ("logs", parts.logarithm_version)):
         parts.point(home, name, 1, write(home / "generations" / name / "1"))
-    with parts.serving(home) as running:
+    with parts.serving(home, HOLDFAST_DATABASE_URL=new_database(request.param, request, home)) as running:
         yield running
 
 
@@ -51,8 +51,9 @@ def test_an_answer_is_in_the_log_with_the_features_the_generation_and_the_times(
         "version": "101",
         "predictions": [{"id": "first", "value": 6.0}, {"value": 6.0}],
     }
-    logged = open_store(f"sqlite:///{service.home / 'holdfast.db'}").predictions
-    first, second = logged.get("prices", "first"), logged.get("prices", unnamed)
+    store = open_store(service.store_url)
+    first, second = store.predictions.get("prices", "first"), store.predictions.get("prices", unnamed)
+    store.close()
     assert first is not None
     assert second is not None
     assert (first.generation, first.row_time, first.output) == (1, sold, {"value": 6.0})
@@ -143,11 +144,12 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(service: parts.Servi
 def test_an_output_that_is_not_finite_fails_by_name_and_is_not_logged(
     client: httpx.Client, service: parts.Service
 ) -> None:
-    store = open_store(f"sqlite:///{service.home / 'holdfast.db'}")
+    store = open_store(service.store_url)
     answer = predict(client, [ROW, {**ROW, "size": -1}], "logs")
     assert (answer.status_code, answer.json()["where"]) == (503, "rows[1]")
     assert "non-finite output" in answer.json()["error"]
     assert store.predictions.count("logs") == 0
+    store.close()
     assert predict(client, [ROW], "logs").status_code == 200
 
 
@@ -185,13 +187,11 @@ def test_labels_are_checked_by_the_target_and_counted(client: httpx.Client) -> N
 def test_a_locked_store_gives_a_503_with_the_reason_in_bounded_time(
     client: httpx.Client, service: parts.Service
 ) -> None:
-    with sqlite3.connect(service.home / "holdfast.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with held(service.store_url):
         refused = predict(client, [{**ROW, "id": "locked"}])
-        assert (refused.status_code, "locked" in refused.json()["error"]) == (503, True)
+        assert (refused.status_code, "lock" in refused.json()["error"]) == (503, True)
         assert refused.elapsed < timedelta(seconds=12)
-        assert "locked" in client.get("/readyz").json()["store"]
-        other.execute("ROLLBACK")
+        assert "lock" in client.get("/readyz").json()["store"]
     assert predict(client, [{**ROW, "id": "locked"}]).status_code == 200
     assert client.get("/readyz").json()["store"] == "ok"
 
