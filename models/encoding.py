@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -144,13 +145,24 @@ class Encoder:
 
     def standardise(self, known: Rows, names: list[str]) -> np.ndarray:
         """Return numbers (N, F) in standard deviations from their mean, 0 where null, then the flags of nulls."""
-        values = np.stack([np.asarray(known[name], dtype=np.float64) for name in names], axis=1)
-        means, deviations = np.array([self.scales[name] for name in names], dtype=np.float64).T
+        return self.scaled(np.stack([np.asarray(known[name], dtype=np.float64) for name in names], axis=1))
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Standardise every number column at once: (N, F) float64, NaN where null."""
+        means, deviations, flagged = self.moments
         missing = np.isnan(values)
         with np.errstate(over="ignore"):
             scaled = np.clip((values - means) / deviations, -FAR, FAR)
-        flagged = [at for at, name in enumerate(names) if self.columns[name].nullable]  # type: ignore[union-attr]
-        return np.concatenate([np.where(missing, 0.0, scaled), missing[:, flagged]], axis=1, dtype=np.float32)
+        if missing.any():
+            scaled[missing] = 0.0
+        return np.concatenate([scaled, missing[:, flagged]], axis=1, dtype=np.float32)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Means and deviations of the number columns in their order, and the places of those that may be null."""
+        names = [name for name, column in self.columns.items() if isinstance(column, Number)]
+        means, deviations = np.array([self.scales[name] for name in names], dtype=np.float64).T
+        return means, deviations, [at for at, name in enumerate(names) if self.columns[name].nullable]  # type: ignore[union-attr]
 
     def target(self, rows: Rows) -> np.ndarray:
         """Return classes (N,) int64, or standardised values (N,) float32.
@@ -238,9 +250,13 @@ def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:
 
 def codes(levels: tuple[str, ...], values: np.ndarray) -> np.ndarray:
     """Return each value's code (N,) int64: null and unseen levels have codes of their own."""
-    known: dict[str | None, int] = {level: index + 2 for index, level in enumerate(levels)}
-    known[None] = NULL
+    known = code_table(levels)
     return np.array([known.get(value, UNSEEN) for value in values.tolist()], dtype=np.int64)
+
+
+def code_table(levels: tuple[str, ...]) -> dict[str | None, int]:
+    """Return the code of each level and of null; whatever is missing here is unseen."""
+    return {None: NULL, **{level: index + 2 for index, level in enumerate(levels)}}
 
 
 def column_to_json(column: Column) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Its process needs numpy, orjson and onnxruntime; never torch, pandas or a regist
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from models.folder import (
     write_json,
 )
 from models.outputs import Outputs
+from models.rowwise import RowEncoder
 from models.signature import mlmodel_text
 
 if TYPE_CHECKING:
@@ -87,11 +89,29 @@ class Predictor:
         starts = range(0, size, CHUNK)
         return self.encoder.decode(np.concatenate([self.run(take_slice(known, at)) for at in starts]))
 
+    def predict_lists(self, rows: list[list[Any]]) -> Outputs:
+        """Answer a few rows, each the values of the schema's features in order; not for derived features."""
+        return self.encoder.decode(self.infer(self.rowwise.encode(rows)))
+
     def run(self, known: Rows) -> np.ndarray:
         """Return the network's own outputs (N, K) for derived rows."""
-        inputs = self.encoder.encode_derived(known)
-        given = {node.name: inputs[node.name] for node in self.session.get_inputs()}
-        return np.asarray(self.session.run(None, given)[0])
+        return self.infer(self.encoder.encode_derived(known))
+
+    def infer(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the network's own outputs (N, K) for encoded rows."""
+        wanted, answers = self.names
+        given = {name: inputs[name] for name in wanted}
+        return np.asarray(self.session.run(answers, given)[0])
+
+    @cached_property
+    def names(self) -> tuple[list[str], list[str]]:
+        """The network's inputs, and its first output: asked of it once, since asking costs as much as answering."""
+        return [node.name for node in self.session.get_inputs()], [self.session.get_outputs()[0].name]
+
+    @cached_property
+    def rowwise(self) -> RowEncoder:
+        """Encodes lists of values."""
+        return RowEncoder(self.encoder)
 
     def observe(self, rows: Rows, outputs: Outputs) -> Rows:
         """Return what is watched of these rows: their features, described, and the answers."""
@@ -200,6 +220,7 @@ def open_session(network: bytes, threads: int) -> "InferenceSession":
     options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a core that waits is another's
     options.log_severity_level = 4  # what goes wrong is raised
     try:
         return InferenceSession(network, options, providers=["CPUExecutionProvider"])
