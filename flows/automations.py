@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 30
 """Prefect's own lower bound."""
 SILENCE_SECONDS = 90
-ENDINGS = ("Completed", "Failed", "Cancelled", "Crashed")
+ENDINGS = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")  # after these nothing beats
 UNORDERED = {"after", "expect", "for_each"}
 ZOMBIES = "holdfast: crash runs whose process is gone"
 

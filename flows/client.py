@@ -125,6 +125,23 @@ def run_state(settings: Settings, run: str) -> str:
     return "Missing" if found is None else str(found["state_type"]).title()
 
 
+def end(settings: Settings, run: str, name: str, why: str) -> bool:
+    """End a run that waits for people, in a state of this name, and tell whether it has ended; one at work is left.
+
+    Raises: ServerUnavailable.
+    """
+    with opened(settings.prefect_url) as api:
+        found = api.find(f"/flow_runs/{run}")
+        if found is None or found["state_type"] in ENDED:
+            return True
+        if found["state_type"] not in {"PAUSED", "SCHEDULED"}:
+            return False
+        kind = "COMPLETED" if name == "Answered" else "CANCELLED"
+        state = {"type": kind, "name": name, "message": why}
+        api.call("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+    return True
+
+
 def steps(settings: Settings, run: str) -> list[tuple[str, str]]:
     """Return the steps that a run has begun, in their order, each with its state in title case.
 

@@ -37,6 +37,8 @@ KINDS = (
     Kind("monitor", lambda project: project.schedule.monitor, armed=True),
     Kind("promote"),
     Kind("rollback"),
+    Kind("approve"),
+    Kind("ask"),
 )
 
 

@@ -31,7 +31,10 @@ def keeper_of(settings: Settings) -> Keeper:
     def run_state(run: str) -> str:
         return client.run_state(settings, run)
 
-    return Keeper(connect(settings), emit, start_run, run_state)
+    def end_run(run: str, name: str, why: str) -> bool:
+        return client.end(settings, run, name, why)
+
+    return Keeper(connect(settings), emit, start_run, run_state, end_run)
 
 
 def keep(settings: Settings, stopped: threading.Event) -> None:

@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from data.environment import QUIET
-from data.errors import Busy, HoldfastError, NoBatch, NoChampion, ServerUnavailable, SourceUnavailable
+from data.errors import Answered, Busy, HoldfastError, NoBatch, NoChampion, ServerUnavailable, SourceUnavailable
 from data.markdown import escaped
 from flows.api import run_url
 from flows.artifacts import publish
@@ -31,7 +31,7 @@ from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-NOTHING_TO_DO = (NoBatch, NoChampion)
+NOTHING_TO_DO = (NoBatch, NoChampion, Answered)
 PASSING = (ServerUnavailable, SourceUnavailable)
 """Failures of a network or a server, which a second try may not meet."""
 

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from data.markdown import escaped, table
+from models.cards import gate_lines
 from models.judging import Judgement
 from monitoring.effects import NewDecision
 from monitoring.records import Message
@@ -18,6 +20,7 @@ from tasks.settings import Settings
 
 SHOWN = ("passed", "waived", "shown")
 FORM = "approve or reject"
+GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval", "rows")
 
 
 def ask(
@@ -76,17 +79,35 @@ def advice(approval: Approval, waived: Sequence[str]) -> str:
     )
 
 
+def page(resources: Resources, approval: Approval) -> Report:
+    """Return what a person reads before answering: the gates' numbers, what they say, and what an answer does."""
+    gates = asked_gates(resources, approval)
+    numbers = [[plain(gate.get(name)) for name in GATE_COLUMNS] for gate in gates]
+    parts = [table(GATE_COLUMNS, numbers), gate_lines(gates), escaped(advice(approval, waiver(gates)))]
+    links = {f"version {approval.version} in MLflow": resources.models.version_url(approval.project, approval.version)}
+    return Report(f"{approval.project}: {approval.reason}", "\n\n".join(parts if gates else parts[2:]), links)
+
+
+def plain(value: object) -> str:
+    """Return a number of a gate's as people read it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(plain(each) for each in value)}]"
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def question(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
     """Return the alert that asks; `run` shows the form."""
     text = f"{approval.reason}. {advice(approval, waiver(asked_gates(resources, approval)))}"
     return alert(resources, approval, "asked", text, run)
 
 
-def reminder(resources: Resources, approval: Approval) -> tuple[Message, ...]:
+def reminder(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
     """Return the alert that asks once more."""
     since = duration(resources.now() - approval.asked_at)
     said = advice(approval, waiver(asked_gates(resources, approval)))
-    return alert(resources, approval, "reminder", f"for {since} {approval.reason}. {said}", approval.run)
+    return alert(resources, approval, "reminder", f"for {since} {approval.reason}. {said}", run)
 
 
 def ended(resources: Resources, approval: Approval, text: str) -> tuple[Message, ...]:

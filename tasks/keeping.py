@@ -20,6 +20,7 @@ from data.errors import (
 from monitoring import alerts
 from monitoring.records import Intent, Message
 from tasks import promotion, watching
+from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.placing import place, pointed
 from tasks.reconciling import Reconciler, alarm
 from tasks.resources import Resources
@@ -28,8 +29,6 @@ from tasks.settings import Settings
 logger = logging.getLogger(__name__)
 
 Emit = Callable[[str, dict[str, Any]], None]
-StartRun = Callable[[str, dict[str, Any], str], str]
-RunState = Callable[[str], str]
 Duty = Callable[[], None]
 
 DEAD = {"Failed", "Crashed", "Cancelled", "Missing"}
@@ -37,14 +36,17 @@ ALIAS_SECONDS = 5.0
 
 
 class Keeper:
-    """Sees the ledger's promises through. `emit`, `start_run` and `run_state` speak to the orchestrator."""
+    """Sees the ledger's promises through. `emit`, `start_run`, `run_state` and `end_run` speak to the orchestrator."""
 
-    def __init__(self, resources: Resources, emit: Emit, start_run: StartRun, run_state: RunState) -> None:
+    def __init__(
+        self, resources: Resources, emit: Emit, start_run: StartRun, run_state: RunState, end_run: EndRun
+    ) -> None:
         self.resources = resources
         self.emit, self.start_run, self.run_state = emit, start_run, run_state
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
         self.reconciler = Reconciler(resources)
+        self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
         self.asked: dict[tuple[int, int], datetime] = {}
         self.channels = channels(resources.settings, {"prefect": self.send_event})
@@ -62,7 +64,7 @@ class Keeper:
         """Return what there is to do: what answers requests first."""
         names = self.resources.store.ledger.projects()
         each: list[Duty] = [partial(self.fetch, name) for name in names]
-        each += [self.deliver, self.see_intents_through, self.decide_again, self.report]
+        each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves

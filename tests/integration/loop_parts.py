@@ -200,9 +200,10 @@ class Orchestra:
     emitted: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
+    ended: list[tuple[str, str, str]] = field(default_factory=list)
 
     def keeper(self, resources: Resources) -> Keeper:
-        return Keeper(resources, self.emit, self.start_run, self.state)
+        return Keeper(resources, self.emit, self.start_run, self.state, self.end)
 
     def emit(self, event: str, payload: dict[str, Any]) -> None:
         self.emitted.append((event, payload))
@@ -213,6 +214,10 @@ class Orchestra:
 
     def state(self, run: str) -> str:
         return self.states.get(run, "Running")
+
+    def end(self, run: str, name: str, why: str) -> bool:
+        self.ended.append((run, name, why))
+        return True
 
     @property
     def runs(self) -> list[str]:

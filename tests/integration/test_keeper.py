@@ -191,7 +191,7 @@ class TestIntents:
                 raise HoldfastError("no such deployment")
             return orchestra.start_run(deployment, parameters, key)
 
-        keeper = Keeper(orchard, orchestra.emit, no_deployment, orchestra.state)
+        keeper = Keeper(orchard, orchestra.emit, no_deployment, orchestra.state, orchestra.end)
         orchard.ahead = 2 * GRACE
         for _ in range(2):
             with pytest.raises(HoldfastError, match="no such deployment"):
@@ -273,7 +273,7 @@ class TestIntents:
             orchard.store.leases.release(orchard.name, token)
             return "Crashed"
 
-        Keeper(orchard, orchestra.emit, orchestra.start_run, ends).see_intents_through()
+        Keeper(orchard, orchestra.emit, orchestra.start_run, ends, orchestra.end).see_intents_through()
         assert orchestra.asked == []
         assert orchard.store.ledger.decisions(orchard.name) == []
         assert orchard.store.intents.get(intent).outcome == "kept"  # type: ignore[union-attr]
