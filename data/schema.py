@@ -106,6 +106,14 @@ class Schema:
         return {"columns": columns, **{role: getattr(self, role) for role in roles}}
 
 
+def aliases(schema: Schema) -> dict[str, str]:
+    """Return role by key: each identifier under the schema's name, and as id, entity or time where no feature is."""
+    entity = None if schema.entity == schema.key else schema.entity
+    named = {"key": ("id", schema.key), "entity": ("entity", entity), "time": ("time", schema.time)}
+    short = {word: role for role, (word, column) in named.items() if column and word not in schema.features}
+    return short | {column: role for role, (_, column) in named.items() if column}
+
+
 def schema_from_json(stored: Mapping[str, Any]) -> Schema:
     """Read what `Schema.to_json` wrote, or a JSON file of it."""
     columns = {name: column_from_json(column) for name, column in stored["columns"].items()}

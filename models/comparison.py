@@ -1,12 +1,13 @@
-"""What a candidate, the champion and a baseline answered to the same rows, and how to say the difference."""
+"""What a candidate, the champions and the baselines answered to the same rows, and how to say the difference."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.metrics import BOUNDED, HIGHER_IS_BETTER, per_row, value_of
-from models.resampling import Interval, paired_interval
+from models.resampling import TAIL, Interval, paired_interval
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,32 @@ class Sample:
     champion: np.ndarray | None = None
     baseline: np.ndarray | None = None
     unit: str = "entities"  # what a block is, in the plural: entities, days
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)  # earlier champions by version, or baselines by name
+    about: str = ""  # which rows these are, for people, where that is not plain
 
     @property
     def rows(self) -> int:
         """Count the rows, N."""
         return len(self.blocks)
+
+    def take(self, which: np.ndarray) -> "Sample":
+        """Select rows by a mask, with the candidate's and the champion's answers."""
+        champion = None if self.champion is None else self.champion[which]
+        return Sample(self.blocks[which], self.candidate[which], champion, unit=self.unit)
+
+    def joined(self, other: "Sample") -> "Sample":
+        """Put other rows behind these, with the candidate's and the champion's answers."""
+        known = self.champion is not None and other.champion is not None
+        return Sample(
+            np.concatenate([self.blocks, other.blocks]),
+            np.concatenate([self.candidate, other.candidate]),
+            np.concatenate([self.champion, other.champion]) if known else None,  # type: ignore[list-item]
+            unit=self.unit,
+        )
+
+    def named(self, about: str) -> "Sample":
+        """Say which rows these are."""
+        return dataclasses.replace(self, about=about)
 
 
 @dataclass(frozen=True)
@@ -37,6 +59,24 @@ class Comparison:
     champion: str | None = None  # its version; None: nothing serves yet
     baseline: str = "the trivial baseline"
     latency_ms: float | None = None  # 95th percentile of one row's answer
+    size_mb: float | None = None  # of the version's files, in 1,000,000 bytes
+    common: Sample | None = None  # the whole anchor, with each champion so far in `others`
+    gone: Mapping[str, str] = field(default_factory=dict)  # champions that can't be asked any more, and why
+    slices: Mapping[str, Sample] = field(default_factory=dict)  # "column=level" -> its fresh and anchor rows
+    unasked: str = ""  # why the champion can't be asked about these rows
+    incompatible: tuple[str, ...] | None = (
+        None  # what the champion accepts and the candidate not; None: no champion
+    )
+    anchor_version: str | None = None  # a prefix of the hash of the anchor's keys
+
+    @property
+    def contested(self) -> bool:
+        """Whether something serves that could be kept."""
+        return self.fresh.champion is not None or bool(self.unasked)
+
+
+Answers = tuple[np.ndarray, Sequence[str]]
+"""A model's answers (N, K) or (N, 1), and its classes in their order."""
 
 
 def sample(
@@ -49,14 +89,18 @@ def sample(
     baseline: np.ndarray | None = None,
     levels: Sequence[str] = (),
     champion_levels: Sequence[str] | None = None,
+    others: Mapping[str, Answers] | None = None,
+    known: Sequence[str] = (),
     unit: str = "entities",
 ) -> Sample:
     """Score the models' answers (N, K) or (N, 1) on the same rows.
 
-    `levels`: the candidate's (and the baseline's) classes; the champion may have learned others.
+    `levels`: the candidate's (and the baseline's) classes; the champion may have learned others. `known`: classes
+    of models asked elsewhere, so that the parts of samples that are joined have the same columns.
     """
     theirs = levels if champion_levels is None else champion_levels
-    every = tuple(dict.fromkeys([*levels, *theirs]))
+    more = others or {}
+    every = tuple(dict.fromkeys([*levels, *theirs, *known, *(level for _, have in more.values() for level in have)]))
 
     def parts(values: np.ndarray, have: Sequence[str]) -> np.ndarray:
         return per_row(metric, truth, reordered(values, have, every), every)
@@ -67,6 +111,7 @@ def sample(
         champion=None if champion is None else parts(champion, theirs),
         baseline=None if baseline is None else parts(baseline, levels),
         unit=unit,
+        others={name: parts(values, have) for name, (values, have) in more.items()},
     )
 
 
@@ -79,10 +124,10 @@ def reordered(values: np.ndarray, have: Sequence[str], want: Sequence[str]) -> n
     return found
 
 
-def gain(metric: str, rows: Sample, other: np.ndarray) -> Interval:
-    """Bound how much better the candidate's metric is than that of `other` on the same rows."""
+def gain(metric: str, rows: Sample, other: np.ndarray, tail: float = TAIL) -> Interval:
+    """Bound how much better the candidate's metric is than that of `other` on the same rows, each end at `tail`."""
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    return paired_interval(lambda sums: sign * value_of(metric, sums), rows.candidate, other, rows.blocks)
+    return paired_interval(lambda sums: sign * value_of(metric, sums), rows.candidate, other, rows.blocks, tail)
 
 
 def against(comparison: Comparison) -> str:
@@ -103,7 +148,7 @@ def shown(found: Interval, metric: str, kind: str, blocks: str) -> str:
 
 def amount(value: float, metric: str) -> str:
     """Write a margin for people, in the metric's unit."""
-    return f"{value * 100:g} points" if metric in BOUNDED else f"{value:g} of {metric}"
+    return f"{value * 100:.3g} points" if metric in BOUNDED else f"{value:.3g} of {metric}"
 
 
 def number(value: float) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from data.declared import declared
-from data.errors import BadDeclaration
+from data.errors import BadDeclaration, nearest
 from data.schema import Column, Rows
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from models.judging import Comparison, GateResult
 
 Device = Literal["auto", "cpu", "cuda"]
+Learner = Literal["linear", "tree"]
+LEARNERS: tuple[str, ...] = get_args(Learner)
+WIDER = 2.5  # margins: what may be lost over several promotions, or on few rows
 NetworkFactory = Callable[["EncodedSpec"], "nn.Module"]
 
 
@@ -79,13 +82,19 @@ class Evaluation:
 
     `judge` and `anchor` are shares of the rows, 0 to 1; by time, the newest rows judge and the anchor
     is drawn from days (or, without a time column, entities) before them. `metric` is the one by which a
-    candidate must be better: `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`.
+    candidate must be better: `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`. `anchor_days`: anchor rows
+    that are so much older than the newest row no longer count.
     """
 
     metric: str = "accuracy"
     judge: float = 0.2
     anchor: float = 0.2
     exchangeable: bool = False
+    anchor_days: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.anchor_days is not None and self.anchor_days < 1:
+            raise BadDeclaration(f"Evaluation(anchor_days={self.anchor_days}): at least 1")
 
 
 @declared
@@ -94,13 +103,39 @@ class Gates:
 
     `floors`: metric -> its worst acceptable value (a lower bound for accuracy-like metrics, an upper bound
     for errors), on the judge rows. `margin`: loss on the anchor rows that is tolerated, in the metric's unit.
-    `baseline`: whether the candidate must beat the trivial baseline. `latency_ms`: 95th percentile of one
-    row's answer in this process. `extra`: functions of a `Comparison` that return one `GateResult`.
+    `max_loss`: loss tolerated against each champion so far, on one common anchor, so that small losses can't
+    add up; unless given, two and a half margins. `baseline`: whether the candidate must beat the trivial baseline.
+    `slices`: columns (an image's too, as `image.brightness`) of which each level, or each quartile of numbers, is
+    held against the champion by itself; fewer rows than `slice_rows` are shown only; `slice_margin`: the loss that
+    is tolerated there; unless given, two and a half margins. `beat`: baselines that learn, which the candidate must
+    beat too. `latency_ms`: 95th percentile of one row's answer in this process. `size_mb`: of the version's files,
+    in 1,000,000 bytes. `extra`: functions of a `Comparison` that return one `GateResult`.
     """
 
     floors: Mapping[str, float] = field(default_factory=dict)
     margin: float = 0.02
     anchor_rows: int = 200
+    max_loss: float | None = None
     baseline: bool = True
+    slices: tuple[str, ...] = ()
+    slice_rows: int = 100
+    slice_margin: float | None = None
+    beat: tuple[Learner, ...] = ()
     latency_ms: float | None = None
+    size_mb: float | None = None
     extra: "tuple[Callable[[Comparison], GateResult], ...]" = ()
+
+    def __post_init__(self) -> None:
+        for name in self.beat:
+            if name not in LEARNERS:
+                raise BadDeclaration(f"no baseline {name!r} to beat; {nearest(name, LEARNERS)}")
+
+    @property
+    def most_lost(self) -> float:
+        """Loss tolerated against each champion so far, in the metric's unit."""
+        return WIDER * self.margin if self.max_loss is None else self.max_loss
+
+    @property
+    def lost_in_slice(self) -> float:
+        """Loss tolerated on a slice, in the metric's unit."""
+        return WIDER * self.margin if self.slice_margin is None else self.slice_margin

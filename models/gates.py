@@ -1,19 +1,20 @@
-"""The gates themselves: each holds one measured thing against one threshold and says so in a sentence."""
+"""The gates that a version passes or fails by itself, and `better`: one measured thing, one threshold, one sentence."""
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.errors import BadDeclaration, TooFewRows, nearest
-from models.comparison import Comparison, Sample, against, amount, gain, number, shown
+from data.errors import BadDeclaration, nearest
+from models.comparison import Comparison, against, gain, number, shown
 from models.declarations import Gates
-from models.metrics import BOUNDED, DIRECTIONS
+from models.metrics import DIRECTIONS
 from models.resampling import Interval
 
 MINIMUM_BLOCKS = 20  # fewer can't say how much they differ from each other
+NAMED = 3  # differences of a schema that a sentence names
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,30 @@ class GateResult:
     rows: int = 0
     insufficient: bool = False
     waived: bool = False  # it did not pass, and a person said to go on
+    shown: bool = False  # a number for people: it decides nothing
+
+    @property
+    def stands(self) -> bool:
+        """Whether it stands in the way."""
+        return not (self.passed or self.waived or self.shown)
+
+
+def own_merits(gates: Gates, comparison: Comparison) -> Iterator[GateResult]:
+    """Ask what does not depend on the champion's answers; the project's own gates last."""
+    for name, worst in gates.floors.items():
+        yield floor(name, worst, comparison)
+    if gates.baseline:
+        yield beats_baseline(comparison)
+    for name in gates.beat:
+        yield beats_learner(name, comparison)
+    if comparison.incompatible is not None:
+        yield compatible(comparison, comparison.incompatible)
+    if gates.latency_ms is not None:
+        yield fast(gates.latency_ms, comparison.latency_ms)
+    if gates.size_mb is not None:
+        yield small(gates.size_mb, comparison.size_mb)
+    for gate in gates.extra:
+        yield own(gate, comparison)
 
 
 def floor(name: str, worst: float, comparison: Comparison) -> GateResult:
@@ -36,11 +61,11 @@ def floor(name: str, worst: float, comparison: Comparison) -> GateResult:
     known = comparison.metrics.keys() & DIRECTIONS.keys()
     if name not in known:
         raise BadDeclaration(f"floor for a metric that was not measured: {name!r}; {nearest(name, known)}")
-    value, higher = comparison.metrics[name], DIRECTIONS[name]
+    value, higher, rows = comparison.metrics[name], DIRECTIONS[name], comparison.fresh.rows
     passed = bool(value >= worst if higher else value <= worst)
     said = f"{name} {number(value)}, {'at least' if higher else 'at most'} {number(worst)} asked"
-    said += f", on {comparison.fresh.rows:,} fresh rows"
-    return GateResult(f"floor:{name}", passed, said, value, worst, rows=comparison.fresh.rows)
+    said += f", on {rows:,} fresh rows"
+    return GateResult(f"floor:{name}", passed, said, value, worst, rows=rows, insufficient=not passed and rows == 0)
 
 
 def beats_baseline(comparison: Comparison) -> GateResult:
@@ -50,9 +75,18 @@ def beats_baseline(comparison: Comparison) -> GateResult:
     return beats("baseline", comparison, comparison.fresh.baseline, comparison.baseline)
 
 
+def beats_learner(name: str, comparison: Comparison) -> GateResult:
+    """Ask for more than a simple learner gets out of the same rows."""
+    if name not in comparison.fresh.others:
+        return GateResult(name, False, f"{name}: was not measured", threshold=0.0)
+    return beats(name, comparison, comparison.fresh.others[name], f"the {name} baseline")
+
+
 def better(comparison: Comparison) -> GateResult:
     """Ask that the candidate be better than the champion on the same fresh rows."""
-    assert comparison.fresh.champion is not None
+    if comparison.fresh.champion is None:
+        said = f"better: {against(comparison)} can't be asked about these rows: {comparison.unasked}"
+        return GateResult("better", False, said, threshold=0.0, insufficient=True)
     return beats("better", comparison, comparison.fresh.champion, against(comparison))
 
 
@@ -67,41 +101,16 @@ def beats(name: str, comparison: Comparison, other: np.ndarray, whom: str) -> Ga
     return result_of(name, found, 0.0, said, passed=passed, insufficient=few)
 
 
-def not_worse(margin: float, comparison: Comparison, anchor: Sample) -> GateResult:
-    """Ask that the lower bound of the difference to the champion on the anchor be above minus the margin."""
-    assert anchor.champion is not None
-    found = gain(comparison.metric, anchor, anchor.champion)
-    few = found.finite and found.blocks < MINIMUM_BLOCKS
-    passed = bool(found.low >= -margin) and not few
-    width = found.estimate - found.low
-    blind = not passed and (few or (width > margin and found.high >= 0))
-    said = f"not_worse: {shown(found, comparison.metric, 'anchor', anchor.unit)} against {against(comparison)}"
-    said += f", {amount(margin, comparison.metric)} tolerated"
-    if blind:
-        enough = math.ceil(found.blocks * (width / margin) ** 2) if margin > 0 else found.blocks
-        said += f"; about {max(MINIMUM_BLOCKS, enough):,} {anchor.unit} could show whether that much is lost"
-    return result_of("not_worse", found, -margin, said, passed=passed, insufficient=blind)
-
-
-def anchor_rows_needed(gates: Gates, metric: str) -> int:
-    """Count the anchor rows without which no candidate, were it equal to the champion, could show the margin.
-
-    With no disagreement in n rows, a share of up to 1 - 0.05^(1/n) may still disagree (Clopper and Pearson).
-    """
-    if metric not in BOUNDED or not 0 < gates.margin < 1:
-        return gates.anchor_rows
-    return max(gates.anchor_rows, math.ceil(math.log(0.05) / math.log1p(-gates.margin)))
-
-
-def check_anchor_size(gates: Gates, comparison: Comparison) -> None:
-    """Refuse to judge by an anchor that is too small for the margin. A project that asks for 0 rows has none."""
-    rows = 0 if comparison.anchor is None else comparison.anchor.rows
-    needed = anchor_rows_needed(gates, comparison.metric)
-    if comparison.anchor is None and gates.anchor_rows == 0:
-        return
-    if rows < needed:
-        margin = amount(gates.margin, comparison.metric)
-        raise TooFewRows(f"anchor rows, to show that no more than {margin} is lost", rows, needed)
+def compatible(comparison: Comparison, differences: tuple[str, ...]) -> GateResult:
+    """Ask that every request which the champion accepts be accepted."""
+    if not differences:
+        said = f"schema_incompatible: no request that {against(comparison)} accepts is refused"
+        return GateResult("schema_incompatible", True, said, 0.0, 0.0)
+    said = f"schema_incompatible: requests that {against(comparison)} accepts would be refused: "
+    said += "; ".join(differences[:NAMED])
+    if len(differences) > NAMED:
+        said += f"; and {len(differences) - NAMED} more"
+    return GateResult("schema_incompatible", False, said, float(len(differences)), 0.0)
 
 
 def fast(limit: float, measured: float | None) -> GateResult:
@@ -110,6 +119,14 @@ def fast(limit: float, measured: float | None) -> GateResult:
         return GateResult("latency", False, f"latency was not measured; {limit:g} ms asked", threshold=limit)
     said = f"95 of 100 rows answered within {measured:.3g} ms, {limit:g} ms asked"
     return GateResult("latency", bool(measured <= limit), said, measured, limit)
+
+
+def small(limit: float, measured: float | None) -> GateResult:
+    """Hold the size of the version's files against the limit, both in 1,000,000 bytes."""
+    if measured is None:
+        return GateResult("size", False, f"the size was not measured; at most {limit:g} MB asked", threshold=limit)
+    said = f"the files take {measured:.3g} MB, at most {limit:g} MB asked"
+    return GateResult("size", bool(measured <= limit), said, measured, limit)
 
 
 def own(gate: Callable[[Comparison], GateResult], comparison: Comparison) -> GateResult:

@@ -1,33 +1,26 @@
 """Whether a candidate may serve: gates over what was measured, and one verdict. Pure numpy; no store, no registry.
 
 A difference is always turned so that above 0 means the candidate is better, and is judged by its one-sided 95 %
-bounds (models/resampling.py). A number that is NaN never passes. Where nothing serves yet, the gates are floors,
-baseline, latency and the project's own.
+bounds (models/resampling.py). A number that is NaN never passes. Where nothing serves yet, the gates are those of
+the candidate's own merits, and slices are shown.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.errors import BadDeclaration, nearest
 from models.comparison import Comparison, Sample, against, sample
 from models.declarations import Gates
-from models.gates import (
-    GateResult,
-    anchor_rows_needed,
-    beats_baseline,
-    better,
-    check_anchor_size,
-    fast,
-    floor,
-    not_worse,
-    own,
-)
+from models.forgetting import anchor_rows_needed, best_so_far, check_anchor_size, not_worse, slices
+from models.gates import GateResult, better, own_merits
 
 __all__ = ["Comparison", "GateResult", "Judgement", "Outcome", "Sample", "anchor_rows_needed", "judge", "sample"]
 
+CONTEST = ("better", "not_worse", "best_so_far")  # and the slices: what is asked of a candidate beside the champion
+WAIVABLE = (*CONTEST, "baseline", "linear", "tree", "latency", "size", "schema_incompatible")
 RATHER_ROWS = " (or, where a row does not depend on the day it came, declare `Evaluation(exchangeable=True)`)"
 Outcome = Literal["passed", "kept", "refused", "question"]
 
@@ -39,6 +32,8 @@ class Judgement:
     results: tuple[GateResult, ...]
     verdict: Outcome
     sentence: str
+    champion: str | None = None  # the version it was compared with
+    anchor: str | None = None  # which anchor rows: a prefix of the hash of their keys
 
     @property
     def waived(self) -> tuple[str, ...]:
@@ -67,41 +62,54 @@ def judge(gates: Gates, comparison: Comparison, *, waived: tuple[str, ...] = ())
     Raises: TooFewRows when the anchor can't show the margin at its size, whatever the candidate;
         BadDeclaration for a waiver or a floor that names nothing, or a gate of the project's that fails to answer.
     """
-    results = [floor(name, worst, comparison) for name, worst in gates.floors.items()]
-    if gates.baseline:
-        results.append(beats_baseline(comparison))
-    if comparison.fresh.champion is not None:
-        results.append(better(comparison))
-        if "not_worse" not in waived:
-            check_anchor_size(gates, comparison)
-        if comparison.anchor is not None:
-            results.append(not_worse(gates.margin, comparison, comparison.anchor))
-    if gates.latency_ms is not None:
-        results.append(fast(gates.latency_ms, comparison.latency_ms))
-    results += [own(gate, comparison) for gate in gates.extra]
-    results = [waive(result) if result.name in waived else result for result in results]
+    results = [*own_merits(gates, comparison), *contest(gates, comparison, waived), *slices(gates, comparison)]
+    known = {result.name for result in results}
     for name in waived:
-        if name not in (known := {result.name for result in results} | {"better", "not_worse"}):
-            raise BadDeclaration(f"no gate {name!r} to waive; {nearest(name, known)}")
-    verdict = decide(results, serves=comparison.fresh.champion is not None)
-    return Judgement(tuple(results), verdict, summary(verdict, results, comparison))
+        if name not in known and name not in WAIVABLE and not name.startswith("slice:"):
+            raise BadDeclaration(f"no gate {name!r} to waive; {nearest(name, known | {*WAIVABLE})}")
+    results = [waive(result) if result.name in waived else result for result in results]
+    verdict = decide(results, serves=comparison.contested)
+    sentence = summary(verdict, results, comparison)
+    return Judgement(tuple(results), verdict, sentence, comparison.champion, comparison.anchor_version)
+
+
+def contest(gates: Gates, comparison: Comparison, waived: tuple[str, ...]) -> Iterator[GateResult]:
+    """Hold the candidate against what serves and what has served; nothing where nothing serves.
+
+    Raises: TooFewRows.
+    """
+    if not comparison.contested:
+        return
+    yield better(comparison)
+    if comparison.unasked:
+        return
+    if "not_worse" not in waived:
+        check_anchor_size(gates, comparison.metric, comparison.anchor.rows if comparison.anchor else 0)
+    if comparison.anchor is not None:
+        yield not_worse(gates.margin, comparison, comparison.anchor)
+    if comparison.common is not None and comparison.common.others:
+        yield best_so_far(gates.most_lost, comparison, comparison.common)
 
 
 def decide(results: Sequence[GateResult], *, serves: bool) -> Outcome:
     """Draw the verdict; `serves`: whether there is a champion that can be kept."""
-    failed = {result.name: result for result in results if not result.passed and not result.waived}
-    if not failed:
+    standing = [result for result in results if result.stands]
+    if not standing:
         return "passed"
-    contest = {name: failed.pop(name) for name in ("better", "not_worse") if name in failed}
-    if any(not result.insufficient for result in failed.values()) or not serves:
+    merits = [result for result in standing if not contested(result)]
+    if any(not result.insufficient for result in merits) or not serves:
         return "refused"
-    if failed:
+    if merits:
         return "kept"
-    if contest.keys() == {"not_worse"} and any(result.name == "better" and result.passed for result in results):
-        return "question"
-    worse = "better" in contest and shown_worse(contest["better"])
-    lost = "not_worse" in contest and not contest["not_worse"].insufficient
-    return "refused" if worse or lost else "kept"
+    if any(result.name == "better" and result.passed for result in results):
+        return "question"  # better on what is new, not shown to hold what was known
+    worse = any(shown_worse(result) if result.name == "better" else not result.insufficient for result in standing)
+    return "refused" if worse else "kept"
+
+
+def contested(result: GateResult) -> bool:
+    """Whether a gate holds the candidate against champions."""
+    return result.name in CONTEST or result.name.startswith("slice:")
 
 
 def shown_worse(result: GateResult) -> bool:
@@ -110,14 +118,14 @@ def shown_worse(result: GateResult) -> bool:
 
 
 def waive(result: GateResult) -> GateResult:
-    """Let a gate that did not pass not stand in the way, on record."""
-    return result if result.passed else dataclasses.replace(result, waived=True)
+    """Let a gate that stands in the way not do so, on record."""
+    return result if not result.stands else dataclasses.replace(result, waived=True)
 
 
 def summary(verdict: Outcome, results: Sequence[GateResult], comparison: Comparison) -> str:
     """Say the verdict, what decided it and what may be done, in one line."""
-    failed = [result for result in results if not result.passed and not result.waived]
-    deciding = failed or [result for result in results if result.name in {"better", "not_worse"}]
+    failed = [result for result in results if result.stands]
+    deciding = failed or [result for result in results if result.name in CONTEST]
     said = "; ".join(result.sentence for result in deciding or results) or "no gate is declared"
     waived = [result.name for result in results if result.waived]
     if waived:
@@ -137,11 +145,13 @@ def summary(verdict: Outcome, results: Sequence[GateResult], comparison: Compari
 
 
 def state(result: GateResult) -> str:
-    """Name a result: passed, waived, insufficient or failed."""
+    """Name a result: passed, waived, shown, insufficient or failed."""
     if result.passed:
         return "passed"
     if result.waived:
         return "waived"
+    if result.shown:
+        return "shown"
     return "insufficient" if result.insufficient else "failed"
 
 

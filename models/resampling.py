@@ -24,7 +24,7 @@ Value = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its two one-sided 95 % bounds. NaN throughout where a score is not finite."""
+    """An estimate with two one-sided bounds, of 95 % unless asked otherwise. NaN where a score is not finite."""
 
     estimate: float
     low: float
@@ -44,8 +44,10 @@ def block_sums(parts: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(codes, weights=column) for column in parts.T.astype(float)], axis=1)
 
 
-def paired_interval(value: Value, candidate: np.ndarray, champion: np.ndarray, blocks: np.ndarray) -> Interval:
-    """Bound value(candidate) - value(champion), from both models' parts (N, P) on the same rows."""
+def paired_interval(
+    value: Value, candidate: np.ndarray, champion: np.ndarray, blocks: np.ndarray, tail: float = TAIL
+) -> Interval:
+    """Bound value(candidate) - value(champion), from both models' parts (N, P) on the same rows; each end at `tail`."""
     width = candidate.shape[1]
     both = np.hstack([candidate, champion])
 
@@ -59,7 +61,7 @@ def paired_interval(value: Value, candidate: np.ndarray, champion: np.ndarray, b
         return Interval(0.0, 0.0, 0.0, len(both), len(sums))
     with np.errstate(invalid="ignore", divide="ignore"):  # one block: nothing is left without it
         against, in_favour = imagined(difference, sums, width)
-        low, high = ends(difference, sums, against, in_favour)
+        low, high = ends(difference, sums, against, in_favour, tail)
     return Interval(float(difference(sums.sum(axis=0))), low, high, len(both), len(sums))
 
 
@@ -90,7 +92,9 @@ def imagined(difference: Value, sums: np.ndarray, width: int) -> tuple[np.ndarra
     return (swapped, block) if influence[typical] > 0 else (block, swapped)
 
 
-def ends(value: Value, sums: np.ndarray, against: np.ndarray, in_favour: np.ndarray) -> tuple[float, float]:
+def ends(
+    value: Value, sums: np.ndarray, against: np.ndarray, in_favour: np.ndarray, tail: float = TAIL
+) -> tuple[float, float]:
     """Return the lower and the upper one-sided bound of `value` over resampled block sums (B, P)."""
     rng = np.random.default_rng(SEED)
     # equal blocks have equal projections; two that differ have, with probability 1, not
@@ -103,6 +107,6 @@ def ends(value: Value, sums: np.ndarray, against: np.ndarray, in_favour: np.ndar
     # the weight of c equal blocks is the sum of c exponentials; every metric is a ratio, so no normalising
     totals = rng.standard_gamma(counts, size=(resamples, len(counts))) @ distinct
     extra = rng.standard_exponential((resamples, 1))
-    low = np.quantile(value(totals + extra * against), TAIL)
-    high = np.quantile(value(totals + extra * in_favour), 1 - TAIL)
+    low = np.quantile(value(totals + extra * against), tail)
+    high = np.quantile(value(totals + extra * in_favour), 1 - tail)
     return float(low), float(high)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from data.declared import declared
+from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
 from data.schema import Category, Column, Image, Number, Rows, Schema
@@ -76,6 +77,12 @@ class Project:
             raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
         if (metric := self.evaluation.metric) not in METRICS[self.task]:
             raise BadDeclaration(f"{self.task} has no metric {metric!r}; {nearest(metric, METRICS[self.task])}")
+        if self.evaluation.anchor_days is not None and self.schema.time is None:
+            raise BadDeclaration("Evaluation(anchor_days=…) needs a time column in the schema")
+        known = described({**self.schema.features, **(self.features.columns if self.features else {})})
+        for name in self.gates.slices:
+            if name not in known:
+                raise BadDeclaration(f"no column {name!r} to slice by; {nearest(name, known)}")
         if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
             raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
 

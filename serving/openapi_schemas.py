@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from data.schema import Category, Column, Image, Number, Schema
+from data.schema import Category, Column, Image, Number, Schema, aliases
 from serving.generations import Served
-from serving.validation import LONGEST_ID, LONGEST_TEXT, aliases
+from serving.validation import LONGEST_ID, LONGEST_TEXT
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 
 from data.errors import BadRow, nearest
-from data.schema import Category, Column, Image, Number, Rows, Schema
+from data.schema import Category, Column, Image, Number, Rows, Schema, aliases
 
 LONGEST_ID = 200
 LONGEST_TEXT = 1000
@@ -121,14 +121,6 @@ class RowReader:
         for place, (name, column) in enumerate(schema.features.items()):
             made[name] = stacked(column, [row.values[place] for row in rows])
         return made
-
-
-def aliases(schema: Schema) -> dict[str, str]:
-    """Return role by key: each identifier under the schema's name, and as id, entity or time where no feature is."""
-    entity = None if schema.entity == schema.key else schema.entity
-    named = {"key": ("id", schema.key), "entity": ("entity", entity), "time": ("time", schema.time)}
-    short = {word: role for role, (word, column) in named.items() if column and word not in schema.features}
-    return short | {column: role for role, (_, column) in named.items() if column}
 
 
 def checker(column: Column) -> Check:

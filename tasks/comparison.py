@@ -19,8 +19,11 @@ from tasks.registration import snapshot_of
 from tasks.resources import Resources
 
 
-def judge_version(resources: Resources, project: Project, folder: Path) -> Judgement:
-    """Judge the version in `folder` by its project's gates, against what serves now."""
+def judge_version(resources: Resources, project: Project, folder: Path, *, waived: tuple[str, ...] = ()) -> Judgement:
+    """Judge the version in `folder`, beside its prepared rows, by its project's gates and against what serves now.
+
+    Raises: TooFewRows.
+    """
     candidate = read_version(folder / "model", features=project.features)
     serving = resources.store.ledger.generation(project.name)
     champion = predictor_of(resources, serving) if serving else None
@@ -29,7 +32,7 @@ def judge_version(resources: Resources, project: Project, folder: Path) -> Judge
     anchor = anchor_rows(project, folder, learned)
     train = without_origin(read_role(folder, project.schema, "train"))
     compared = compare(project, candidate, champion, fresh, anchor, train, serving.version if serving else None)
-    return judge(project.gates, compared)
+    return judge(project.gates, compared, waived=waived)
 
 
 def compare(

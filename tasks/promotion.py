@@ -18,6 +18,7 @@ from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
 from monitoring.records import Decision, Generation
 from projects.declaration import Project
+from tasks import model_cards
 from tasks.asking import ask
 from tasks.referencing import build_reference
 from tasks.registration import judged, snapshot_of
@@ -250,8 +251,9 @@ def serve(
     resources.store.record(Effects(closed=answered), resources.now())
     try:
         mirror(resources, project.name)
+        model_cards.renew(resources, project.name)
     except HoldfastError as error:  # it serves all the same: the keeper moves the aliases once it can
-        logger.warning("%s: the aliases follow later: %s", project.name, error)
+        logger.warning("%s: aliases and cards follow later: %s", project.name, error)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     logger.info("%s: version %s serves as generation %d", project.name, version, new.number)
     sentence = f"version {version} serves as generation {new.number}: {reason}"

@@ -1,0 +1,72 @@
+"""A version judged anew, without training: against today's champion, on rows restored from the data registry."""
+
+import dataclasses
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from data.errors import SchemaMismatch
+from data.schema import Rows, concatenate, take
+from data.versions import Snapshot
+from models.judging import Judgement
+from models.predictor import manifest_sha256, read_version
+from projects.declaration import Project
+from tasks.comparison import judge_version
+from tasks.ingestion import write_snapshot
+from tasks.preparation import BATCH, gather, prepare, read_role, roles, write_role
+from tasks.registration import judged, snapshot_of
+from tasks.resources import Resources
+
+
+def judge_anew(
+    resources: Resources, project: Project, version: str, *, waived: tuple[str, ...] = ()
+) -> tuple[Judgement, str, str | None]:
+    """Judge a registered version by today's gates, against what serves now and on the newest rows there are.
+
+    Nothing is trained and nothing is recorded. Returns the judgement, the hash of what was judged, and the
+    version it was compared with.
+
+    Raises:
+        NoSuchVersion: the registry has no such version, or no files of it.
+        Corrupt: it is not what was registered, or its snapshot is not.
+        TooFewRows: the anchor can't show the margin, whatever the candidate.
+    """
+    before = judged(resources, project.name, version)
+    snapshot = snapshot_of(resources, resources.models.run_of(project.name, version))
+    resources.settings.home.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=resources.settings.home, prefix=".judging-") as temporary:
+        folder = Path(temporary)
+        model = resources.models.download(project.name, version, folder / "model")
+        expected = before.inputs["manifest"] if before else None
+        predictor = read_version(model, features=project.features, manifest=expected)
+        own = dataclasses.replace(project, schema=predictor.schema)
+        deal_again(resources, own, folder, snapshot)
+        judgement = judge_version(resources, own, folder, waived=waived)
+        return judgement, manifest_sha256(model), judgement.champion
+
+
+def deal_again(resources: Resources, project: Project, folder: Path, snapshot: Snapshot) -> None:
+    """Prepare the roles as the version knew them, and let the rows that came since judge too."""
+    write_snapshot(folder / "snapshot.json", snapshot)
+    prepare(project, resources.batches, folder)
+    judges = read_role(folder, project.schema, "judge")
+    newest = resources.batches.snapshot(snapshot.project)
+    if newest.hash == snapshot.hash:
+        return
+    try:
+        rows = gather(resources.batches, newest, project.schema, folder / ".newest")
+    except SchemaMismatch:  # newer batches lack a column that this version asks for
+        return
+    later = take(rows, came_since(project, rows, judges, snapshot))
+    kept = take(judges, ~np.isin(judges[project.schema.key].astype(str), later[project.schema.key].astype(str)))
+    write_role(folder, project.schema, "judge", concatenate([kept, later]))
+
+
+def came_since(project: Project, rows: Rows, judges: Rows, snapshot: Snapshot) -> np.ndarray:
+    """Tell which rows may judge a version that learned from `snapshot` and was judged by `judges`, as a mask."""
+    if project.evaluation.exchangeable:
+        return np.asarray(roles(project, rows) == "judge")
+    if project.schema.time:
+        return np.asarray(rows[project.schema.time] >= judges[project.schema.time].min())
+    return ~np.isin(rows[BATCH].astype(str), [Path(file.name).stem for file in snapshot.files])
