@@ -1,5 +1,4 @@
 import json
-import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +7,13 @@ from typing import Any
 
 import httpx
 import serving_parts as parts
+from store_parts import NOON, url
 
 from data.packing import unpack_rows
+from monitoring.records import WindowKey
 from monitoring.store import open_store
 
+__all__ = ["url"]
 SWAPS = 10
 
 
@@ -118,7 +120,7 @@ def test_without_a_generation_the_service_lives_is_not_ready_and_serves_the_firs
         assert predict(client, "a")["predictions"] == [{"id": "a", "value": 2.0}]
 
 
-def test_whatever_was_answered_before_a_kill_is_in_the_log_once_and_as_answered(tmp_path: Path) -> None:
+def test_whatever_was_answered_before_a_kill_is_in_the_log_once_and_as_answered(tmp_path: Path, url: str) -> None:
     parts.promote(tmp_path, 1, factor=2.0)
     port = parts.free_port()
     journal: dict[str, float] = {}
@@ -141,7 +143,7 @@ def test_whatever_was_answered_before_a_kill_is_in_the_log_once_and_as_answered(
     with ThreadPoolExecutor(4) as pool:
         workers = [pool.submit(ask, worker) for worker in range(4)]
         for _ in range(3):
-            service = parts.Service(tmp_path, port)
+            service = parts.Service(tmp_path, port, HOLDFAST_DATABASE_URL=url)
             service.wait()
             wanted = len(journal) + 150
             while len(journal) < wanted and not any(worker.done() for worker in workers):
@@ -151,14 +153,14 @@ def test_whatever_was_answered_before_a_kill_is_in_the_log_once_and_as_answered(
         for worker in workers:
             worker.result()
 
-    with sqlite3.connect(tmp_path / "holdfast.db") as log:
-        stored = log.execute("SELECT id, output FROM predictions WHERE project = 'prices'").fetchall()
-        sequences = [number for (number,) in log.execute("SELECT sequence FROM predictions ORDER BY sequence")]
-    logged = {id_: json.loads(output)["value"] for id_, output in stored}
+    store = open_store(url)
+    stored = store.predictions.rows(WindowKey("prices", 1, 0, NOON, NOON, 0, 10**9))
+    store.close()
+    logged = {one.id: one.output["value"] for one in stored}
     assert len(journal) >= 450
     assert journal.items() <= logged.items()
     assert len(stored) == len(logged)
-    assert sequences == list(range(len(stored)))
+    assert [one.sequence for one in stored] == list(range(len(stored)))
 
 
 def row(id_: str) -> dict[str, Any]:
