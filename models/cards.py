@@ -1,104 +1,138 @@
-"""What people read about a version: its card, the page's description, the confusion matrix as a picture.
+"""A version's card as Markdown: whole for a terminal, and cut to what MLflow keeps of a description.
 
-Whatever comes from data (levels, file names, errors) is escaped: it can't become markup.
+Whatever comes from data (levels, file names, errors) is escaped: it can't become markup. Every part may be absent.
 """
 
 import html
-import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.markdown import escaped, table
+from models import card_value
+from models.card_words import (
+    answers,
+    baselines,
+    bounded,
+    learned,
+    number,
+    ordered,
+    origin,
+    plain,
+    serving,
+    thresholds,
+    worst_first,
+)
 
 LONGEST = 5000  # characters that MLflow's table keeps of a description
-MOST_CLASSES = 30  # more are not legible in a picture
+MOST_GATES = 12  # in a description; what did not pass stands first
 MOST_PAIRS = 5
+BOUNDS = "In brackets: one-sided 95 % bounds. None of these rows was learned from."
 
 
-def card(project: str, found: Mapping[str, Any], facts: Mapping[str, str], history: Mapping[str, Any]) -> str:
-    """Return a version's card as Markdown.
+@card_value.drawing
+def markdown(card: Mapping[str, Any]) -> str:
+    """Return a whole card."""
+    title = f"# {escaped(card.get('project'))}" + (
+        f", version {escaped(card['version'])}" if card.get("version") else ""
+    )
+    verdict = card.get("verdict") or {}
+    warnings = [f"**{escaped(warning)}**" for warning in card.get("warnings", [])]
+    parts = [title, *warnings, headline(verdict.get("sentence", "")), gate_lines(verdict.get("gates", [])), body(card)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
-    Args:
-        project: its project's name.
-        found: what `tasks.evaluation` wrote: metrics with bounds on judge and anchor rows, baseline, confusion.
-        facts: what is needed to make the version again: snapshot, code, lock, seed, …
-        history: the epochs, and the `difference` of torch and ONNX.
-    """
-    parts = [
-        f"# {escaped(project)}",
-        f"Made from snapshot `{plain(facts.get('snapshot', 'unknown'))}`.",
-        "## How good it is\n\n" + scores(found),
-        *confusions(found),
-        "## How it was trained\n\n" + training(history),
-        "## Limits\n\n" + limits(found),
-        "## How to make it again\n\n" + again(project, facts),
-    ]
-    return "\n\n".join(parts) + "\n"
+
+@card_value.drawing
+def body(card: Mapping[str, Any]) -> str:
+    """Return what stands under the verdict, one heading a part."""
+    quality = card.get("quality", {})
+    parts = {
+        "Where it serves": "\n".join(f"- {escaped(line)}" for line in serving(card)),
+        "How good it is": scores(quality),
+        "Slices": slices(quality),
+        "What it confuses": confusions(quality),
+        "How far off it is": residuals(quality),
+        "How to make it again": again(card),
+        "Limits": "\n".join(f"- {escaped(limit)}" for limit in card.get("limits", [])),
+        "How it was trained": escaped(learned(card.get("training", {}))),
+        "How it answers": "\n".join(f"- {escaped(line)}" for line in answers(card)),
+        "What its windows are compared with": reference(card.get("reference") or {}),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items() if text)
 
 
 def scores(found: Mapping[str, Any]) -> str:
-    """Tabulate the metrics on the judge and on the anchor rows, the deciding one first."""
-    metric, counts = found["metric"], found["rows"]
-    anchor = found.get("anchor", {})
-    names = sorted(found["judge"], key=lambda name: (name != metric, name))
-    lines = [(name, bounded(found["judge"][name]), bounded(anchor.get(name, {}))) for name in names]
-    lines.append((f"{metric} of the trivial baseline", number(found["baseline"]), ""))
-    columns = ("metric", f"judge rows ({counts['judge']:,})", f"anchor rows ({counts.get('anchor', 0):,})")
-    note = "In brackets: one-sided 95 % bounds. Neither kind of rows was learned from."
-    return f"{table(columns, lines)}\n\n{note}"
+    """Tabulate the metrics on the judge and on the anchor rows, the deciding one first, and the baselines."""
+    if not found.get("judge"):
+        return ""
+    metric, counts, anchor = found.get("metric", ""), found.get("rows", {}), found.get("anchor", {})
+    lines = [(name, bounded(found["judge"][name]), bounded(anchor.get(name, {}))) for name in ordered(found)]
+    lines += [(f"{metric} of the {name} baseline", number(value), "") for name, value in baselines(found).items()]
+    columns = ("metric", f"judge rows ({counts.get('judge', 0):,})", f"anchor rows ({counts.get('anchor', 0):,})")
+    shown = escaped(found.get("detectable", {}).get("sentence", ""))
+    return "\n\n".join(part for part in (table(columns, lines), BOUNDS, shown) if part)
 
 
-def confusions(found: Mapping[str, Any]) -> list[str]:
-    """Name the answers most often wrong; the whole matrix is a picture beside the card."""
+def slices(found: Mapping[str, Any]) -> str:
+    """Tabulate the metric by slice, the worst first."""
+    lines = [(one["slice"], f"{one['rows']:,}", bounded(one)) for one in worst_first(found)]
+    return table(("slice", "rows", str(found.get("metric", ""))), lines) if lines else ""
+
+
+def confusions(found: Mapping[str, Any]) -> str:
+    """Name the answers most often wrong; the whole matrix is in the page."""
     if "confusion" not in found:
-        return []
+        return ""
     counts, levels = np.array(found["confusion"]), found["levels"]
     truths = [*levels, "(a level it never saw)"]
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     worst = [divmod(int(place), wrong.shape[1]) for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]]
     lines = [(truths[true], levels[said], wrong[true, said]) for true, said in worst if wrong[true, said]]
-    body = table(("truth", "answer", "rows"), lines) if lines else "No judge row was answered wrongly."
-    return [f"## What it confuses\n\n{body}\n\nAll of it: `confusion.png`, beside this card."]
+    return table(("truth", "answer", "rows"), lines) if lines else "No judge row was answered wrongly."
+
+
+def residuals(found: Mapping[str, Any]) -> str:
+    """Tabulate how far truths lie from answers, by the size of the answer."""
+    lines = [
+        (number(one["answer"]), f"{one['rows']:,}", *(number(one[name]) for name in ("low", "middle", "high")))
+        for one in found.get("residuals", [])
+    ]
+    columns = ("answers around", "rows", "truth - answer: 5 %", "middle", "95 %")
+    return table(columns, lines) if lines else ""
+
+
+def reference(known: Mapping[str, Any]) -> str:
+    """Say what windows are compared with, and what they can show."""
+    if not known:
+        return ""
+    said = [origin(known), thresholds(known)]
+    said += [f"{column} is not watched: {why}" for column, why in known.get("broken", {}).items()]
+    sizes = [(name, change) for name, change in known.get("detectable", {}).items()]
+    seen = table(("column", "smallest change that 8 of 10 windows show"), sizes) if sizes else ""
+    return "\n".join(f"- {escaped(line)}" for line in said if line) + (f"\n\n{seen}" if seen else "")
+
+
+def again(card: Mapping[str, Any]) -> str:
+    """List what made it, and the one command that makes it again."""
+    facts = {**card.get("facts", {})}
+    if not facts:
+        return ""
+    command = f"`{plain(card['reproduce'])}` does it and compares.\n\n" if card.get("reproduce") else ""
+    return command + table(("what", "value"), sorted(facts.items()))
 
 
 def training(history: Mapping[str, Any]) -> str:
-    """Say how long it learned, what the losses came to, and how near the exported network is."""
-    epochs = history.get("epochs", [])
-    said = f"{len(epochs)} epochs"
-    if epochs:
-        best = min(epochs, key=lambda epoch: epoch["validation_loss"])
-        said += f" in {sum(epoch['seconds'] for epoch in epochs):.0f} s; best validation loss "
-        said += f"{number(best['validation_loss'])} in epoch {best['number']}"
-    return f"{said}. What answers is the ONNX export; torch differs from it by {history.get('difference', 0.0):.1e}."
+    """Say how a training went, from its `history.json`."""
+    return learned(card_value.training(history))
 
 
-def limits(found: Mapping[str, Any]) -> str:
-    """Say what these numbers don't show."""
-    counts = found["rows"]
-    lines = [
-        f"- Learned from {counts.get('train', 0):,} rows and judged on {counts['judge']:,}: it is known to work on "
-        "rows like these, and monitoring says when they change.",
-        "- Nothing was measured on groups of people or other slices.",
-        "- Probabilities are as the network gives them; they are not calibrated.",
-    ]
-    if not counts.get("anchor"):
-        lines.append("- There was no anchor set, so forgetting can't be seen.")
-    return "\n".join(lines)
-
-
-def again(project: str, facts: Mapping[str, str]) -> str:
-    """List what made it, and the one command that makes it again."""
-    command = f"dvc repro evaluate@{plain(project)}"
-    return (
-        table(("what", "value"), sorted(facts.items()))
-        + "\n\nWith the sources of `code.tar`, the same lock and `snapshot.json` beside this card in place: "
-        f"`{command}`. On the same kind of machine the weights are the same, bit for bit."
-    )
+def headline(sentence: str) -> str:
+    """Return a verdict's sentence as one paragraph that is no markup; without one, that there is none yet."""
+    said = " ".join((sentence or "CANDIDATE: not judged yet").split())
+    return html.escape(said, quote=False).replace("](", "]\\(")
 
 
 def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) -> str:
@@ -107,14 +141,25 @@ def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) 
     Args:
         first_line: the verdict's sentence; empty for a version not judged yet.
         gates: `Judgement.table()`.
-        text: the card.
+        text: the card's `body`. Parts that don't fit are left out whole, and named.
     """
-    head = html.escape(" ".join((first_line or "CANDIDATE: not judged yet").split()), quote=False).replace("](", "]\\(")
-    whole = "\n\n".join(part for part in (head, gate_lines(gates), spaced(text)) if part)
-    if len(whole) <= LONGEST:
-        return whole
-    tail = "\n\n… the rest is in the run: `card.md`, `gates.json`."
-    return whole[: LONGEST - len(tail)].rsplit("\n", 1)[0] + tail
+    obstacles = [gate for gate in gates if gate["result"] not in ("passed", "shown")]
+    rest = [gate for gate in gates if gate["result"] in ("passed", "shown")]
+    chosen = [*obstacles, *rest][:MOST_GATES]
+    shown = gate_lines([gate for gate in gates if gate in chosen])
+    if len(gates) > len(chosen):
+        shown += f"\n- and {len(gates) - len(chosen)} more gates, in `card.html`"
+    said = "\n\n".join(part for part in (headline(first_line), shown) if part)
+    sections = [part for part in re.split(r"(?m)^(?=## )", spaced(text)) if part.strip()]
+    left: list[str] = []
+    for section in sections:
+        title = section.splitlines()[0].removeprefix("## ")
+        if left or len(said) + len(section) > LONGEST - 200:
+            left.append(title)
+        else:
+            said += "\n\n" + section.strip()
+    tail = f"\n\nLeft out here: {', '.join(left)[:120]}. All of it: `card.html`, among the run's artifacts."
+    return said[: LONGEST - 200] + tail if left else said[:LONGEST]
 
 
 def gate_lines(gates: Sequence[Mapping[str, Any]]) -> str:
@@ -127,43 +172,3 @@ def spaced(text: str) -> str:
     """Widen the cells of tables, for MLflow's page of a version sets them without space."""
     lines = (line.replace(" | ", " &emsp;| ") if line.startswith("| ") else line for line in text.splitlines())
     return "\n".join(lines)
-
-
-def confusion_png(counts: Sequence[Sequence[int]], levels: Sequence[str], path: Path) -> None:
-    """Draw counts (K or K + 1, K) of truth against answer; equal counts give equal bytes."""
-    from matplotlib.figure import Figure
-
-    matrix = np.array(counts)
-    names = [level.replace("$", r"\$")[:20] for level in levels]  # matplotlib reads $…$ as mathematics
-    truths = [*names, "(never seen)"][: len(matrix)]
-    if len(matrix) > len(names) and not matrix[-1].any():
-        matrix, truths = matrix[:-1], truths[:-1]
-    figure = Figure(figsize=(6, 5.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(matrix, cmap="Blues")
-    axes.set(xlabel="answer", ylabel="truth", title=f"{matrix.sum():,} judge rows")
-    if len(names) <= MOST_CLASSES:
-        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 3 else 0)
-        axes.set_yticks(range(len(truths)), truths)
-        for (row, column), value in np.ndenumerate(matrix):
-            dark = value > matrix.max() / 2
-            axes.text(column, row, f"{value}", ha="center", va="center", color="white" if dark else "black", fontsize=7)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
-
-
-def plain(value: object) -> str:
-    """Return text that can stand between backticks."""
-    return re.sub(r"[^\w.:/@+-]", "", str(value))
-
-
-def bounded(numbers: Mapping[str, float]) -> str:
-    """Write a metric with its bounds, as far as they are known."""
-    if "value" not in numbers:
-        return ""
-    said = number(numbers["value"])
-    return f"{said} [{number(numbers['low'])}, {number(numbers['high'])}]" if "low" in numbers else said
-
-
-def number(value: float) -> str:
-    """Write a number for people."""
-    return f"{value:.4g}" if math.isfinite(value) else str(value)

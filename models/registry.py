@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from data.errors import Corrupt, NoSuchVersion, ServerUnavailable
-from models.cards import description
+from models.card_value import CARD, read
+from models.cards import body, description
 from models.links import run_page, version_page
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 STAGES = ("candidate", "judging", "challenger", "champion", "previous", "retired", "refused")
-MODEL, CARD, GATES = "model", "card.md", "gates.json"
+MODEL, GATES = "model", "gates.json"
 LARGEST = 2**28  # bytes of an artifact that is read whole
 DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash
 PROBE_SECONDS = 3.0
@@ -168,14 +169,16 @@ class Registry:
             client.set_terminated(run.info.run_id, "FINISHED")
 
     def register(self, project: str, run_id: str, folder: Path, *, card: str) -> str:
-        """Upload a version's folder and return its number; a run has one version, however often it is registered."""
+        """Upload a version's folder and return its number; a run has one version, however often it is registered.
+
+        `card`: what people read on its page until it is judged, as Markdown.
+        """
         client = self.client
         with translated():
             for known in client.search_model_versions(f"run_id='{run_id}'"):
                 if known.name == project:
                     return str(known.version)
             client.log_artifacts(run_id, str(folder), MODEL)
-            client.log_text(run_id, card, CARD)
             create_model(client, project)
             source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
             made = client.create_model_version(
@@ -193,7 +196,7 @@ class Registry:
     ) -> None:
         """Keep the gates, and write the verdict as the first line of what people read on the version's page.
 
-        `card`: the card beneath, where it isn't the one that was registered.
+        `card`: the body of the card beneath, where it isn't the one that the run has.
         """
         run_id = self.run_of(project, version)
         with translated():
@@ -207,9 +210,16 @@ class Registry:
         run_id = self.known(project, version).run_id
         if run_id and not card:
             with suppress(FileNotFoundError, Corrupt):
-                card = self.read_artifact(run_id, CARD)
+                card = body(read(self.read_artifact(run_id, CARD)))
         with translated():
             self.opened.update_model_version(project, version, description(first_line, gates, card))
+
+    def keep(self, run_id: str, texts: Mapping[str, str]) -> None:
+        """Keep texts as artifacts of a run, in the place of those that have their names."""
+        client = self.client
+        with translated():
+            for name, text in texts.items():
+                client.log_text(run_id, text, name)
 
     def alias(self, project: str, name: str) -> str | None:
         """Return the version that has an alias."""
@@ -241,6 +251,12 @@ class Registry:
         with translated():
             for key, value in tags.items():
                 client.set_model_version_tag(project, version, key, value)
+
+    def tagged(self, project: str, tag: str, value: str) -> list[str]:
+        """Return the numbers of the versions that have this value of a tag, in whatever case."""
+        with translated():
+            found = self.client.search_model_versions(f"name='{project}' and tags.`{tag}` ILIKE '{value}'")
+        return [str(one.version) for one in found]
 
     def versions(self, project: str) -> list[Version]:
         """Return every version of a project, newest first."""

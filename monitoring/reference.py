@@ -24,6 +24,7 @@ HISTORY = 200_000  # newest rows kept for calibration where they are not
 LOSSES = 50_000
 MINIMUM = 20  # rows under which a reference says nothing
 OUTPUTS = ("prediction", "confidence")
+LATER = ("origin", "window_rows")  # not in references written before these were kept
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that calibrations can be cached
@@ -33,7 +34,8 @@ class Reference:
     `counts`: int64 (bins,) of each column; `codes`: uint8 (rows, columns) in time order, or a random sample
     where rows are exchangeable, ABSENT where an output is not held out; `losses`: one per held-out row, oldest
     first: 1 for a wrong class and 0 for a right one, or the absolute error; `broken`: column -> why it can't
-    be compared; `moments`: mean and standard deviation of a number's finite values.
+    be compared; `moments`: mean and standard deviation of a number's finite values; `origin`: which rows these
+    are, for people; `window_rows`: rows that a window is expected to have, 0 where nobody knows.
     """
 
     columns: Mapping[str, Column]
@@ -48,6 +50,8 @@ class Reference:
     rows: int
     seed: int
     broken: Mapping[str, str]
+    origin: str = ""
+    window_rows: int = 0
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -79,6 +83,8 @@ def build(
     exchangeable: bool,
     ignore: tuple[str, ...] = (),
     seed: int = 0,
+    origin: str = "",
+    window_rows: int = 0,
 ) -> Reference:
     """Make a reference from rows as `Predictor.observe` gives them, oldest first.
 
@@ -91,6 +97,8 @@ def build(
         exchangeable: whether rows may be resampled one by one.
         ignore: columns not watched.
         seed: of the samples drawn here and of every calibration.
+        origin: which rows these are, for people.
+        window_rows: rows that a window is expected to have, 0 where nobody knows.
 
     Raises: TooFewRows.
     """
@@ -114,6 +122,8 @@ def build(
         rows=rows,
         seed=seed,
         broken=broken,
+        origin=origin,
+        window_rows=window_rows,
     )
 
 
@@ -212,6 +222,7 @@ def to_bytes(reference: Reference) -> bytes:
         "binnings": {name: binning.to_json() for name, binning in reference.binnings.items()},
         "levels": levels,
         **{key: getattr(reference, key) for key in ("moments", "task", "exchangeable", "rows", "seed", "broken")},
+        **{key: getattr(reference, key) for key in LATER},
     }
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     stream = io.BytesIO()
@@ -255,4 +266,5 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Referen
         sample=sample,
         losses=arrays["losses"],
         **{key: about[key] for key in ("task", "exchangeable", "rows", "seed", "broken")},
+        **{key: about[key] for key in LATER if key in about},
     )

@@ -37,10 +37,12 @@ def build_reference(
         entities = traffic[project.schema.entity_column]
         share = project.evaluation
         held_out = np.isin(roles_by_entity(entities, share.judge, share.anchor).astype(str), ("judge", "anchor"))
-        chosen = traffic
+        chosen, origin = traffic, f"the labelled rows of the newest {project.monitors.n} windows, which it learned from"
     else:
         which = newest(project, rows, role)
         chosen, held_out = without_origin(take(rows, which)), role[which] == "judge"
+        judged = int(held_out.sum())
+        origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
     losses = reference.losses_of(chosen[project.schema.target][held_out], outputs.predictions[held_out], project.task)
     built = reference.build(
@@ -52,6 +54,8 @@ def build_reference(
         exchangeable=exchangeable,
         ignore=project.monitors.ignore,
         seed=project.training.seed,
+        origin=origin,
+        window_rows=project.monitors.window.rows or rows_in_span(project, rows),
     )
     return reference.to_bytes(built), cut
 

@@ -9,10 +9,13 @@ from typing import Any
 from data.errors import Corrupt
 from data.markdown import escaped
 from data.versions import Snapshot
-from models import cards
+from models import card_value
+from models.card_pictures import confusion_png
+from models.cards import body
 from models.judging import Judgement
 from monitoring.records import Decision
 from projects.declaration import Project
+from tasks import model_cards
 from tasks.fitting import parameters
 from tasks.provenance import provenance
 from tasks.resources import Resources
@@ -35,25 +38,34 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
         run.json("snapshot.json", snapshot)
         run.json("evaluation.json", found)
         run.file(folder / "code.tar")
-        card = cards.card(project.name, found, facts, history)
-        run.text("card.md", card)
         if "confusion" in found:
-            cards.confusion_png(found["confusion"], found["levels"], folder / "confusion.png")
+            confusion_png(found["confusion"], found["levels"], folder / "confusion.png")
             run.file(folder / "confusion.png")
-        version = resources.models.register(project.name, run.id, folder / "model", card=card)
+        card = model_cards.draft(project, folder, run, facts=facts, told=parameters(project))
+        run.text(card_value.CARD, card_value.to_json(card))
+        version = resources.models.register(project.name, run.id, folder / "model", card=body(card))
     tags = {"stage": "candidate", "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "snapshot": snapshot["hash"]}
     resources.models.tag(project.name, version, tags)
     resources.models.set_alias(project.name, "candidate", version)
-    tell_origin(resources, project.name, version, facts, history.get("parameters", {}), token=token)
+    told = history.get("parameters", {})
+    tell_origin(resources, project.name, version, facts, told, card=card_value.seal(card), token=token)
+    model_cards.refresh(resources, project.name, version)
     return version
 
 
 def tell_origin(
-    resources: Resources, name: str, version: str, facts: dict[str, str], told: dict[str, str], *, token: int
+    resources: Resources,
+    name: str,
+    version: str,
+    facts: dict[str, str],
+    told: dict[str, str],
+    *,
+    card: str,
+    token: int,
 ) -> None:
     """Write to the ledger, once, how a version was made; what anyone writes in the registry can't change it.
 
-    `told`: the parameters of its training.
+    `told`: the parameters of its training; `card`: the hash of its card, so that a change to that is seen.
 
     Raises: StaleToken.
     """
@@ -64,7 +76,7 @@ def tell_origin(
             kind="register",
             subject=f"version {version}",
             reason=reason,
-            inputs={"version": version, "facts": facts, "parameters": told},
+            inputs={"version": version, "facts": facts, "parameters": told, "card": card},
             now=resources.now(),
             token=token,
         )
@@ -72,14 +84,12 @@ def tell_origin(
 
 def origin(resources: Resources, name: str, version: str) -> Decision | None:
     """Return how a version was made, as the ledger has it: the facts of `tasks.provenance`, the parameters."""
-    found = resources.store.ledger.decisions(name, subject=f"version {version}", kinds=("register",), limit=1)
-    return found[0] if found else None
+    return model_cards.line(resources, name, version, "register")
 
 
 def judged(resources: Resources, name: str, version: str) -> Decision | None:
     """Return the last verdict on a version: its gates, its manifest, and the champion it was compared with."""
-    found = resources.store.ledger.decisions(name, subject=f"version {version}", kinds=("judge",), limit=1)
-    return found[0] if found else None
+    return model_cards.line(resources, name, version, "judge")
 
 
 def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
@@ -124,6 +134,7 @@ def tell_verdict(
     if stage == "challenger":
         resources.models.set_alias(project.name, "challenger", version)
     resources.models.describe(project.name, version, judgement.sentence, gates=judgement.table())
+    model_cards.refresh(resources, project.name, version)
 
 
 def about(resources: Resources, holder: str) -> str:
@@ -131,8 +142,8 @@ def about(resources: Resources, holder: str) -> str:
     try:
         page = f"{resources.settings.prefect_url.removesuffix('/api')}/runs/flow-run/{uuid.UUID(holder)}"
     except ValueError:
-        return f"Trained by {escaped(holder)}. The card is `card.md` among the artifacts."
-    return f"Trained by [this run in Prefect]({page}). The card is `card.md` among the artifacts."
+        return f"Trained by {escaped(holder)}. The card is `card.html` among the artifacts."
+    return f"Trained by [this run in Prefect]({page}). The card is `card.html` among the artifacts."
 
 
 def epochs_of(project: Project, history: dict[str, Any]) -> list[dict[str, float]]:

@@ -39,7 +39,8 @@ def trained(registry: Registry, folder: Path, project: str, name: str, tags: dic
         run.metrics({"accuracy": 0.97, "broken": float("nan")})
         run.dataset(SNAPSHOT, 412, source="holdfast://fruit/abc")
         run.json("snapshot.json", {"hash": SNAPSHOT})
-        return registry.register(project, run.id, folder, card="# fruit\n\nA card.")
+        run.json("card.json", {"format": 1, "project": project, "limits": ["A card."]})
+        return registry.register(project, run.id, folder, card="## Limits\n\n- A card.")
 
 
 def test_a_training_is_written_down_and_its_version_comes_back_byte_for_byte(

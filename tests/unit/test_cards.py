@@ -1,39 +1,271 @@
+import copy
+import json
+from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from models.cards import LONGEST, card, confusion_png, description
+import pytest
 
-EVIL = "</script><script>alert(1)</script> [x](javascript:1) | `a`"
+from data.errors import Corrupt
+from models import card_value
+from models.card_page import page
+from models.card_pictures import confusion_png
+from models.cards import LONGEST, body, description, markdown
+
+EVIL = "</script><script>alert(1)</script> [x](javascript:1) | `a` \"onload='b' <img src=x onerror=c>"
 FOUND: dict[str, Any] = {
     "metric": "accuracy",
     "judge": {"accuracy": {"value": 0.971, "low": 0.955, "high": 0.982}, "roc_auc": {"value": 0.99}},
     "anchor": {"accuracy": {"value": 0.968, "low": 0.95, "high": 0.98}},
     "baseline": 0.104,
+    "baselines": {"trivial": 0.104, "linear": 0.91, "tree": 0.93},
     "rows": {"judge": 412, "train": 1200, "anchor": 300},
+    "slices": [
+        {"slice": "camera=a", "rows": 300, "value": 0.98, "low": 0.96, "high": 0.99},
+        {"slice": "camera=b", "rows": 112, "value": 0.9, "low": 0.8, "high": 0.95},
+    ],
+    "detectable": {"rows": 412, "change": 0.03, "sentence": "412 labels can show a gain of 3.0 points or more"},
+    "latency_ms": 0.31,
+    "size_mb": 1.4,
+    "anchor_version": "ab12",
     "confusion": [[200, 7], [5, 200], [0, 0]],
-    "levels": ["8", EVIL],
+    "levels": ["8", "nine"],
 }
-FACTS = {"snapshot": "0f" * 16 + ".dir", "code": "ab" * 32, "lock": "cd" * 32, "seed": "0"}
-HISTORY = {"epochs": [{"number": 1, "epochs": 1, "validation_loss": 0.12, "seconds": 3.0}], "difference": 1e-7}
+BINS = [
+    {"answer": n, "rows": 20, "low": -2.0, "quarter": -1, "middle": 0.1, "three_quarters": 1, "high": 2.5}
+    for n in (1, 2, 5)
+]
+REGRESSION: dict[str, Any] = {
+    "metric": "mae",
+    "judge": {"mae": {"value": 3.2, "low": 3.0, "high": 3.5}},
+    "baseline": 9.0,
+    "rows": {"judge": 60, "train": 100},
+    "residuals": BINS,
+}
+EPOCH = {"number": 1, "epochs": 2, "train_loss": 0.3, "validation_loss": 0.12, "seconds": 3.0}
+HISTORY = {"epochs": [EPOCH, {**EPOCH, "number": 2, "validation_loss": 0.2}], "difference": 1e-7}
+FLOOR = {"gate": "floor:accuracy", "result": "passed", "value": 0.971, "threshold": 0.5, "interval": None, "rows": 412}
+BETTER = {"gate": "better", "result": "failed", "value": -0.008, "threshold": 0.0, "interval": [-0.015, "nan"]}
+GATES = [{**FLOOR, "sentence": "accuracy 0.971"}, {**BETTER, "rows": 412, "sentence": "better: less by 0.8"}]
+REFERENCE = {
+    "generation": 3,
+    "rows": 1000,
+    "origin": "412 that judged it",
+    "held_out": 412,
+    "columns": 2,
+    "broken": {"b": "constant"},
+    "asked": 0.01,
+    "detectable": {"size": "0.3 standard deviations"},
+    "calibration": {"rows": 200, "threshold": 3.1, "basis": "0.01 false alarms a window"},
+}
+
+
+def made(found: dict[str, Any] = FOUND, **changes: Any) -> card_value.Card:
+    given: dict[str, Any] = {
+        "project": "digits",
+        "run": "f00",
+        "made_at": datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
+        "purpose": {
+            "task": "classification",
+            "target": "digit",
+            "inputs": {"image": "a picture"},
+            "sensitive": ["age"],
+        },
+        "found": found,
+        "history": HISTORY,
+        "parameters": {"training.epochs": "2"},
+        "snapshot": {
+            "hash": "0f" * 16 + ".dir",
+            "rows": 1912,
+            "revision": "c0de",
+            "files": [{"name": "2026-01.parquet"}],
+        },
+        "facts": {"snapshot": "0f" * 16 + ".dir", "code": "ab" * 32, "lock": "cd" * 32, "seed": "0"},
+    }
+    return card_value.compose(**{**given, **changes})
+
+
+def judged(found: dict[str, Any] = FOUND) -> card_value.Card:
+    term = {
+        "generation": 3, "since": "2026-03-02T08:00:00+00:00", "until": None, "by": "ann", "why": "it is better",
+        "waived": ["better"], "rollback": False,
+    }  # fmt: skip
+    verdict = {
+        "outcome": "kept",
+        "sentence": "KEPT: less by 0.8",
+        "at": "2026-03-01T13:00:00+00:00",
+        "against": "6",
+        "gates": GATES,
+    }
+    later = {"version": "7", "verdict": verdict, "generations": [term], "reference": REFERENCE}
+    return {**made(found), **later, "reproduce": "holdfast verify digits@7"}
+
+
+class Reader(HTMLParser):
+    """Keeps the text, and refuses what a page of ours never has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "img", "iframe", "object", "link", "a")
+        assert not [name for name, _ in attrs if name.startswith("on") or name in ("src", "href")]
+        if tag not in ("meta", "line", "rect", "circle", "polyline", "polygon"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "rect", "circle", "polyline", "polygon"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        assert self.open == []
+        return " ".join(" ".join(self.said).split())
 
 
 def test_a_card_says_how_good_from_what_and_how_again() -> None:
-    text = card("digits", FOUND, FACTS, HISTORY)
-    assert "0.971 [0.955, 0.982]".replace("[", r"\[").replace("]", r"\]") in text
-    assert "anchor rows \\(300\\)" in text
-    for made_from in (*FACTS.values(), "dvc repro evaluate@digits", "1.0e-07"):
-        assert made_from in text
+    text = markdown(judged())
+    assert r"0.971 \[0.955, 0.982\]" in text
+    assert r"anchor rows \(300\)" in text
+    for told in (
+        "0f" * 16,
+        "ab" * 32,
+        "cd" * 32,
+        "holdfast verify digits@7",
+        "1e-07",
+        "412 labels can show",
+        "camera=b",
+    ):
+        assert told in text
     assert text.index("| accuracy |") < text.index("roc\\_auc")  # what decides stands first
+    assert text.index("camera=b") < text.index("camera=a")  # the worst slice too
+    assert "it is better; waived: better" in text
+    assert "0.3 standard deviations" in text
 
 
-def test_nothing_from_data_becomes_markup() -> None:
-    text = card("digits", FOUND, {**FACTS, "note": EVIL, "snapshot": EVIL}, HISTORY)
-    page = description(EVIL, [{"gate": EVIL, "result": "failed", "sentence": EVIL}], text)
-    for said in (text, page):
-        assert "<script" not in said
-        assert "](" not in said
-    table = [line for line in text.splitlines() if line.startswith("| 8 |")]
-    assert table[0].replace("\\|", "").count("|") == 4  # three cells still
+def test_the_page_says_what_the_markdown_says() -> None:
+    text = Reader(page(judged())).text
+    for told in (
+        "digits version 7",
+        "serves as generation 3",
+        "KEPT: less by 0.8",
+        "0.971 [0.955, 0.982]",
+        "holdfast verify digits@7",
+        "camera=b",
+        "accuracy of the tree baseline 0.93",
+        "95 of 100 single rows were answered within 0.31 ms",
+        "1.4 MB",
+        "412 labels can show a gain of 3.0 points or more",
+        "0.3 standard deviations",
+        "score above 3.1 is drift",
+        "b is not watched: constant",
+        "value -0.008 · [-0.015, nan] · threshold 0 · 412 rows",
+        "Declared sensitive: age",
+    ):
+        assert told in text, told
+
+
+def test_a_regression_has_its_residuals_drawn() -> None:
+    drawn = page(judged(REGRESSION))
+    assert "polygon" in drawn
+    assert "truth minus answer" in Reader(drawn).text.lower()
+    assert "How far off it is" in markdown(judged(REGRESSION))
+
+
+def poisoned(value: Any) -> Any:
+    """Put evil text in the place of every string, and beside every key of what the project names."""
+    if isinstance(value, dict):
+        return {key: poisoned(inner) for key, inner in value.items()} | ({EVIL: EVIL} if "image" in value else {})
+    if isinstance(value, list):
+        return [poisoned(inner) for inner in value]
+    return EVIL if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("found", [FOUND, REGRESSION])
+def test_nothing_from_data_becomes_markup(found: dict[str, Any]) -> None:
+    card = poisoned(judged(found))
+    card["quality"]["metric"] = found["metric"]
+    card["warnings"] = [EVIL]
+    said = Reader(page(card)).text  # which refuses scripts, pictures, links and handlers
+    assert "<script>alert(1)</script>" in said  # shown as text
+    text = markdown(card)
+    told = description(EVIL, [{"gate": EVIL, "result": EVIL, "sentence": EVIL}], body(card))
+    for each in (text, told):
+        assert "<script" not in each
+        assert "<img" not in each
+        assert "](" not in each
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in lines} <= {3, 4, 6}  # no cell was split
+
+
+def test_numbers_that_are_none_are_shown_by_name_and_kept_as_strict_json() -> None:
+    found = copy.deepcopy(FOUND)
+    found["judge"]["accuracy"] = {"value": float("nan"), "low": float("nan"), "high": float("inf")}
+    found["slices"][0]["value"] = float("nan")
+    card = made(found)
+    assert "NaN" not in card_value.to_json(card)
+    assert card["quality"]["judge"]["accuracy"]["value"] == "nan"
+    assert r"nan \[nan, inf\]" in markdown(card)
+    assert "nan [nan, inf]" in Reader(page(card)).text
+    assert body(card).index("camera=a") < body(card).index("camera=b")  # no number is the worst number
+
+
+def test_a_card_without_its_parts_still_reads() -> None:
+    card = made({}, history={}, parameters={}, snapshot={}, facts={}, purpose={})
+    assert "has never served" in Reader(page(card)).text
+    assert markdown(card).startswith("# digits\n\nCANDIDATE: not judged yet")
+    bare = card_value.read(json.dumps({"format": 1, "project": "digits"}))
+    assert "digits" in Reader(page(bare)).text
+    assert markdown(bare).startswith("# digits")
+    several = {key: value for key, value in FOUND.items() if key in ("metric", "judge", "baseline", "rows", "levels")}
+    assert "accuracy of the trivial baseline 0.104" in Reader(page(made(several))).text
+
+
+def test_a_card_reads_back_as_it_was_written_and_its_seal_ignores_what_comes_later() -> None:
+    card = judged()
+    assert card_value.read(card_value.to_json(card)) == card
+    assert card_value.seal(card) == card_value.seal(made())
+    forged = copy.deepcopy(card)
+    forged["quality"]["judge"]["accuracy"]["value"] = 0.999
+    assert card_value.seal(forged) != card_value.seal(card)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing",
+        "[1]",
+        '{"format": 2}',
+        '{"format": 1, "quality": []}',
+        '{"format": 1, "verdict": "passed"}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_card_is_refused(text: str) -> None:
+    with pytest.raises(Corrupt):
+        card_value.read(text)
+
+
+@pytest.mark.parametrize("part", ["quality", "generations", "reference", "verdict"])
+def test_a_card_whose_parts_were_bent_is_refused_and_no_bug(part: str) -> None:
+    bent = copy.deepcopy(judged())
+    bent[part] = {
+        "quality": {"judge": [1], "metric": "accuracy"},
+        "generations": [3],
+        "reference": {"rows": {}},
+        "verdict": {"gates": 3},
+    }[part]
+    for draw in (page, markdown):
+        with pytest.raises(Corrupt, match=r"card\.json"):
+            draw(bent)
 
 
 def test_a_description_lists_the_gates_by_name_and_keeps_columns_apart() -> None:
@@ -50,11 +282,23 @@ def test_a_description_lists_the_gates_by_name_and_keeps_columns_apart() -> None
     ]
 
 
-def test_a_description_starts_with_the_verdict_and_fits_what_mlflow_keeps() -> None:
-    page = description("REFUSED: no better", [], "x\n" * 5000)
-    assert page.splitlines()[0] == "REFUSED: no better"
-    assert len(page) <= LONGEST
-    assert page.endswith("`card.md`, `gates.json`.")
+def test_a_description_starts_with_the_verdict_and_leaves_whole_parts_out() -> None:
+    text = "## Small\n\nall of it\n\n## Large\n\n" + "| a | b |\n" * 900 + "\n## Late\n\nlast"
+    told = description("REFUSED: no better", [], text)
+    assert told.splitlines()[0] == "REFUSED: no better"
+    assert len(told) <= LONGEST
+    assert "all of it" in told
+    assert "| a" not in told
+    assert told.endswith("Left out here: Large, Late. All of it: `card.html`, among the run's artifacts.")
+
+
+def test_of_many_gates_a_description_names_those_that_did_not_pass() -> None:
+    gates = [{"gate": f"slice:a={n}", "result": "shown", "sentence": "x" * 100} for n in range(80)]
+    gates[70] = {"gate": "better", "result": "failed", "sentence": "better: no"}
+    told = description("REFUSED: no better", gates, "")
+    assert "- **failed** better: no" in told
+    assert "and 68 more gates, in `card.html`" in told
+    assert len(description("x" * 9000, gates, "## A\n\nb")) <= LONGEST
 
 
 def test_equal_confusions_give_equal_pictures(tmp_path: Path) -> None:

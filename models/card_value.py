@@ -1,0 +1,179 @@
+"""What is known of a version, as one plain value: `card.json`. Markdown and HTML are drawn from it alone.
+
+A card of format 1 has these keys; a part that is not known is empty or None, and readers take it as absent:
+
+* `format` 1; `project`; `version`, None until the registry has given it one; `run`, the registry's; `made_at`
+* `purpose`: `task`, `target`, `inputs` (column -> what it holds)
+* `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
+* `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
+  (torch against ONNX), `parameters`
+* `data`: `snapshot` (hash), `rows`, `revision`, `batches`, `first`, `last` (names of batches)
+* `facts`: what is needed to make it again; `limits`: sentences
+* `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
+* `generations`: `generation`, `since`, `until`, `by`, `why`, `waived`, `rollback`
+* `reference`: what its windows are compared with, as `monitoring.summary.summary` gives it
+* `reproduce`: the command; `warnings`: sentences on what does not fit together
+
+The last five are as the ledger has them now; all else is fixed when the version is registered, and `seal`
+is the hash of that.
+"""
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from data.errors import Corrupt
+
+Card = dict[str, Any]
+CARD = "card.json"
+FORMAT = 1
+LATER = ("version", "verdict", "generations", "reference", "reproduce", "warnings")
+PARTS: dict[str, type] = {
+    **dict.fromkeys(("purpose", "quality", "training", "data", "facts"), dict),
+    **dict.fromkeys(("limits", "generations", "warnings"), list),
+}
+LARGEST = 4_000_000  # characters of a card that is read at all
+EPOCHS = 500  # of which the losses are kept
+
+
+def compose(
+    *,
+    project: str,
+    run: str,
+    made_at: datetime,
+    purpose: Mapping[str, Any],
+    found: Mapping[str, Any],
+    history: Mapping[str, Any],
+    parameters: Mapping[str, str],
+    snapshot: Mapping[str, Any],
+    facts: Mapping[str, str],
+) -> Card:
+    """Return the card of a version that has not been judged.
+
+    Args:
+        project: its project's name.
+        run: the registry's run that made it.
+        made_at: when it was registered.
+        purpose: task, target and inputs.
+        found: what `tasks.evaluation` wrote.
+        history: the epochs, and the `difference` of torch and ONNX.
+        parameters: what the training was told.
+        snapshot: what it learned from.
+        facts: what is needed to make it again: code, lock, seed, …
+    """
+    names = [str(file["name"]) for file in snapshot.get("files", [])]
+    card = {
+        "format": FORMAT,
+        "project": project,
+        "version": None,
+        "run": run,
+        "made_at": made_at.isoformat(timespec="seconds"),
+        "purpose": dict(purpose),
+        "quality": dict(found),
+        "training": {**training(history), "parameters": dict(parameters)},
+        "data": {
+            "snapshot": snapshot.get("hash"),
+            "rows": snapshot.get("rows"),
+            "revision": snapshot.get("revision"),
+            "batches": len(names),
+            "first": min(names, default=None),
+            "last": max(names, default=None),
+        },
+        "facts": dict(facts),
+        "limits": limits(found),
+        **dict.fromkeys(("verdict", "reference", "reproduce")),
+        "generations": [],
+        "warnings": [],
+    }
+    return dict(plain(card))
+
+
+def training(history: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how long it learned, what the losses came to, and how near the exported network is."""
+    epochs = history.get("epochs", [])
+    best = min(epochs, key=lambda epoch: epoch["validation_loss"]) if epochs else {}
+    return {
+        "epochs": len(epochs),
+        "seconds": sum(epoch.get("seconds", 0.0) for epoch in epochs),
+        "best_epoch": best.get("number"),
+        "best_loss": best.get("validation_loss"),
+        "losses": [[epoch.get("train_loss"), epoch["validation_loss"]] for epoch in epochs[:EPOCHS]],
+        "difference": history.get("difference"),
+    }
+
+
+def limits(found: Mapping[str, Any]) -> list[str]:
+    """Say what the numbers don't show."""
+    counts = found.get("rows", {})
+    said = [
+        f"Learned from {counts.get('train', 0):,} rows and judged on {counts.get('judge', 0):,}: it is known to work "
+        "on rows like these, and monitoring says when they change."
+    ]
+    if found.get("slices"):
+        said.append("Slices are the project's own choice; nothing was measured on groups that it does not name.")
+    else:
+        said.append("Nothing was measured on groups of people or other slices: the project names none.")
+    if "confusion" in found:
+        said.append("Probabilities are as the network gives them; they are not calibrated.")
+    if not counts.get("anchor"):
+        said.append("There was no anchor set, so forgetting can't be seen.")
+    return said
+
+
+def seal(card: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything that is fixed when a version is registered."""
+    fixed = {key: value for key, value in card.items() if key not in LATER}
+    return hashlib.sha256(json.dumps(plain(fixed), sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def to_json(card: Mapping[str, Any]) -> str:
+    """Return the text of `card.json`: strict JSON, the same for equal cards."""
+    return json.dumps(plain(card), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(text: str, what: str = "card.json") -> Card:
+    """Read what `to_json` wrote, or what somebody made of it since.
+
+    Raises: Corrupt, it is no card of format 1.
+    """
+    try:
+        card = json.loads(text) if len(text) <= LARGEST else None
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(what, "JSON", str(error)) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise Corrupt(what, f"a card of format {FORMAT}", "something else")
+    for part, kind in PARTS.items():
+        if not isinstance(card.setdefault(part, kind()), kind):
+            raise Corrupt(what, f"{part}: {kind.__name__}", type(card[part]).__name__)
+    for part in ("verdict", "reference"):
+        if not isinstance(card.setdefault(part, None), dict | None):
+            raise Corrupt(what, f"{part}: dict", type(card[part]).__name__)
+    return card
+
+
+def drawing(draw: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
+    """Let a function that draws a card raise Corrupt for a part of a shape that none of ours has."""
+
+    @functools.wraps(draw)
+    def drawn(card: Mapping[str, Any]) -> str:
+        try:
+            return draw(card)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise Corrupt(CARD, "a card's parts", f"{type(error).__name__} {error}") from error
+
+    return drawn
+
+
+def plain(value: Any) -> Any:
+    """Return a value as strict JSON can hold it: a number that is not finite becomes its name."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value if isinstance(value, str | int | None) else str(value)
+    return [plain(inner) for inner in value]

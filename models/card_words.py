@@ -1,0 +1,120 @@
+"""The sentences and numbers of a card, as plain text: Markdown and HTML escape them their own way."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def ordered(found: Mapping[str, Any]) -> list[str]:
+    """Return the metrics' names, the deciding one first."""
+    return sorted(found.get("judge", {}), key=lambda name: (name != found.get("metric"), name))
+
+
+def baselines(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the baselines that were measured, by name: trivial, linear, tree."""
+    known = {**found.get("baselines", {})}
+    if "baseline" in found:
+        known = {"trivial": found["baseline"], **known}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def worst_first(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the slices, those with the worst value first; one without a number is the worst."""
+    errors = found.get("metric") in ("log_loss", "mae", "rmse")
+
+    def place(one: Mapping[str, Any]) -> float:
+        value = one.get("value")
+        known = isinstance(value, int | float) and math.isfinite(value)
+        return -math.inf if not known else -float(value) if errors else float(value)
+
+    return sorted(found.get("slices", []), key=place)
+
+
+def learned(training: Mapping[str, Any]) -> str:
+    """Say how long it learned and what the losses came to."""
+    if not training:
+        return ""
+    said = f"{training.get('epochs', 0)} epochs"
+    if training.get("best_epoch") is not None:
+        said += f" in {training.get('seconds') or 0:.0f} s; best validation loss {number(training.get('best_loss'))}"
+        said += f" in epoch {training['best_epoch']}"
+    return f"{said}."
+
+
+def answers(card: Mapping[str, Any]) -> list[str]:
+    """Say what answers, how fast, how large, and how far it is from the network that was trained."""
+    found, said = card.get("quality", {}), []
+    difference = card.get("training", {}).get("difference")
+    if difference is not None:
+        said.append(f"What answers is the ONNX export; torch differs from it by {number(difference)} at most.")
+    if found.get("latency_ms") is not None:
+        said.append(
+            f"95 of 100 single rows were answered within {number(found['latency_ms'])} ms where it was trained."
+        )
+    if found.get("size_mb") is not None:
+        said.append(f"Its files are {number(found['size_mb'])} MB.")
+    return said
+
+
+def serving(card: Mapping[str, Any]) -> list[str]:
+    """Say which generations a version was, the newest first."""
+    lines = []
+    for one in reversed(card.get("generations", [])):
+        until = f" until {when(one['until'])}" if one.get("until") else ", and serves now"
+        waived = f"; waived: {', '.join(one['waived'])}" if one.get("waived") else ""
+        back = ", by a rollback" if one.get("rollback") else ""
+        since = f"Generation {one['generation']} since {when(one['since'])}"
+        lines.append(f"{since}{until}{back}; by {one['by']}: {one['why']}{waived}")
+    return lines
+
+
+def origin(known: Mapping[str, Any]) -> str:
+    """Say which rows are the reference, and how many."""
+    rows, whose = known.get("rows", 0), known.get("origin") or "rows that it was judged to fit"
+    return (
+        f"{rows:,} rows: {whose}. Outputs count on the {known.get('held_out', 0):,} rows that it did not learn from; "
+        f"{known.get('columns', 0)} columns are watched."
+    )
+
+
+def thresholds(known: Mapping[str, Any]) -> str:
+    """Say how often an unchanged window is called drift."""
+    found = known.get("calibration")
+    if not found:
+        return (
+            f"At most {number(known.get('asked'))} false alarms a window are asked for; thresholds come with windows."
+        )
+    if not found.get("supported", True):
+        return (
+            f"Its history is shorter than two windows of {found['rows']:,} rows: no rate of false alarms can be held."
+        )
+    return f"Windows of {found['rows']:,} rows: score above {number(found['threshold'])} is drift; {found['basis']}."
+
+
+def when(moment: str) -> str:
+    """Write an ISO time for people, in UTC."""
+    return f"{moment[:10]} {moment[11:16]} UTC"
+
+
+def bounded(numbers: Mapping[str, Any]) -> str:
+    """Write a metric with its bounds, as far as they are known."""
+    if numbers.get("value") is None:
+        return ""
+    said = number(numbers["value"])
+    known = numbers.get("low") is not None and numbers.get("high") is not None
+    return f"{said} [{number(numbers['low'])}, {number(numbers['high'])}]" if known else said
+
+
+def number(value: Any) -> str:
+    """Write a number for people, with the four digits that they read; what is none as it stands."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def plain(value: object) -> str:
+    """Return text that can stand between backticks."""
+    return re.sub(r"[^\w.:/@+ -]", "", str(value))

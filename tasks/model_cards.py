@@ -1,0 +1,194 @@
+"""The card of a version: made when it is registered, and brought up to the ledger after each verdict and promotion.
+
+What was measured is fixed at registration, its hash in the ledger; verdict, generations and reference are always
+the ledger's. `refresh` writes what follows from both, so that a killed one is mended by the next.
+"""
+
+import hashlib
+import json
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import Corrupt, NoSuchVersion
+from data.schema import Category, Column, Image
+from models import card_value, cards
+from models.card_page import page
+from models.card_value import CARD, Card
+from monitoring.records import Decision, Generation
+from monitoring.reference import from_bytes
+from monitoring.summary import summary
+from projects.declaration import Project
+from tasks.resources import Resources
+
+if TYPE_CHECKING:
+    from models.registry import RunLog
+
+logger = logging.getLogger(__name__)
+
+PAGE = "card.html"
+SHOWN = 8  # levels of a category that are named
+
+
+def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str], told: dict[str, str]) -> Card:
+    """Return the card of what a training has left in `folder`; registered again it is the same, to the byte.
+
+    `facts`: what is needed to make it again; `told`: the parameters of the training.
+    """
+    schema = project.schema
+    return card_value.compose(
+        project=project.name,
+        run=run.id,
+        made_at=datetime.fromtimestamp(run.started / 1000, UTC),
+        purpose={
+            "task": project.task,
+            "target": schema.target,
+            "inputs": {name: holds(column) for name, column in schema.features.items()},
+            "sensitive": list(schema.sensitive),
+        },
+        found=json.loads((folder / "evaluation" / "metrics.json").read_text()),
+        history=json.loads((folder / "history.json").read_text()),
+        parameters=told,
+        snapshot=json.loads((folder / "snapshot.json").read_text()),
+        facts=facts,
+    )
+
+
+def holds(column: Column) -> str:
+    """Say what a column holds, in a few words."""
+    if isinstance(column, Image):
+        return f"a picture of {column.height} x {column.width} pixels, {column.channels} channels"
+    nullable = ", or nothing" if column.nullable else ""
+    if isinstance(column, Category):
+        levels = ", ".join(column.levels[:SHOWN]) + (
+            f", … ({len(column.levels)})" if len(column.levels) > SHOWN else ""
+        )
+        return f"one of {levels}{', or another' if column.open else ''}{nullable}"
+    ends = [f"at least {column.low:g}"] if column.low is not None else []
+    ends += [f"at most {column.high:g}"] if column.high is not None else []
+    return " ".join(["a whole number" if column.integer else "a number", " and ".join(ends)]).strip() + nullable
+
+
+def write(resources: Resources, project: str, version: str, card: Card) -> None:
+    """Write a version's card where people read it; each of the three follows from the card alone."""
+    models, verdict = resources.models, card["verdict"] or {}
+    run_id = models.run_of(project, version)
+    models.keep(run_id, {CARD: card_value.to_json(card), PAGE: page(card)})
+    models.head(project, version, verdict.get("sentence", ""), verdict.get("gates", []), cards.body(card))
+
+
+def refresh(resources: Resources, project: str, version: str) -> None:
+    """Bring a version's card up to the ledger; one that says so already, or that has no card, is left alone.
+
+    A card that somebody spoiled stays as it is, for what it said can't be known any more.
+    """
+    try:
+        before = stored(resources, project, version)
+        card = current(resources, project, version, before)
+    except FileNotFoundError:
+        return
+    except Corrupt as error:
+        logger.warning("%s: the card of version %s is not renewed: %s", project, version, error)
+        return
+    if card_value.to_json(card) != card_value.to_json(before):
+        write(resources, project, version, card)
+
+
+def renew(resources: Resources, project: str) -> None:
+    """Bring the cards of what serves, and of what it replaced, up to the ledger, once a generation.
+
+    Raises: ServerUnavailable; the keeper asks again.
+    """
+    past = resources.store.ledger.generations(project)
+    noted = f"cards of {project}"
+    if not past or resources.store.notes.get(noted) == past[-1].number:
+        return
+    for version in dict.fromkeys(one.version for one in reversed(past[-2:])):
+        with suppress(NoSuchVersion):  # somebody deleted it; what serves is on this machine
+            refresh(resources, project, version)
+    resources.store.notes.put(noted, past[-1].number, resources.now())
+
+
+def stored(resources: Resources, project: str, version: str) -> Card:
+    """Return the card that the registry has.
+
+    Raises:
+        FileNotFoundError: this version came without one.
+        Corrupt: it is no card.
+        NoSuchVersion: there is no such version.
+    """
+    text = resources.models.read_artifact(resources.models.run_of(project, version), CARD)
+    return card_value.read(text, f"{CARD} of version {version} of {project}")
+
+
+def current(resources: Resources, project: str, version: str, before: Card) -> Card:
+    """Return a card as the ledger has it now; nothing is written.
+
+    Raises: Corrupt, its parts are of a shape that can't be read.
+    """
+    past = resources.store.ledger.generations(project)
+    verdict = line(resources, project, version, "judge")
+    own = [one for one in past if one.version == version]
+    card = {
+        **before,
+        "version": version,
+        "verdict": verdict_of(verdict) if verdict else None,
+        "generations": [term(one, past) for one in own],
+        "reference": reference(resources, own[-1], before.get("reference")) if own else None,
+        "reproduce": f"holdfast verify {project}@{version}",
+    }
+    card["warnings"] = warnings(resources, card)
+    return card
+
+
+def verdict_of(found: Decision) -> dict[str, Any]:
+    """Return a verdict as the card has it."""
+    return {
+        "outcome": found.reason.partition(":")[0].lower(),
+        "sentence": found.reason,
+        "at": found.at.isoformat(timespec="seconds"),
+        "against": found.inputs.get("champion"),
+        "gates": card_value.plain(found.inputs["gates"]),
+    }
+
+
+def term(one: Generation, past: list[Generation]) -> dict[str, Any]:
+    """Return one generation: since when and until when it served, by whom, and why."""
+    after = next((later for later in past if later.number > one.number), None)
+    return {
+        "generation": one.number,
+        "since": one.at.isoformat(timespec="seconds"),
+        "until": after.at.isoformat(timespec="seconds") if after else None,
+        "by": one.actor,
+        "why": one.reason,
+        "waived": list(one.waived),
+        "rollback": one.reason.startswith("rollback:"),
+    }
+
+
+def reference(resources: Resources, serving: Generation, before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what windows of a generation are compared with; what was worked out before is taken over."""
+    payload = resources.store.references.get(serving.project, serving.number)
+    if payload is None:
+        return None
+    digest = hashlib.sha256(payload).hexdigest()
+    if before and before.get("sha256") == digest:
+        return {**before, "generation": serving.number}
+    monitors = resources.project(serving.project).monitors
+    return {"generation": serving.number, "sha256": digest, **card_value.plain(summary(from_bytes(payload), monitors))}
+
+
+def line(resources: Resources, project: str, version: str, kind: str) -> Decision | None:
+    """Return the ledger's last line of one kind on a version."""
+    found = resources.store.ledger.decisions(project, subject=f"version {version}", kinds=(kind,), limit=1)
+    return found[0] if found else None
+
+
+def warnings(resources: Resources, card: Card) -> list[str]:
+    """Say what does not fit together: a card that was changed in the registry after it was registered."""
+    known = line(resources, card["project"], card["version"], "register")
+    if known is None or known.inputs.get("card") in (None, card_value.seal(card)):
+        return []
+    return ["This card was changed in the registry after the version was registered: its numbers prove nothing."]
