@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from data.errors import HoldfastError
-from holdfast import commands, console
+from holdfast import commands, console, service_commands
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ def up(
 
 
 def announce(stack: "Stack", sentence: str) -> None:
-    """Print where everything is."""
+    """Print where everything is, and who may ask the service."""
+    from holdfast.status import who_may_ask
+    from tasks.settings import read_settings
+
     console.say(sentence)
     for title, url in (
         ("Prefect UI", stack.urls["prefect"]),
@@ -80,6 +83,7 @@ def announce(stack: "Stack", sentence: str) -> None:
         ("Its API", f"{stack.urls['service']}/docs"),
     ):
         console.say(f"  {title:12} {url}")
+    console.say(f"  {'Keys':12} {who_may_ask(read_settings(home=stack.home))}")
     if os.environ.get("SSH_CONNECTION"):
         tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in stack.ports.values())
         console.say(f"  From your machine: ssh -N {tunnels} {os.uname().nodename}")
@@ -106,7 +110,8 @@ def inject(
     """Send digits to the running service as another fleet of cameras takes them, and see what is noticed."""
     from tasks.traffic import Cameras
 
-    with Cameras(lead_to(home).settings.service_url) as cameras:
+    settings = lead_to(home).settings
+    with Cameras(settings.service_url, key=settings.service_key) as cameras:
         sent = cameras.send(rows, dial=dial, dead=dead)
         right, count = sent.accuracy(held_out_only=False)
         console.say(f"{count} answers, {right:.1%} right, {sent.failed} failed")
@@ -146,3 +151,4 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 
 app.add_typer(commands.app)
+app.add_typer(service_commands.keys, name="keys")

@@ -27,6 +27,7 @@ class Status:
     processes: list[dict[str, Any]] = field(default_factory=list)
     champions: list[dict[str, Any]] = field(default_factory=list)
     broken: dict[str, Any] = field(default_factory=dict)
+    keys: str = ""
 
 
 def look(settings: Settings) -> Status:
@@ -41,6 +42,7 @@ def look(settings: Settings) -> Status:
         processes=processes(stack) if stack else [],
         champions=champions(settings),
         broken=broken(settings.home) if stack else {},
+        keys=who_may_ask(settings) if stack else "",
     )
 
 
@@ -102,6 +104,22 @@ def champions(settings: Settings) -> list[dict[str, Any]]:
     return rows
 
 
+def who_may_ask(settings: Settings) -> str:
+    """Say whether the stack's service needs an API key."""
+    from monitoring.store import open_store
+    from serving.keys import ADD, loopback
+
+    store = open_store(settings.store_url)
+    clients = store.clients.all()
+    store.close()
+    live = sum(one.revoked_at is None for one in clients)
+    if live:
+        return f"{live} in use: the service answers whoever has one"
+    if clients or not loopback(settings.host):
+        return f"none, so the service answers nobody: `{ADD}` makes one"
+    return f"none, so the service answers anybody on this machine: `{ADD}` ends that"
+
+
 def broken(home: Path) -> dict[str, Any]:
     """Return the project files that the runner could not import."""
     try:
@@ -119,6 +137,7 @@ def show(status: Status) -> None:
         word = "ready" if status.ready else "not ready"
         say(f"{status.home}: {word}, up for {duration(status.uptime_seconds or 0)}")
         table(status.processes)
+        say(f"API keys: {status.keys}")
     table(status.champions)
     for name, why in status.broken.items():
         say(f"project {name} is disabled: {why.get('where')}: {why.get('why')}")

@@ -44,7 +44,7 @@ class Sent:
 class Cameras:
     """Sends pictures that were never ingested, as one fleet of cameras or another sees them."""
 
-    def __init__(self, service: str, seed: int = 0) -> None:
+    def __init__(self, service: str, seed: int = 0, key: str = "") -> None:
         pictures = bundled_frame("digits").iloc[HISTORY:]
         self.images = np.stack(list(pictures["image"])).astype(np.uint8)
         self.truth = [str(digit) for digit in pictures["digit"]]
@@ -54,7 +54,7 @@ class Cameras:
         self.held_out = role != "train"
         self.generator = np.random.default_rng(seed)
         self.order = self.shuffled()
-        self.client = httpx.Client(base_url=service, timeout=10)
+        self.client = httpx.Client(base_url=service, timeout=10, headers={"x-api-key": key} if key else {})
 
     def __enter__(self) -> Self:
         """Return the cameras; the block ends their connection."""
