@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from data.errors import HoldfastError
-from holdfast import commands, console, service_commands
+from holdfast import commands, console, promotion_commands, service_commands
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
 if TYPE_CHECKING:
@@ -34,6 +34,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Keeps a PyTorch model right after deployment, and proves it.",
 )
+
+
+def tell_version(asked: bool) -> None:
+    """Print which Holdfast this is."""
+    if asked:
+        from importlib.metadata import version
+
+        console.say(version("holdfast"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
 
 
 @app.command()
@@ -151,4 +169,5 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 
 app.add_typer(commands.app)
+app.add_typer(promotion_commands.app)
 app.add_typer(service_commands.keys, name="keys")

@@ -142,44 +142,6 @@ class progress:  # noqa: N801 (used like a function)
 
 
 @app.command()
-def promote(
-    project: Project,
-    version: Annotated[str, typer.Argument(help="Version in the registry.")],
-    *,
-    reason: Reason = "",
-    waive: Annotated[list[str] | None, typer.Option(help="A gate that need not hold; may be repeated.")] = None,
-    home: Home = HERE,
-    folders: Projects = None,
-    as_json: Json = False,
-) -> None:
-    """Let a version serve, if its gates passed or are waived."""
-    from tasks.promotion import promote as run
-
-    resources = lead_to(home, folders)
-    why = reason or ("" if waive else "asked for on the command line")  # a waiver needs a reason of its own
-    found = run(resources, project, version, actor=actor(), reason=why, waive=tuple(waive or ()))
-    console.report(found, as_json=as_json)
-
-
-@app.command()
-def rollback(
-    project: Project,
-    *,
-    to: Annotated[str | None, typer.Option(help="Version; the previous champion if left out.")] = None,
-    reason: Reason = "",
-    home: Home = HERE,
-    folders: Projects = None,
-    as_json: Json = False,
-) -> None:
-    """Make an earlier champion serve again, and record why."""
-    from tasks.promotion import rollback as run
-
-    resources = lead_to(home, folders)
-    why = reason or "asked for on the command line"
-    console.report(run(resources, project, to, actor=actor(), reason=why), as_json=as_json)
-
-
-@app.command()
 def acknowledge(
     incident: Annotated[int, typer.Argument(help="The incident's number, as alerts and the overview name it.")],
     reason: Reason,

@@ -97,6 +97,26 @@ def plain(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def listed(resources: Resources, name: str | None, *, answered: bool) -> list[dict[str, Any]]:
+    """Return a line for each open question, and for the last answered ones if asked for; newest first."""
+    store = resources.store.approvals
+    found = store.recent(name, 20) if answered else store.open_ones(name)[::-1]
+    return [
+        {
+            "project": one.project,
+            "version": one.version,
+            "against": one.champion,
+            "asked": moment(one.asked_at),
+            "until": moment(one.expires_at),
+            "answer": one.answer or "waits",
+            "by": one.actor,
+            "why": one.why or one.reason,
+            "form": run_page(resources.settings, one.run) if one.run and not one.answer else None,
+        }
+        for one in found
+    ]
+
+
 def question(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
     """Return the alert that asks; `run` shows the form."""
     text = f"{approval.reason}. {advice(approval, waiver(asked_gates(resources, approval)))}"

@@ -41,6 +41,8 @@ class Runner:
             "HOLDFAST_PREFECT_PORT": str(self.settings.prefect_port),
             "HOLDFAST_PROJECTS": self.settings.projects,
             "HOLDFAST_RUNNER_LIMIT": "2",
+            "HOLDFAST_DATA_REMOTE": self.settings.data_remote,
+            "MLFLOW_TRACKING_URI": self.settings.mlflow_tracking_uri,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
