@@ -88,8 +88,7 @@ def champions(settings: Settings) -> list[dict[str, Any]]:
     rows = []
     for name in sorted({*store.ledger.projects(), *store.ledger.judged()}):
         serving = store.ledger.generation(name)
-        asked = store.ledger.decisions(name, kinds=("ask", "promote", "rollback"), limit=1)
-        waiting = bool(asked) and asked[0].kind == "ask"
+        waiting = [one.version for one in store.approvals.open_ones(name)]
         rows.append(
             {
                 "project": name,
@@ -97,7 +96,9 @@ def champions(settings: Settings) -> list[dict[str, Any]]:
                 "generation": serving.number if serving else None,
                 "since": f"{serving.at:%Y-%m-%d %H:%M} UTC" if serving else None,
                 "open_incidents": len(store.incidents.open_ones(name)),
-                "waits": f"{asked[0].subject} waits for a person to promote it" if waiting else None,
+                "waits": f"version {', version '.join(waiting)}, for a person: `holdfast approvals`"
+                if waiting
+                else None,
             }
         )
     store.close()

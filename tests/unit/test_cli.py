@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,13 @@ from holdfast.cli import app
 from holdfast.doctor import Finding
 from holdfast.processes import free_ports
 from holdfast.status import look
+from monitoring.effects import NewDecision
 from monitoring.store import open_store
 from tasks.reports import Report
 from tasks.settings import read_settings
 
 COMMANDS = ("up", "down", "status", "doctor", "projects", "check", "new", "ingest", "harvest", "monitor", "train")
-COMMANDS += ("promote", "rollback", "why", "quarantine")
+COMMANDS += ("promote", "rollback", "approve", "reject", "approvals", "why", "quarantine")
 
 
 @pytest.fixture
@@ -54,14 +55,20 @@ def test_status_names_a_version_that_waits_for_a_person(home: Path) -> None:
     home.mkdir()
     settings = read_settings(home=home)
     store = open_store(settings.store_url)
-    for kind, version in (("refuse", 1), ("ask", 2), ("refuse", 3)):
-        store.ledger.decide(
-            "rents", kind=kind, subject=f"version {version}", reason="a test", inputs={}, now=datetime.now(UTC)
-        )
+    now = datetime.now(UTC)
+    for version in ("2", "3"):
+        asked = NewDecision("rents", "ask", f"version {version}", "a test")
+        store.approvals.ask(asked, version=version, champion=None, now=now, expires_at=now + timedelta(days=3))
+    no = NewDecision("rents", "reject", "version 3", "a test")
+    store.approvals.answer(2, "rejected", actor="ada", why="a test", now=now, decision=no)
     store.close()
     (row,) = look(settings).champions
     assert (row["project"], row["version"]) == ("rents", None)
-    assert row["waits"] == "version 2 waits for a person to promote it"
+    assert row["waits"] == "version 2, for a person: `holdfast approvals`"
+    _, said, _ = run("approvals", "--json", "--home", home)
+    assert [(line["version"], line["answer"]) for line in json.loads(said)] == [("2", "waits")]
+    _, said, _ = run("approvals", "rents", "--answered", "--json", "--home", home)
+    assert [(line["version"], line["answer"]) for line in json.loads(said)] == [("3", "rejected"), ("2", "waits")]
 
 
 def test_an_expected_failure_is_one_line_and_status_1(home: Path) -> None:
