@@ -1,5 +1,6 @@
 """What a trained version can do on rows it has not seen, before any comparison with a champion."""
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -8,13 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from data.schema import Rows, take
+from data.descriptors import describe, described
+from data.schema import Rows, length, take
 from models import baselines, metrics
+from models.declarations import LEARNERS
+from models.folder import size_mb
+from models.learners import learned_answers
+from models.power import detectable
 from models.predictor import Outputs, Predictor, read_version
+from models.resampling import Interval
+from models.residuals import residuals
+from models.slicing import cut
 from projects.declaration import Project
 from tasks.preparation import BATCH, read_role
 
 LATENCY_ROWS = 200
+ANCHOR_LENGTH = 12  # hexadecimal digits
 
 
 @dataclass(frozen=True)
@@ -35,25 +45,35 @@ def scored(project: Project, predictor: Predictor, rows: Rows) -> Scored:
 def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     """Score `model/` on the judge and anchor rows; write `evaluation/metrics.json` and return it.
 
-    Each metric stands with its bootstrap interval; the trivial baseline stands beside the network.
+    Each metric stands with its bootstrap interval; baselines stand beside the network, and the slices that the
+    project names, over all rows that were held out.
     """
     predictor = read_version(folder / "model", features=project.features)
     judged = scored(project, predictor, read_role(folder, project.schema, "judge"))
+    anchored = scored(project, predictor, read_role(folder, project.schema, "anchor"))
     train = read_role(folder, project.schema, "train")
+    metric = project.evaluation.metric
+    beside = baselines_beside(project, predictor, train, judged)
     found: dict[str, Any] = {
-        "metric": project.evaluation.metric,
+        "metric": metric,
         "judge": summary(project, judged),
-        "baseline": baseline_score(project, train, judged),
-        "rows": {"judge": len(judged.truth), "train": len(train[project.schema.target])},
+        "baseline": beside["trivial"],
+        "baselines": beside,
+        "rows": {"judge": len(judged.truth), "train": length(train)},
+        "slices": by_slice(project, predictor, (judged, anchored)),
+        "latency_ms": latency_ms(predictor, judged.rows),
+        "size_mb": size_mb(folder / "model"),
+        "detectable": detectable(metric, bounded(project, judged), unit=unit(project)).to_json(),
     }
-    anchored = read_role(folder, project.schema, "anchor")
-    if len(anchored[BATCH]):
-        anchor = scored(project, predictor, anchored)
-        found["anchor"] = summary(project, anchor)
-        found["rows"]["anchor"] = len(anchor.truth)
+    if len(anchored.truth):
+        found["anchor"] = summary(project, anchored)
+        found["anchor_version"] = anchor_version(project, anchored.rows)
+        found["rows"]["anchor"] = len(anchored.truth)
     if project.task == "classification":
         found["confusion"] = metrics.confusion(judged.truth, judged.outputs.values, predictor.levels).tolist()
         found["levels"] = list(predictor.levels)
+    else:
+        found["residuals"] = residuals(judged.truth, judged.outputs.values[:, 0])
     target = folder / "evaluation"
     target.mkdir(parents=True, exist_ok=True)
     (target / "metrics.json").write_text(json.dumps(found, indent=1, sort_keys=True, allow_nan=True))
@@ -74,6 +94,42 @@ def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]
     return found
 
 
+def bounded(project: Project, scored_rows: Scored) -> Interval:
+    """Bound the deciding metric on these rows."""
+    outputs, metric = scored_rows.outputs, project.evaluation.metric
+    parts = metrics.per_row(metric, scored_rows.truth, outputs.values, outputs.levels)
+    return metrics.bounds(metric, parts, blocks(project, scored_rows.rows))
+
+
+def by_slice(project: Project, predictor: Predictor, held_out: tuple[Scored, ...]) -> list[dict[str, Any]]:
+    """Return the deciding metric with its bounds on each slice that the project names."""
+    columns, names = predictor.encoder.columns, project.gates.slices
+    if not names:
+        return []
+    seen = [describe(columns, predictor.encoder.derive(part.rows)) for part in held_out]
+    rows = {name: np.concatenate([one[name] for one in seen]) for name in names}
+    metric = project.evaluation.metric
+    parts = np.concatenate([metrics.per_row(metric, p.truth, p.outputs.values, p.outputs.levels) for p in held_out])
+    together = np.concatenate([blocks(project, part.rows) for part in held_out])
+    found = []
+    for one in cut(described(columns), rows, names):
+        bounds = metrics.bounds(metric, parts[one.which], together[one.which])
+        line = {"slice": one.name, "about": one.about, "rows": bounds.rows, "value": bounds.estimate}
+        found.append({**line, "low": bounds.low, "high": bounds.high})
+    return found
+
+
+def anchor_version(project: Project, anchor: Rows) -> str | None:
+    """Return the name of an anchor set: a prefix of the SHA-256 of its keys, sorted. None for no rows."""
+    keys = sorted(anchor[project.schema.key].astype(str).tolist())
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:ANCHOR_LENGTH] if keys else None
+
+
+def unit(project: Project) -> str:
+    """Name what `blocks` returns, in the plural."""
+    return "entities" if project.evaluation.exchangeable or project.schema.time is None else "days"
+
+
 def blocks(project: Project, rows: Rows) -> np.ndarray:
     """Return what must not be split in a bootstrap: the entity where rows are exchangeable, else the day."""
     schema = project.schema
@@ -82,11 +138,13 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
     return rows[schema.time].astype("datetime64[D]").astype(str)
 
 
-def baseline_score(project: Project, train: Rows, judged: Scored) -> float:
-    """Return the trivial baseline's metric on the judge rows."""
+def baselines_beside(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, float]:
+    """Return the deciding metric of the trivial, the linear and the tree baseline on the judge rows."""
     metric, levels = project.evaluation.metric, judged.outputs.levels
-    values = baseline_values(project, train, judged.rows, levels)
-    return float(metrics.value_of(metric, metrics.per_row(metric, judged.truth, values, levels).sum(axis=0)))
+    values = {"trivial": baseline_values(project, train, judged.rows, levels)}
+    values |= learned_answers(LEARNERS, predictor.encoder, train, judged.rows, seed=project.training.seed)
+    parts = {name: metrics.per_row(metric, judged.truth, one, levels) for name, one in values.items()}
+    return {name: float(metrics.value_of(metric, one.sum(axis=0))) for name, one in parts.items()}
 
 
 def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
