@@ -31,6 +31,11 @@ def manifest_sha256(folder: Path) -> str:
     return hashlib.sha256(read_whole(folder / MANIFEST, 2**16)).hexdigest()
 
 
+def size_mb(folder: Path) -> float:
+    """Return the size of a version's files in 1,000,000 bytes."""
+    return sum((folder / name).stat().st_size for name in LARGEST) / 1e6
+
+
 def seal(folder: Path) -> str:
     """Write the manifest of a folder that holds a version's files, and return its hash."""
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in LARGEST}

@@ -1,22 +1,40 @@
-"""Candidate against champion, on the same rows: which rows, and what each scored."""
+"""Candidate against champions, on the same rows: which rows, and what each scored."""
 
+import dataclasses
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data.schema import Rows, length, take
+from data.descriptors import describe, described
+from data.schema import Rows, take
 from models import metrics
+from models.compatibility import incompatibilities
+from models.folder import size_mb
 from models.gates import MINIMUM_BLOCKS
 from models.judging import Comparison, Judgement, Sample, judge, sample
+from models.learners import learned_answers
 from models.predictor import Predictor, read_version
+from models.slicing import cut
 from monitoring.records import Generation, Prediction
 from projects.declaration import Project
-from tasks.evaluation import baseline_values, blocks, latency_ms
+from tasks.champions import Champions, askable, levels, summon
+from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, unit
 from tasks.harvesting import rows_of
-from tasks.observing import clock, judged_windows, predictor_of
-from tasks.preparation import BATCH, read_role, roles_by_entity
+from tasks.observing import clock, judged_windows, logged_schema
+from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
 from tasks.registration import snapshot_of
 from tasks.resources import Resources
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """The rows that judge, none of which the candidate or the champion learned from, and those the baselines learn."""
+
+    fresh: Rows
+    anchor: Rows
+    known: np.ndarray  # which anchor rows are of batches that the champion was made from, as a mask
+    train: Rows
 
 
 def judge_version(resources: Resources, project: Project, folder: Path, *, waived: tuple[str, ...] = ()) -> Judgement:
@@ -25,55 +43,89 @@ def judge_version(resources: Resources, project: Project, folder: Path, *, waive
     Raises: TooFewRows.
     """
     candidate = read_version(folder / "model", features=project.features)
-    serving = resources.store.ledger.generation(project.name)
-    champion = predictor_of(resources, serving) if serving else None
-    learned = champion_batches(resources, serving) if serving else frozenset()
-    fresh = fresh_rows(resources, project, folder, serving, learned)
-    anchor = anchor_rows(project, folder, learned)
-    train = without_origin(read_role(folder, project.schema, "train"))
-    compared = compare(project, candidate, champion, fresh, anchor, train, serving.version if serving else None)
-    return judge(project.gates, compared, waived=waived)
+    with TemporaryDirectory(dir=resources.settings.home, prefix=".champions-") as scratch:
+        champions = summon(resources, project, Path(scratch))
+    held = held_rows(resources, project, folder, champions.serving)
+    compared = compare(project, candidate, askable(champions, project.schema), held)
+    if champions.predictor:
+        found = incompatibilities(champions.predictor.schema, candidate.schema)
+        compared = dataclasses.replace(compared, incompatible=found)
+    return judge(project.gates, dataclasses.replace(compared, size_mb=size_mb(folder / "model")), waived=waived)
 
 
-def compare(
-    project: Project,
-    candidate: Predictor,
-    champion: Predictor | None,
-    fresh: Rows,
-    anchor: Rows,
-    train: Rows,
-    serving: str | None,
-) -> Comparison:
-    """Score both on the same fresh and anchor rows; the trivial baseline on the fresh ones."""
-    truth, answers = fresh[project.schema.target], candidate.predict(fresh)
-    theirs = champion.predict(fresh) if champion else None
-    scored = metrics.score(project.task, truth, answers.values, answers.levels)
-    before = metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs else {}
+def compare(project: Project, candidate: Predictor, champions: Champions, held: Held) -> Comparison:
+    """Score all on the same rows: fresh ones with the baselines, and the anchor with every champion so far."""
+    fresh, anchor, serving = held.fresh, held.anchor, champions.predictor
+    answers = candidate.predict(fresh)
+    truth = fresh[project.schema.target]
+    theirs = serving.predict(fresh) if serving else None
+    new = sampled(project, candidate, champions, fresh, held.train)
+    old = sampled(project, candidate, champions, anchor)
     return Comparison(
         metric=project.evaluation.metric,
-        fresh=sampled(project, candidate, champion, fresh, baseline_values(project, train, fresh, candidate.levels)),
-        anchor=sampled(project, candidate, champion, anchor) if champion and length(anchor) else None,
-        metrics=scored,
-        champion_metrics=before,
-        champion=serving,
+        fresh=new,
+        anchor=old.take(held.known) if serving and held.known.any() else None,
+        metrics=metrics.score(project.task, truth, answers.values, answers.levels),
+        champion_metrics=metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs else {},
+        champion=champions.serving.version if champions.serving else None,
         latency_ms=latency_ms(candidate, fresh),
+        common=old if serving and (champions.past or champions.gone) and old.rows else None,
+        gone=champions.gone,
+        slices=sliced(project, candidate, (fresh, anchor), new.joined(old)),
+        unasked=champions.why,
+        anchor_version=anchor_version(project, anchor),
     )
 
 
 def sampled(
-    project: Project, candidate: Predictor, champion: Predictor | None, rows: Rows, baseline: np.ndarray | None = None
+    project: Project, candidate: Predictor, champions: Champions, rows: Rows, train: Rows | None = None
 ) -> Sample:
-    """Return both models' answers to the same rows, as a gate compares them."""
+    """Return the models' answers to the same rows, as a gate compares them.
+
+    Rows that come with `train` are answered by the baselines too; others by every champion so far.
+    """
+    serving = champions.predictor
+    if train is None:
+        past = {**champions.past, **({champions.serving.version: serving} if champions.serving and serving else {})}
+        others = {version: (one.predict(rows).values, one.levels) for version, one in past.items()}
+    else:
+        learned = learned_answers(project.gates.beat, candidate.encoder, train, rows, seed=project.training.seed)
+        others = {name: (values, candidate.levels) for name, values in learned.items()}
     return sample(
         project.evaluation.metric,
         rows[project.schema.target],
         blocks(project, rows),
         candidate=candidate.predict(rows).values,
-        champion=champion.predict(rows).values if champion else None,
-        baseline=baseline,
+        champion=serving.predict(rows).values if serving else None,
+        baseline=None if train is None else baseline_values(project, train, rows, candidate.levels),
         levels=candidate.levels,
-        champion_levels=champion.levels if champion else None,
-        unit="entities" if project.evaluation.exchangeable or project.schema.time is None else "days",
+        champion_levels=serving.levels if serving else None,
+        others=others,
+        known=levels(champions),
+        unit=unit(project),
+    )
+
+
+def sliced(project: Project, candidate: Predictor, parts: tuple[Rows, ...], held: Sample) -> dict[str, Sample]:
+    """Return the slices that the project names, over fresh and anchor rows together: all that neither learned from."""
+    if not project.gates.slices:
+        return {}
+    columns = candidate.encoder.columns
+    seen = [describe(columns, candidate.encoder.derive(rows)) for rows in parts]
+    rows = {name: np.concatenate([one[name] for one in seen]) for name in project.gates.slices}
+    found = cut(described(columns), rows, project.gates.slices)
+    return {one.name: held.take(one.which).named(one.about) for one in found}
+
+
+def held_rows(resources: Resources, project: Project, folder: Path, serving: Generation | None) -> Held:
+    """Return the rows of a judging. The anchor is the whole one; those the champion knew are marked in it."""
+    learned = champion_batches(resources, serving) if serving else frozenset()
+    anchor = read_role(folder, project.schema, "anchor")
+    return Held(
+        fresh=fresh_rows(resources, project, folder, serving, learned),
+        anchor=without_origin(anchor),
+        known=np.isin(anchor[BATCH].astype(str), list(learned)),
+        train=without_origin(read_role(folder, project.schema, "train")),
     )
 
 
@@ -82,22 +134,36 @@ def fresh_rows(
 ) -> Rows:
     """Return labelled rows that neither model learned from, the newest there are enough of.
 
-    First the judge rows of the newest mature windows; else the judge rows of batches that the champion never
-    saw; else, and without a champion, all judge rows of the snapshot.
+    Where rows are exchangeable, first the judge rows of the newest mature windows; else the judge rows of batches
+    that the champion never saw; else, and without a champion, all judge rows of the snapshot. Where they are not,
+    those that the champion did not learn from, few as they may be.
     """
     judged = read_role(folder, project.schema, "judge")
     if serving is None:
         return without_origin(judged)
-    if project.evaluation.exchangeable:
-        newest = newest_window_rows(resources, project, ("judge",))
-        if newest is not None and len(set(blocks(project, newest))) >= MINIMUM_BLOCKS:
-            return newest
-        unseen = take(judged, ~np.isin(judged[BATCH].astype(str), list(learned)))
-    else:
-        cut = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
-        unseen = take(judged, judged[project.schema.time] > cut) if project.schema.time else judged
-    enough = len(unseen[BATCH]) and len(set(blocks(project, unseen))) >= MINIMUM_BLOCKS
-    return without_origin(unseen if enough else judged)
+    if not project.evaluation.exchangeable:
+        return without_origin(take(judged, unlearned(resources, project, serving, judged)))
+    newest = newest_window_rows(resources, project, ("judge",))
+    if newest is not None and enough(project, newest):
+        return newest
+    unseen = take(judged, ~np.isin(judged[BATCH].astype(str), list(learned)))
+    return without_origin(unseen if enough(project, unseen) else judged)
+
+
+def enough(project: Project, rows: Rows) -> bool:
+    """Tell whether these rows can say how much two models differ."""
+    return len(set(blocks(project, rows))) >= MINIMUM_BLOCKS
+
+
+def unlearned(resources: Resources, project: Project, serving: Generation, rows: Rows) -> np.ndarray:
+    """Tell which rows, dealt out by time, the champion did not learn from, as a mask."""
+    if project.schema.time:
+        cut_ = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
+        return np.asarray(rows[project.schema.time] > cut_)
+    with TemporaryDirectory(dir=resources.settings.home) as scratch:
+        theirs = gather(resources.batches, snapshot_of(resources, serving.run_id), project.schema, Path(scratch))
+    keys = theirs[project.schema.key][roles(project, theirs) == "train"]
+    return ~np.isin(rows[project.schema.key].astype(str), keys.astype(str))
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:
@@ -109,6 +175,9 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
         for window, verdict in judged_windows(resources, project)
         if serving and window.generation == serving.number and verdict.outcome not in ("fault", "failed")
     ]
+    wanted = {*project.schema.features, *project.schema.identifiers}
+    if not windows or not wanted <= set(logged_schema(resources, project.name, windows[0].generation).names):
+        return None
     found: list[list[Prediction]] = []
     for window in reversed(windows):
         mature = [one for one in resources.store.predictions.rows(window, labelled=True) if one.row_time <= horizon]
@@ -121,12 +190,6 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
     evaluation = project.evaluation
     role = roles_by_entity(rows[project.schema.entity_column], evaluation.judge, evaluation.anchor)
     return take(rows, np.isin(role.astype(str), roles))
-
-
-def anchor_rows(project: Project, folder: Path, learned: frozenset[str]) -> Rows:
-    """Return the anchor rows of the world the champion knew: those of the batches it was made from."""
-    anchor = read_role(folder, project.schema, "anchor")
-    return without_origin(take(anchor, np.isin(anchor[BATCH].astype(str), list(learned))))
 
 
 def champion_batches(resources: Resources, serving: Generation) -> frozenset[str]:
