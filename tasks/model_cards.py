@@ -87,13 +87,12 @@ def refresh(resources: Resources, project: str, version: str) -> None:
     try:
         before = stored(resources, project, version)
         card = current(resources, project, version, before)
+        if card_value.to_json(card) != card_value.to_json(before):
+            write(resources, project, version, card)
     except FileNotFoundError:
         return
     except Corrupt as error:
         logger.warning("%s: the card of version %s is not renewed: %s", project, version, error)
-        return
-    if card_value.to_json(card) != card_value.to_json(before):
-        write(resources, project, version, card)
 
 
 def renew(resources: Resources, project: str) -> None:
@@ -124,10 +123,7 @@ def stored(resources: Resources, project: str, version: str) -> Card:
 
 
 def current(resources: Resources, project: str, version: str, before: Card) -> Card:
-    """Return a card as the ledger has it now; nothing is written.
-
-    Raises: Corrupt, its parts are of a shape that can't be read.
-    """
+    """Return a card as the ledger has it now; nothing is written."""
     past = resources.store.ledger.generations(project)
     verdict = line(resources, project, version, "judge")
     own = [one for one in past if one.version == version]
@@ -139,7 +135,7 @@ def current(resources: Resources, project: str, version: str, before: Card) -> C
         "reference": reference(resources, own[-1], before.get("reference")) if own else None,
         "reproduce": f"holdfast verify {project}@{version}",
     }
-    card["warnings"] = warnings(resources, card)
+    card["warnings"] = warnings(line(resources, project, version, "register"), card)
     return card
 
 
@@ -186,9 +182,9 @@ def line(resources: Resources, project: str, version: str, kind: str) -> Decisio
     return found[0] if found else None
 
 
-def warnings(resources: Resources, card: Card) -> list[str]:
+def warnings(registered: Decision | None, card: Card) -> list[str]:
     """Say what does not fit together: a card that was changed in the registry after it was registered."""
-    known = line(resources, card["project"], card["version"], "register")
-    if known is None or known.inputs.get("card") in (None, card_value.seal(card)):
+    known = registered.inputs.get("card") if registered else None
+    if known is None or known == card_value.seal(card):
         return []
     return ["This card was changed in the registry after the version was registered: its numbers prove nothing."]
