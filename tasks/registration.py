@@ -125,7 +125,13 @@ def tell_verdict(
         kind="judge",
         subject=f"version {version}",
         reason=judgement.sentence,
-        inputs={"version": version, "gates": judgement.table(), "manifest": manifest, "champion": champion},
+        inputs={
+            "version": version,
+            "gates": judgement.table(),
+            "manifest": manifest,
+            "champion": champion,
+            "anchor": judgement.anchor,
+        },
         now=resources.now(),
         token=token,
     )

@@ -26,6 +26,7 @@ from tasks.fitting import fit as fit_version
 from tasks.ingestion import write_snapshot
 from tasks.pipeline import STEPS, ensure_workspace
 from tasks.preparation import prepare as prepare_rows
+from tasks.prospects import prospects
 from tasks.provenance import CODE, archive_code
 from tasks.reports import Report
 from tasks.resources import Resources
@@ -161,9 +162,14 @@ def collect(resources: Resources, run: Run) -> Report:
 
 
 def prepare(resources: Resources, run: Run) -> Report:
-    """Deal the snapshot's rows out to train, judge and anchor."""
+    """Deal the snapshot's rows out to train, judge and anchor, and say what the training can prove with them.
+
+    Raises: TooFewRows.
+    """
     counts = prepare_rows(run.project, resources.batches, run.folder)
-    sentence = f"{counts['train']} rows train, {counts['judge']} judge, {counts['anchor']} anchor"
+    hoped = prospects(resources, run.project, run.folder)
+    sentence = f"{counts['train']:,} rows train, {counts['judge']:,} judge, {counts['anchor']:,} anchor; "
+    sentence += hoped.sentence
     return Report(sentence, table=[{"role": role, "rows": rows} for role, rows in counts.items()])
 
 
