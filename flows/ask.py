@@ -1,5 +1,6 @@
 """Ask people whether a version may serve, and wait for the answer without a process."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -8,6 +9,7 @@ from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 
+from data.markdown import escaped
 from flows.approve import Decision, Reason, answered
 from flows.artifacts import publish
 from flows.promote import Version
@@ -42,6 +44,7 @@ async def ask(project: str, version: Version) -> State[Any]:
     approval = approving.open_question(resources, project, version)
     if approval is None:
         return conclude(resources.settings, "ask", project, lambda: approving.outcome(resources, project, version))
+    logging.getLogger("prefect.flow_runs").addFilter(unalarming)
     form = Answer.with_initial_data(description=shown(resources, approval))
     answer = await asuspend_flow_run(form, key=f"approval-{approval.id}")  # ends the process; then all is run again
     return conclude(
@@ -59,4 +62,10 @@ def shown(resources: "Resources", approval: "Approval") -> str:
     page = asking.page(resources, approval)
     if flow_run.run_count == 1:
         publish(resources.settings.prefect_url, "ask", approval.project, page)
-    return "\n\n".join([page.sentence, page.markdown, *(f"[{title}]({url})" for title, url in page.links.items())])
+    links = [f"[{title}]({url})" for title, url in page.links.items()]
+    return "\n\n".join([escaped(page.sentence), page.markdown, *links])
+
+
+def unalarming(record: logging.LogRecord) -> bool:
+    """Keep back Prefect's line by which a run that suspends itself looks like an error."""
+    return not (record.levelno == logging.ERROR and "Suspended(type=PAUSED)" in record.getMessage())

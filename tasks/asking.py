@@ -20,7 +20,7 @@ from tasks.settings import Settings
 
 SHOWN = ("passed", "waived", "shown")
 FORM = "approve or reject"
-GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval", "rows")
+GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval")
 
 
 def ask(
@@ -83,7 +83,7 @@ def page(resources: Resources, approval: Approval) -> Report:
     """Return what a person reads before answering: the gates' numbers, what they say, and what an answer does."""
     gates = asked_gates(resources, approval)
     numbers = [[plain(gate.get(name)) for name in GATE_COLUMNS] for gate in gates]
-    parts = [table(GATE_COLUMNS, numbers), gate_lines(gates), escaped(advice(approval, waiver(gates)))]
+    parts = [table(GATE_COLUMNS, numbers), gate_lines(gates), advice(approval, [escaped(one) for one in waiver(gates)])]
     links = {f"version {approval.version} in MLflow": resources.models.version_url(approval.project, approval.version)}
     return Report(f"{approval.project}: {approval.reason}", "\n\n".join(parts if gates else parts[2:]), links)
 
