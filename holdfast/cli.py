@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from data.errors import HoldfastError
-from holdfast import commands, console, promotion_commands, service_commands
+from holdfast import commands, console, model_commands, promotion_commands, service_commands
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
 if TYPE_CHECKING:
@@ -171,3 +171,4 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 app.add_typer(commands.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(service_commands.keys, name="keys")
+app.add_typer(model_commands.app, name="models")

@@ -50,6 +50,17 @@ def table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     Console().print(drawn)
 
 
+def markdown(text: str) -> None:
+    """Print Markdown: laid out on a terminal, as it is written elsewhere."""
+    if not on_terminal():
+        say(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
+
+
 def text_of(value: Any) -> str:
     """Return a cell's text, on one line."""
     if value is None:

@@ -106,6 +106,23 @@ def bounded(numbers: Mapping[str, Any]) -> str:
     return f"{said} [{number(numbers['low'])}, {number(numbers['high'])}]" if known else said
 
 
+def score(found: Mapping[str, Any]) -> str:
+    """Write the deciding metric as one line: accuracy 0.971 [0.955, 0.982]. Empty where it was not measured."""
+    numbers = found.get("judge", {}).get(found.get("metric"), {})
+    return f"{found['metric']} {bounded(numbers)}" if bounded(numbers) else ""
+
+
+def scored(text: str) -> dict[str, Any]:
+    """Read what `score` wrote: `metric`, `value`, `low`, `high`, each None where it doesn't stand there."""
+    real = r"(-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)"
+    found = re.fullmatch(rf"(\w+) {real}(?: \[{real}, {real}\])?", text)
+    metric, *ends = found.groups() if found else (None,) * 4
+    return {
+        "metric": metric,
+        **{name: None if end is None else float(end) for name, end in zip(("value", "low", "high"), ends, strict=True)},
+    }
+
+
 def number(value: Any) -> str:
     """Write a number for people, with the four digits that they read; what is none as it stands."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -72,11 +72,12 @@ def holds(column: Column) -> str:
 
 
 def write(resources: Resources, project: str, version: str, card: Card) -> None:
-    """Write a version's card where people read it; each of the three follows from the card alone."""
+    """Write a version's card where people read it, the value last: while that is old, the rest is written again."""
     models, verdict = resources.models, card["verdict"] or {}
     run_id = models.run_of(project, version)
-    models.keep(run_id, {CARD: card_value.to_json(card), PAGE: page(card)})
+    models.keep(run_id, {PAGE: page(card)})
     models.head(project, version, verdict.get("sentence", ""), verdict.get("gates", []), cards.body(card))
+    models.keep(run_id, {CARD: card_value.to_json(card)})
 
 
 def refresh(resources: Resources, project: str, version: str) -> None:
@@ -142,12 +143,17 @@ def current(resources: Resources, project: str, version: str, before: Card) -> C
 def verdict_of(found: Decision) -> dict[str, Any]:
     """Return a verdict as the card has it."""
     return {
-        "outcome": found.reason.partition(":")[0].lower(),
+        "outcome": outcome(found),
         "sentence": found.reason,
         "at": found.at.isoformat(timespec="seconds"),
         "against": found.inputs.get("champion"),
         "gates": card_value.plain(found.inputs["gates"]),
     }
+
+
+def outcome(verdict: Decision) -> str:
+    """Return the word with which a verdict's sentence starts: passed, kept, refused, question."""
+    return verdict.reason.partition(":")[0].lower()
 
 
 def term(one: Generation, past: list[Generation]) -> dict[str, Any]:

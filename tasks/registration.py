@@ -11,6 +11,7 @@ from data.markdown import escaped
 from data.versions import Snapshot
 from models import card_value
 from models.card_pictures import confusion_png
+from models.card_words import score
 from models.cards import body
 from models.judging import Judgement
 from monitoring.records import Decision
@@ -45,6 +46,7 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
         run.text(card_value.CARD, card_value.to_json(card))
         version = resources.models.register(project.name, run.id, folder / "model", card=body(card))
     tags = {"stage": "candidate", "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "snapshot": snapshot["hash"]}
+    tags |= {"score": score(found)} if score(found) else {}
     resources.models.tag(project.name, version, tags)
     resources.models.set_alias(project.name, "candidate", version)
     told = history.get("parameters", {})
