@@ -12,11 +12,12 @@ from flows.steps import conclude, person, step
 from tasks.reports import Report
 
 Version = Annotated[str, Field(pattern=r"^\d+$", title="Version", description="The version's number in MLflow.")]
+Waiting = Annotated[str, Field(pattern=r"^\d*$", title="Version")]
 
 
 @flow(name="promote", flow_run_name="promote-{project}-{version}", persist_result=False)
 async def promote(
-    project: str, version: Version, reason: str = "", waive: tuple[str, ...] = (), request: int | None = None
+    project: str, version: Waiting = "", reason: str = "", waive: tuple[str, ...] = (), request: int | None = None
 ) -> State[Any]:
     """Make a version the champion, if its gates passed or are waived.
 
@@ -24,12 +25,12 @@ async def promote(
 
     Args:
         project: The project in which it is to serve.
-        version: The version's number in MLflow.
+        version: The version's number in MLflow. Left empty: the newest that waits for a person.
         reason: Why, for the ledger. Needed to waive a gate.
         waive: Names of gates that may fail this once, as the gates table writes them.
         request: What somebody asked for in MLflow. Set by the keeper, which answers; people leave it empty.
     """
-    from tasks import promoting
+    from tasks import approving, promoting
     from tasks.resources import connect
 
     resources = connect()
@@ -41,9 +42,10 @@ async def promote(
         return step("promote", lambda: promoting.await_answer(resources, id_, judged))
 
     def asked() -> Report:
+        chosen = version or approving.newest(resources, project)
         return step(
             "promote",
-            lambda: promoting.promote(resources, project, version, actor=person(), reason=why, waive=waive),
+            lambda: promoting.promote(resources, project, chosen, actor=person(), reason=why, waive=waive),
         )
 
     work = asked if request is None else partial(answered, request)

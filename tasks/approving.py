@@ -117,6 +117,18 @@ def open_question(resources: Resources, name: str, version: str) -> Approval | N
     return found if found and found.answered_at is None and found.expires_at > resources.now() else None
 
 
+def newest(resources: Resources, name: str) -> str:
+    """Return the version that people were asked about last and that waits still, else the challenger.
+
+    Raises: NotPromotable, none waits.
+    """
+    waiting = resources.store.approvals.open_ones(name)
+    found = waiting[-1].version if waiting else resources.models.alias(name, "challenger")
+    if found is None:
+        raise NotPromotable(f"no version of {name} waits for a person: name the one that is to serve")
+    return found
+
+
 def outcome(resources: Resources, name: str, version: str) -> Report:
     """Say how the last question about a version was answered.
 
