@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from data.errors import HoldfastError
-from holdfast import commands, console, model_commands, promotion_commands, service_commands
+from holdfast import commands, console, model_commands, promotion_commands, service_commands, verify_command
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 
 app.add_typer(commands.app)
+app.add_typer(verify_command.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(service_commands.keys, name="keys")
 app.add_typer(model_commands.app, name="models")

@@ -125,6 +125,11 @@ def write_entry(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path) 
     path.write_bytes(content)
 
 
+def sha256(content: bytes) -> str:
+    """Hash bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def provenance(project: Project, folder: Path, snapshot: Mapping[str, Any], project_file: Path) -> dict[str, str]:
     """Return what is needed to make the version in `folder` again, and to tell where another machine differs."""
     history = json.loads((folder / "history.json").read_text())
@@ -137,18 +142,17 @@ def provenance(project: Project, folder: Path, snapshot: Mapping[str, Any], proj
         "manifest": file_sha256(folder / "model" / "manifest.json"),
         "weights": file_sha256(folder / "model" / WEIGHTS),
         "code": archive_code(folder / CODE, project_file),
-        "evaluation": file_sha256(folder / "evaluation" / "metrics.json"),
         "seed": str(project.training.seed),
         **environment(),
         **revisions(project_file),
         **history.get("machine", {}),
     }
-    return facts | {f"rows.{role}": sha256 for role, sha256 in prepared.get("sha256", {}).items()}
+    return facts | {f"rows.{role}": digest for role, digest in prepared.get("sha256", {}).items()}
 
 
 def snapshot_sha256(snapshot: Snapshot) -> str:
     """Hash a snapshot with the sha256 of each of its files, which its own hash does not cover."""
-    return hashlib.sha256(snapshot.to_json().encode()).hexdigest()
+    return sha256(snapshot.to_json().encode())
 
 
 def environment() -> dict[str, str]:
@@ -157,7 +161,7 @@ def environment() -> dict[str, str]:
     installed = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in metadata.distributions()})
     return {
         "lock": file_sha256(lock) if lock.exists() else "none",
-        "packages": hashlib.sha256("\n".join(installed).encode()).hexdigest(),
+        "packages": sha256("\n".join(installed).encode()),
     }
 
 
