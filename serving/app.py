@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from time import perf_counter
-from typing import Any
 
 from data.errors import HoldfastError
+from monitoring.store.replies import Key
+from serving import bodies
 from serving.admission import Guarded
+from serving.bodies import media_type, parsed
 from serving.generations import Served
 from serving.pages import create_pages
-from serving.refusals import ClientGone, Receive, Refused, Scope, Send, refused, send_json, send_refusal
-from serving.state import State, answered
+from serving.refusals import JSON, ClientGone, Receive, Refused, Scope, Send, refused, send_body, send_refusal
+from serving.replies import answer_head, answer_json, newest
+from serving.state import State
 from serving.validation import ReadRow
 from tasks.settings import Settings
 
@@ -21,6 +25,7 @@ log = logging.getLogger(__name__)
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
+LONGEST_KEY = 200
 
 
 @dataclass(slots=True)
@@ -72,7 +77,7 @@ class Front:
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "send a POST", "method")
-            content = await self.predict(asked, receive)
+            body = await self.predict(asked, receive)
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
@@ -80,45 +85,68 @@ class Front:
             await send_refusal(send, told)
             self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:
-            await send_json(send, 200, content)
+            await send_body(send, 200, JSON, body)
             self.state.count(project, 200, asked.rows, perf_counter() - started)
 
-    async def predict(self, asked: Asked, receive: Receive) -> dict[str, object]:
+    async def predict(self, asked: Asked, receive: Receive) -> bytes:
         """Read, check, predict and log one request, all by the generation that serves as it arrives.
 
         Raises: HoldfastError, as `refused` tells it.
         """
         state, project = self.state, asked.project
-        client = state.admit(asked.scope["headers"], "predict", project)
+        headers = dict(asked.scope["headers"])
+        client = state.admit(headers.items(), "predict", project)
         state.generations.of(project)
-        body, size = await state.bodies.read_json(asked.scope, receive)
+        if media_type(headers) != bodies.JSON:
+            raise Refused(415, "send JSON with the header 'content-type: application/json'", "content-type")
+        body = await state.bodies.read(headers, receive)
         try:
             served = state.generations.of(project)
-            rows = await read_rows(served, body, size)
-            state.charge(client, len(rows))
+            rows = await read_rows(served, body)
             asked.rows = len(rows)
-            predictions = await state.batcher.answer(served, rows)
+            state.charge(client, asked.rows)
+            key = key_of(headers, project, client.name, body)
+            logged = await state.batcher.answer(served, rows, key, len(body))
         finally:
-            state.bodies.release(size)
-        newest = max(prediction.generation for prediction in predictions)
-        if newest == served.generation:
-            version = served.version
-        else:  # every row was answered before, by another generation
-            version = await asyncio.to_thread(state.version, project, newest)
-        return answered(project, newest, version, predictions)
+            state.bodies.release(len(body))
+        generation = newest(logged)
+        if generation == served.generation:
+            return answer_json(served.head, generation, logged)
+        version = await asyncio.to_thread(state.version, project, generation)  # every row was answered before
+        return answer_json(answer_head(project, generation, version), generation, logged)
 
 
-async def read_rows(served: Served, body: dict[str, Any], size: int) -> list[ReadRow]:
+async def read_rows(served: Served, body: bytes) -> list[ReadRow]:
     """Return the rows of a body validated.
 
-    Raises: Refused 422; BadRow.
+    Raises: Refused 400 or 422; BadRow.
     """
-    if body.keys() != KEYS:
-        stranger = next(iter(sorted(body.keys() - KEYS)), "rows")[:80]
+    if len(body) > LARGE:
+        return await asyncio.to_thread(rows_of, served, body)
+    return rows_of(served, body)
+
+
+def rows_of(served: Served, body: bytes) -> list[ReadRow]:
+    """Parse and validate a body."""
+    content = parsed(body)
+    if content.keys() != KEYS:
+        stranger = next(iter(sorted(content.keys() - KEYS)), "rows")[:80]
         raise Refused(422, 'a body is {"rows": [...]} and nothing else', stranger)
-    if size > LARGE:
-        return await asyncio.to_thread(served.reader.read, body["rows"], served.row_limit)
-    return served.reader.read(body["rows"], served.row_limit)
+    return served.reader.read(content["rows"], served.row_limit)
+
+
+def key_of(headers: Mapping[bytes, bytes], project: str, client: str, body: bytes) -> Key | None:
+    """Return the request's Idempotency-Key, with whose it is and what it stands for.
+
+    Raises: Refused 400.
+    """
+    said = headers.get(b"idempotency-key")
+    if said is None:
+        return None
+    key = said.decode("latin-1")
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise Refused(400, f"1 to {LONGEST_KEY} printable characters expected", "idempotency-key")
+    return Key(project, client, key, sha256(body).hexdigest())
 
 
 def predicted_project(path: str) -> str | None:

@@ -7,47 +7,65 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 from data.errors import HoldfastError
-from monitoring.records import Prediction
+from monitoring.store.journal import Conflict, Entry, Logged, Outcome
+from monitoring.store.replies import Key
+from monitoring.store.wire import Locked
+from serving.answering import Question, answer
+from serving.deadlines import Deadlines
 from serving.generations import Served
 from serving.refusals import Refused
-from serving.validation import ReadRow
+from serving.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 64  # uncapped, a CNN's buffers grew from 90 to 508 MB (facts, section 5)
 COMMIT_ROWS = 2048
 WAITING_ROWS = 16_384
-ANSWER_SECONDS = 15.0  # above the store's own wait for a lock, so that its reason is what is told
+WAITING_BYTES = 64 << 20  # of bodies whose rows wait, their clients still there or not
+PREDICT_SECONDS = 15.0
+COMMIT_SECONDS = 1.5  # a store that is locked, full or away holds nobody up for more than 2 s
+STOP_SECONDS = 10.0
 
-Append = Callable[[list[Prediction]], list[Prediction]]
+Write = Callable[[Sequence[Entry]], list[Outcome]]
+Result = list[Logged] | HoldfastError
 
 
-@dataclass(eq=False)
 class Job:
-    """One request on its way: validated rows, then predictions, then the answer."""
+    """One request on its way: a question, then an entry for the log, then the answer.
 
-    served: Served
-    rows: list[ReadRow]
-    future: "asyncio.Future[list[Prediction]]"
-    predictions: list[Prediction] = field(default_factory=list)
+    After `deadline`, in `time.monotonic`, its client is told that there is no answer, and nobody works on it any more.
+    """
+
+    __slots__ = ("deadline", "entry", "future", "key", "question", "served", "size", "weight")
+
+    def __init__(self, served: Served, question: Question, key: Key | None, weight: int) -> None:
+        self.served, self.question, self.key, self.weight = served, question, key, weight
+        self.size = len(question)
+        self.future: asyncio.Future[list[Logged]] = asyncio.get_running_loop().create_future()
+        self.deadline = time.monotonic() + PREDICT_SECONDS
+        self.entry: Entry | None = None
 
 
 class Batcher:
     """Two threads, one behind the other: the network's and the log's writer."""
 
-    def __init__(self, append: Append) -> None:
-        self.append = append
+    def __init__(self, write: Write, telemetry: Telemetry) -> None:
+        self.write, self.telemetry = write, telemetry
         self.to_predict: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.to_commit: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self.waiting = 0
+        self.deadlines: Deadlines[Job] = Deadlines(self.give_up)
+        self.waiting = self.weight = 0  # rows and bytes, until the threads are done with them
         self.log_problem = ""  # why the last commit failed; empty once one succeeds
         self.threads = [
-            threading.Thread(target=self.run, args=(self.to_predict, BATCH_ROWS, self.predict), name="predict"),
-            threading.Thread(target=self.run, args=(self.to_commit, COMMIT_ROWS, self.commit), name="commit"),
+            threading.Thread(target=self.run, args=(inbox, cap, handle), name=name, daemon=True)
+            for name, inbox, cap, handle in (
+                ("predict", self.to_predict, BATCH_ROWS, self.predict),
+                ("commit", self.to_commit, COMMIT_ROWS, self.commit),
+            )
         ]
 
     def start(self) -> None:
@@ -56,50 +74,63 @@ class Batcher:
             thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, then end both threads."""
+        """Finish what is queued, then end both threads; a database that doesn't answer is not waited for."""
         for thread, inbox in zip(self.threads, (self.to_predict, self.to_commit), strict=True):
             inbox.put(None)
-            thread.join()
+            thread.join(STOP_SECONDS)
 
-    async def answer(self, served: Served, rows: list[ReadRow]) -> list[Prediction]:
-        """Return one durable prediction a row; a row whose id was answered before gets that answer.
+    async def answer(self, served: Served, question: Question, key: Key | None, weight: int) -> list[Logged]:
+        """Return one durable answer a row; a row whose id was answered before gets that answer.
 
-        Raises: Refused 409 where an id was used with other features; 503 where model or log fail.
+        Raises: Refused 409 where an id or a key was used with other features; 503 where model or log fail.
         """
-        if self.waiting + len(rows) > WAITING_ROWS:
-            raise Refused(503, "the service has as many rows waiting as it can: try again", "rows")
-        job = Job(served, rows, asyncio.get_running_loop().create_future())
-        self.waiting += len(rows)
+        if self.waiting + len(question) > WAITING_ROWS or self.weight + weight > WAITING_BYTES:
+            why = self.log_problem or "the service has as many rows waiting as it can: try again"
+            raise Refused(503, why, "rows", reason="queue")
+        job = Job(served, question, key, weight)
+        self.waiting += job.size
+        self.weight += weight
+        self.deadlines.add(job)
         self.to_predict.put(job)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await job.future
-        except TimeoutError as error:
-            raise Refused(
-                503, f"no durable answer within {ANSWER_SECONDS:g} seconds; retry with the same id"
-            ) from error
-        finally:
-            self.waiting -= len(rows)
+        return await job.future
+
+    def give_up(self, job: Job) -> None:
+        """Tell a client that waited long enough."""
+        if not job.future.done():
+            job.future.set_exception(self.late())
 
     def run(self, inbox: "queue.SimpleQueue[Job | None]", cap: int, handle: Callable[[list[Job]], None]) -> None:
         """Take what is queued, up to `cap` rows, and handle it; again until the end is queued."""
         held: Job | None = None
         while (first := held or inbox.get()) is not None:
             held, ended = None, False
-            jobs, size = [first], len(first.rows)
+            jobs, size = [first], first.size
             while size < cap and not inbox.empty():
                 job = inbox.get()
                 if job is None:
                     ended = True
                     break
-                if size + len(job.rows) > cap:
+                if size + job.size > cap:
                     held = job
                     break
                 jobs.append(job)
-                size += len(job.rows)
-            handle(jobs)
+                size += job.size
+            if jobs := self.wanted(jobs):
+                handle(jobs)
             if ended:
                 return
+
+    def wanted(self, jobs: list[Job]) -> list[Job]:
+        """Return the jobs whose clients still wait, and let go of the others."""
+        now = time.monotonic()
+        if all(job.deadline > now for job in jobs):
+            return jobs
+        self.settle([(job, self.late()) for job in jobs if job.deadline <= now])
+        return [job for job in jobs if job.deadline > now]
+
+    def late(self) -> Refused:
+        """Say that an answer took too long."""
+        return Refused(503, self.log_problem or "no durable answer in time: ask again", "store", reason="log")
 
     def predict(self, jobs: list[Job]) -> None:
         """Predict by generation, since each job stays with the one its rows were validated by."""
@@ -113,69 +144,88 @@ class Batcher:
         """Predict jobs of one generation together; if that fails each alone, so that only the culprit fails."""
         served = jobs[0].served
         try:
-            answered = served.answer([row for job in jobs for row in job.rows])
+            entries = answer(served, [job.question for job in jobs])
         except Exception as error:  # the network or a project's feature code may raise anything; the thread must live
             if len(jobs) > 1:
                 for job in jobs:
                     self.predict_group([job])
                 return
             log.exception("%s generation %d failed to predict", served.project, served.generation)
-            told = error if isinstance(error, HoldfastError) else f"{type(error).__name__}: {str(error)[:200]}"
-            settle([(jobs[0], Refused(503, f"generation {served.generation} failed to predict: {told}"))])
+            said = error if isinstance(error, HoldfastError) else f"{type(error).__name__}: {str(error)[:200]}"
+            why = f"generation {served.generation} failed to predict: {said}"
+            self.settle([(jobs[0], Refused(503, why, reason="model"))])
             return
-        start = 0
-        failed: list[tuple[Job, list[Prediction] | HoldfastError]] = []
-        for job in jobs:
-            mine = answered[start : start + len(job.rows)]
-            start += len(job.rows)
-            job.predictions = [prediction for prediction in mine if prediction is not None]
-            if len(job.predictions) == len(mine):
-                self.to_commit.put(job)
+        self.telemetry.batches.add(sum(job.size for job in jobs))
+        failed: list[tuple[Job, Result]] = []
+        deadline = time.monotonic() + COMMIT_SECONDS
+        for job, entry in zip(jobs, entries, strict=True):
+            if isinstance(entry, Refused):
+                failed.append((job, entry))
                 continue
-            why = f"generation {served.generation} gave a non-finite output; nothing was logged"
-            failed.append((job, Refused(503, why, f"rows[{mine.index(None)}]")))
-        settle(failed)
+            entry.key, job.entry, job.deadline = job.key, entry, deadline
+            self.to_commit.put(job)
+        self.settle(failed)
 
     def commit(self, jobs: list[Job]) -> None:
-        """Make every job's predictions durable in one transaction, then answer them all."""
-        first: dict[tuple[str, str], Prediction] = {}
-        for job in jobs:
-            for prediction in job.predictions:
-                first.setdefault((prediction.project, prediction.id), prediction)
-        try:
-            stored = self.append(list(first.values()))
-        except Exception as error:  # whatever a database raises, its clients are told and the thread must live
-            log.exception("the prediction log refused %d rows", len(first))
-            self.log_problem = f"the prediction log failed: {str(error).splitlines()[0][:200]}"
-            settle([(job, Refused(503, self.log_problem)) for job in jobs])
-            return
-        self.log_problem = ""
-        known = {(prediction.project, prediction.id): prediction for prediction in stored}
-        settle([(job, outcome(job, known)) for job in jobs])
+        """Make every job's rows durable in one transaction, then answer them all; wait for another writer in turns."""
+        while jobs:
+            started = time.perf_counter()
+            try:
+                outcomes = self.write([job.entry for job in jobs if job.entry])
+            except Locked as error:
+                self.log_problem = f"the prediction log failed: {error}"
+                jobs = self.wanted(jobs)
+            except HoldfastError as error:
+                self.refuse(jobs, str(error))
+                return
+            except Exception as error:  # whatever a database raises, its clients are told and the thread must live
+                log.exception("the prediction log refused %d rows", sum(job.size for job in jobs))
+                if len(jobs) == 1:
+                    self.refuse(jobs, f"{type(error).__name__}: {error}")
+                    return
+                for job in jobs:  # only the culprit fails
+                    self.commit([job])
+                return
+            else:
+                self.log_problem = ""
+                self.telemetry.committed_batch(sum(job.size for job in jobs), time.perf_counter() - started)
+                self.settle([(job, told(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)])
+                return
+
+    def refuse(self, jobs: list[Job], why: str) -> None:
+        """Tell the clients of a commit that failed, and say so once."""
+        if not self.log_problem:
+            log.error("the prediction log failed: %s", why)
+        self.log_problem = f"the prediction log failed: {(why.splitlines() or [''])[0][:200]}"
+        self.settle([(job, Refused(503, self.log_problem, "store", reason="log")) for job in jobs])
+
+    def settle(self, outcomes: Iterable[tuple[Job, Result]]) -> None:
+        """Hand results to the event loop that waits for them, with one wake-up for all."""
+        outcomes = list(outcomes)
+        if outcomes:
+            outcomes[0][0].future.get_loop().call_soon_threadsafe(self.resolve, outcomes)
+
+    def resolve(self, outcomes: list[tuple[Job, Result]]) -> None:
+        """Fulfil the futures; a client that was told to ask again has its own behind it."""
+        for job, result in outcomes:
+            self.waiting -= job.size
+            self.weight -= job.weight
+            self.deadlines.waiting.discard(job)
+            if job.future.done():
+                continue
+            if isinstance(result, HoldfastError):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
 
 
-def outcome(job: Job, known: dict[tuple[str, str], Prediction]) -> list[Prediction] | Refused:
-    """Return what is in the log for a job, unless it holds other features under one of its ids."""
-    answered = [known[prediction.project, prediction.id] for prediction in job.predictions]
-    for i, (mine, stored) in enumerate(zip(job.predictions, answered, strict=True)):
-        if mine.features != stored.features:
-            return Refused(409, f"id {mine.id!r} was answered before, for other features", f"rows[{i}].id")
-    return answered
-
-
-def settle(outcomes: Iterable[tuple[Job, list[Prediction] | HoldfastError]]) -> None:
-    """Hand results to the event loop that waits for them, with one wake-up for all."""
-    outcomes = list(outcomes)
-    if outcomes:
-        outcomes[0][0].future.get_loop().call_soon_threadsafe(resolve, outcomes)
-
-
-def resolve(outcomes: list[tuple[Job, list[Prediction] | HoldfastError]]) -> None:
-    """Fulfil the futures; a client that gave up has cancelled its own."""
-    for job, result in outcomes:
-        if job.future.done():
-            continue
-        if isinstance(result, HoldfastError):
-            job.future.set_exception(result)
-        else:
-            job.future.set_result(result)
+def told(job: Job, outcome: Outcome) -> Result:
+    """Return what answers a job, or why the log took none of its rows."""
+    if not isinstance(outcome, Conflict):
+        return outcome
+    if outcome.row is None or job.entry is None:
+        why = "this Idempotency-Key was used before, with another body or for rows that are gone"
+        return Refused(409, why, "idempotency-key")
+    return Refused(
+        409, f"id {job.entry.rows[outcome.row].id!r} was answered before, for other features", f"rows[{outcome.row}].id"
+    )

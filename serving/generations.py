@@ -10,23 +10,21 @@ from functools import cached_property
 from math import inf
 from pathlib import Path
 
-import numpy as np
 import orjson
 
 from data.errors import Corrupt, HoldfastError, NoChampion, nearest
-from data.packing import pack_all
+from data.packing import ListPacker
 from models.declarations import Features
 from models.predictor import Predictor, read_version
-from monitoring.records import Prediction
 from projects import discovery
 from serving.refusals import Refused
-from serving.validation import ReadRow, RowReader
+from serving.replies import answer_head
+from serving.validation import RowReader
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 2.0  # between two tries of a generation that failed to verify
-CHUNK_ROWS = 64
 ROW_LIMIT = 1000
 
 
@@ -47,24 +45,15 @@ class Served:
         """Reads rows by this generation's schema."""
         return RowReader(self.predictor.schema)
 
-    def answer(self, rows: list[ReadRow]) -> list[Prediction | None]:
-        """Predict rows, a chunk at a time; None where the output is not finite."""
-        answered: list[Prediction | None] = []
-        for start in range(0, len(rows), CHUNK_ROWS):
-            answered.extend(self.answer_chunk(rows[start : start + CHUNK_ROWS]))
-        return answered
+    @cached_property
+    def packer(self) -> ListPacker:
+        """Packs rows by this generation's schema, as the log keeps them."""
+        return ListPacker(self.predictor.schema)
 
-    def answer_chunk(self, rows: list[ReadRow]) -> list[Prediction | None]:
-        """Predict a few rows at once."""
-        columns = self.reader.columns(rows)
-        outputs = self.predictor.predict(columns)
-        packed = pack_all(self.predictor.schema, columns)
-        finite = np.isfinite(outputs.values).all(axis=1).tolist()
-        at = datetime.now(UTC)
-        return [
-            Prediction(row.id, self.project, self.generation, at, row.time or at, features, answer) if ok else None
-            for row, features, answer, ok in zip(rows, packed, outputs.answers(), finite, strict=True)
-        ]
+    @cached_property
+    def head(self) -> bytes:
+        """How its JSON answers begin."""
+        return answer_head(self.project, self.generation, self.version)
 
 
 @dataclass(frozen=True)
@@ -208,5 +197,10 @@ class Generations:
         if project not in self.known:
             raise Refused(404, f"no project named {project[:80]!r}; {nearest(project[:80], self.known)}", "project")
         if project in self.problems:
-            raise Refused(503, f"{project}: its generation does not verify: {self.problems[project]}", "project")
-        raise Refused(503, str(NoChampion(project)), "project")
+            raise Refused(
+                503,
+                f"{project}: its generation does not verify: {self.problems[project]}",
+                "project",
+                reason="generation",
+            )
+        raise Refused(503, str(NoChampion(project)), "project", reason="no_champion")

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from data.errors import HoldfastError
-from monitoring.records import Prediction
 from monitoring.store import Store, open_store
 from serving.batching import Batcher
+from serving.bodies import Bodies
 from serving.generations import Generations
 from serving.keys import Client, Keys, loopback
-from serving.refusals import Bodies
 from serving.telemetry import Telemetry
 from tasks.settings import Settings
 
@@ -38,7 +37,7 @@ class State:
     @cached_property
     def batcher(self) -> Batcher:
         """Predicts and logs."""
-        return Batcher(self.store.predictions.append)
+        return Batcher(self.store.journal.write, self.telemetry)
 
     @cached_property
     def keys(self) -> Keys:
@@ -96,14 +95,3 @@ class State:
         except HoldfastError as error:
             return str(error)
         return ""
-
-
-def answered(project: str, generation: int, version: str, predictions: list[Prediction]) -> dict[str, object]:
-    """Return the body of an answer. Rows that an earlier generation answered carry that generation themselves."""
-    rows = [
-        {"id": prediction.id, **prediction.output}
-        if prediction.generation == generation
-        else {"id": prediction.id, **prediction.output, "generation": prediction.generation}
-        for prediction in predictions
-    ]
-    return {"project": project, "generation": generation, "version": version, "predictions": rows}

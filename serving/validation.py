@@ -1,11 +1,13 @@
 """Strangers' JSON rows, read strictly by the schema of the generation that will answer them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from math import inf, isfinite, nan
+from os import urandom
+from time import time_ns
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from data.schema import Category, Column, Image, Number, Rows, Schema, aliases
 LONGEST_ID = 200
 LONGEST_TEXT = 1000
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
+
+VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 Check = Callable[[Any], Any]
 
@@ -28,12 +32,26 @@ class Unfit(Exception):
 
 
 class ReadRow(NamedTuple):
-    """One row as validated: `values` stand in the order of the schema's features."""
+    """One row as validated: `values` stand in the order of the schema's features; `named`: the id is the client's."""
 
     id: str
     entity: str
     time: datetime | None
     values: list[Any]
+    named: bool = True
+
+
+@dataclass(frozen=True)
+class ReadColumns:
+    """Rows that came as columns, validated: identifiers and features, no target."""
+
+    ids: list[str]
+    times: list[datetime | None]
+    columns: Rows
+    named: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class RowReader:
@@ -76,11 +94,11 @@ class RowReader:
             except Unfit as error:
                 raise BadRow(f"{where}.{name}{error.within}", error.why) from error
         if len(row) == len(values):
-            identity = str(uuid4())
-            return ReadRow(identity, identity, None, values)
+            identity = new_id()
+            return ReadRow(identity, identity, None, values, named=False)
         known = self.identify(row, where)
-        identity = known["key"] if "key" in known else str(uuid4())
-        return ReadRow(identity, known.get("entity", identity), known.get("time"), values)
+        identity = known["key"] if "key" in known else new_id()
+        return ReadRow(identity, known.get("entity", identity), known.get("time"), values, "key" in known)
 
     def identify(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Read the keys of a row that are no features: its identifiers, under either of their names."""
@@ -121,6 +139,12 @@ class RowReader:
         for place, (name, column) in enumerate(schema.features.items()):
             made[name] = stacked(column, [row.values[place] for row in rows])
         return made
+
+
+def new_id() -> str:
+    """Return a UUID of version 7: new rows lie beside each other in the log's index, so a commit touches few pages."""
+    at, chance = f"{time_ns() // 1_000_000:012x}", urandom(10).hex()
+    return f"{at[:8]}-{at[8:]}-7{chance[:3]}-{VARIANT[chance[3]]}{chance[4:7]}-{chance[7:19]}"
 
 
 def checker(column: Column) -> Check:

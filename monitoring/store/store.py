@@ -15,6 +15,7 @@ from monitoring.store.engine import Database, writes
 from monitoring.store.incidents import Incidents, close_once, open_once
 from monitoring.store.intents import Intents
 from monitoring.store.intents import open_once as promise_once
+from monitoring.store.journal import Journal
 from monitoring.store.labels import Labels
 from monitoring.store.leases import Leases
 from monitoring.store.ledger import Ledger, add_decision
@@ -43,6 +44,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.predictions = PredictionLog(database)
+        self.journal = Journal(database)
         self.labels = Labels(database)
         self.verdicts = Verdicts(database)
         self.incidents = Incidents(database)
@@ -71,6 +73,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection; the next call opens new ones."""
+        self.journal.close()
         self.database.close()
 
 

@@ -1,0 +1,176 @@
+"""The log's way in for the service: whole requests, many to a commit, each logged with all its rows or not at all."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from monitoring.store.engine import Database
+from monitoring.store.replies import Claim, Key, Replies
+from monitoring.store.wire import Wire
+
+INTO = "predictions (project, id, generation, trial, sequence, at, row_time, features, output)"
+KNOWN = "SELECT id, features, output, generation FROM predictions WHERE project = ? AND "
+NEWEST = "SELECT max(sequence) FROM predictions WHERE project = ? AND generation = ? AND trial = ?"
+
+Lane = tuple[str, int, int]
+"""Project, generation, trial: within one, sequences have no gap."""
+
+
+@dataclass(slots=True)
+class Logged:
+    """One answered row, as it is to be logged or as the log holds it; `output` is the answer's JSON."""
+
+    id: str
+    features: bytes
+    output: bytes
+    generation: int
+    row_time: datetime | None = None  # None: the time of the answer
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One request's answers. `named`: an id is its client's own, so the log may hold it already."""
+
+    project: str
+    generation: int
+    at: datetime
+    rows: list[Logged]
+    named: bool
+    key: Key | None = None
+    trial: int = 0
+
+
+class Conflict(NamedTuple):
+    """Why an entry is not logged. `row`: the row whose id was answered before for other features; None: its key."""
+
+    row: int | None
+
+
+Outcome = list[Logged] | Conflict
+"""The rows that answer an entry: its own, or those that the log held already under its ids or its key."""
+
+Known = dict[tuple[str, str], Logged]
+
+
+class Journal:
+    """Writes entries. Any thread may, one at a time; only the service has enough of them to need this."""
+
+    def __init__(self, database: Database) -> None:
+        self.wire = Wire(database)
+        self.replies = Replies(self.wire)
+        self.next: dict[Lane, int] = {}
+        self.lock = threading.Lock()
+
+    def write(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Log entries in one durable commit.
+
+        Raises: Locked, and nothing was written; ServerUnavailable, and then nothing is known of the commit.
+        """
+        with self.lock:
+            try:
+                return self.commit(entries)
+            except self.wire.dbapi.IntegrityError:  # another process wrote into a lane: our count of it was old
+                return self.commit(entries)
+
+    def commit(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Log entries; the counts of what was logged hold only until a commit fails."""
+        counts, self.next = self.next, {}
+        with self.wire.transaction():
+            outcomes = self.record(entries, counts)
+            self.replies.forget()
+        self.next = counts
+        return outcomes
+
+    def close(self) -> None:
+        """Close the connection; the next write opens a new one."""
+        with self.lock:
+            self.wire.close()
+
+    def record(self, entries: Sequence[Entry], counts: dict[Lane, int]) -> list[Outcome]:
+        """Decide about each entry in its order, and insert what is new."""
+        known = self.known(entries)
+        refused = [conflict(entry, known) if entry.named else None for entry in entries]
+        holders = self.claim(entries, refused)
+        new: list[tuple[Any, ...]] = []
+        outcomes: list[Outcome] = []
+        by_key: dict[Key, Outcome] = {}
+        for entry, conflicted, holder in zip(entries, refused, holders, strict=True):
+            outcome: Outcome | None = conflicted
+            if outcome is None and holder is not None:
+                outcome = self.replay(entry.project, holder) if entry.key not in by_key else by_key[entry.key]
+            if outcome is None and entry.named:
+                outcome = conflict(entry, known)  # an entry before it in this very commit may have taken its id
+                if outcome is not None and entry.key is not None:
+                    self.replies.give_back(entry.key)
+            if outcome is None:
+                outcome = self.take(entry, known, counts, new)
+            if entry.key is not None:
+                by_key[entry.key] = outcome
+            outcomes.append(outcome)
+        self.wire.insert(INTO, new)
+        return outcomes
+
+    def take(self, entry: Entry, known: Known, counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Logged]:
+        """Number an entry's new rows, and return all of its rows as the log will hold them."""
+        lane = (entry.project, entry.generation, entry.trial)
+        sequence = counts[lane] if lane in counts else self.count(lane)
+        at = self.wire.time(entry.at)
+        logged = entry.rows
+        if entry.named:
+            logged = [known.setdefault((entry.project, row.id), row) for row in entry.rows]
+        for row, held in zip(entry.rows, logged, strict=True):
+            if held is row:
+                time = at if row.row_time is None else self.wire.time(row.row_time)
+                new.append((*lane_first(lane, row.id), sequence, at, time, row.features, row.output.decode()))
+                sequence += 1
+        counts[lane] = sequence
+        return logged
+
+    def count(self, lane: Lane) -> int:
+        """Return the next sequence of a lane."""
+        newest = self.wire.all(NEWEST, lane)[0][0]
+        return 0 if newest is None else int(newest) + 1
+
+    def claim(self, entries: Sequence[Entry], refused: Sequence[Conflict | None]) -> list[list[str] | None]:
+        """Take the keys of entries that are not refused; return the ids that answered a key taken before, if any."""
+        holders: list[list[str] | None] = [None] * len(entries)
+        places = [i for i, entry in enumerate(entries) if entry.key is not None and refused[i] is None]
+        claims = [Claim(key, [row.id for row in entries[i].rows]) for i in places if (key := entries[i].key)]
+        if claims:
+            for i, claim, ids in zip(places, claims, self.replies.claim(claims, entries[places[0]].at), strict=True):
+                holders[i] = None if ids == claim.ids else ids
+        return holders
+
+    def replay(self, project: str, ids: list[str]) -> Outcome:
+        """Return the rows that answered a key; none where it came with another body, or its rows are gone."""
+        held = self.held(project, ids)
+        return [held[id_] for id_ in ids] if ids and len(held) == len(ids) else Conflict(None)
+
+    def known(self, entries: Iterable[Entry]) -> Known:
+        """Return what the log holds under the ids that clients chose."""
+        asked: dict[str, list[str]] = {}
+        for entry in entries:
+            if entry.named:
+                asked.setdefault(entry.project, []).extend(row.id for row in entry.rows)
+        return {(project, id_): row for project, ids in asked.items() for id_, row in self.held(project, ids).items()}
+
+    def held(self, project: str, ids: list[str]) -> dict[str, Logged]:
+        """Return what the log holds under some ids."""
+        rows = self.wire.all(KNOWN + self.wire.among("id"), (project, self.wire.listed(ids)))
+        return {id_: Logged(id_, bytes(features), output.encode(), number) for id_, features, output, number in rows}
+
+
+def lane_first(lane: Lane, id_: str) -> tuple[str, str, int, int]:
+    """Return the first columns of a row."""
+    return (lane[0], id_, lane[1], lane[2])
+
+
+def conflict(entry: Entry, known: Known) -> Conflict | None:
+    """Return the first row whose id has an answer for other features."""
+    for place, row in enumerate(entry.rows):
+        held = known.get((entry.project, row.id))
+        if held is not None and held.features != row.features:
+            return Conflict(place)
+    return None
