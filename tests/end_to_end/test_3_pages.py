@@ -9,6 +9,7 @@ from browser import CHROMIUM, DRIVER, Browser, browsing
 from live_stack import Live
 
 from flows.api import Api, opened
+from flows.deployments import KINDS
 from tasks.traffic import wait_until
 
 pytestmark = [
@@ -61,7 +62,7 @@ def test_prefect_lists_the_deployments_and_explains_their_parameters(
 ) -> None:
     browser.open(f"{prefect}/deployments")
     listed = set(re.findall(r"^digits\n(\w+)$", browser.shows("digits", "rollback"), re.MULTILINE))
-    assert listed == {"ingest", "harvest", "train", "monitor", "promote", "rollback"}
+    assert listed == {kind.flow for kind in KINDS}
     train = api.call("GET", "/deployments/name/train/digits")
     browser.open(f"{prefect}/deployments/deployment/{train['id']}/run")
     browser.shows("Parameters", '"auto" takes a GPU where there is one', "people leave it empty")

@@ -17,7 +17,7 @@ from data.environment import child_environment
 from data.errors import NoSuchProject, ServerUnavailable
 from flows import client, events
 from flows.api import Api, Refused
-from flows.deployments import apply, differences
+from flows.deployments import KINDS, apply, differences
 from flows.orphans import living
 from projects.discovery import load_all
 from tasks.settings import Settings
@@ -44,7 +44,7 @@ project = Project(
     schedule=Schedule(monitor=timedelta(seconds={monitor}), ingest=timedelta(hours=6)),
 )
 """
-FLOWS = ("ingest", "harvest", "train", "monitor", "promote", "rollback")
+FLOWS = tuple(kind.flow for kind in KINDS)
 
 
 def declare(folder: Path, name: str, *, monitor: float = 3600) -> Path:
@@ -70,7 +70,7 @@ def tiny(runner: Runner, api: Api) -> str:
         found = deployment(api, f"monitor/{shipped}")
         api.call("POST", f"/deployments/{found['id']}/pause_deployment")
     until(lambda: all(api.find(f"/deployments/name/{flow}/tiny") for flow in FLOWS))
-    until(lambda: "serving 18" in runner.log.read_text())
+    until(lambda: f"serving {3 * len(FLOWS)} " in runner.log.read_text())
     return "tiny"
 
 
@@ -91,7 +91,7 @@ def test_every_project_has_its_deployments_with_typed_forms(tiny: str, api: Api)
     assert form["project"]["enum"] == ["tiny"]
     assert all(field["description"] for field in form.values())
     assert set(deployment(api, "promote/tiny")["parameter_openapi_schema"]["properties"]) == {
-        "project", "version", "reason", "waive",
+        "project", "version", "reason", "waive", "request",
     }  # fmt: skip
     schedules = {flow: deployment(api, f"{flow}/tiny")["schedules"] for flow in FLOWS}
     assert {flow: [each["active"] for each in found] for flow, found in schedules.items() if found} == {
