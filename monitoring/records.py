@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Check = Literal["data", "performance"]
 Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
-IncidentKind = Literal["fault", "drift", "degraded", "refused-data", "retraining", "registry"]
+IncidentKind = Literal["fault", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
 
 
 @dataclass(frozen=True)

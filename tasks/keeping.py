@@ -19,10 +19,11 @@ from data.errors import (
 )
 from monitoring import alerts
 from monitoring.records import Intent, Message
-from tasks import promotion, watching
+from tasks import model_cards, promotion, watching
+from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.placing import place, pointed
-from tasks.reconciling import Reconciler, alarm
+from tasks.reconciling import Reconciler
 from tasks.resources import Resources
 from tasks.settings import Settings
 
@@ -45,7 +46,7 @@ class Keeper:
         self.emit, self.start_run, self.run_state = emit, start_run, run_state
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
-        self.reconciler = Reconciler(resources)
+        self.reconciler = Reconciler(resources, start_run, run_state)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
         self.asked: dict[tuple[int, int], datetime] = {}
@@ -63,12 +64,14 @@ class Keeper:
     def duties(self) -> list[Duty]:
         """Return what there is to do: what answers requests first."""
         names = self.resources.store.ledger.projects()
-        each: list[Duty] = [partial(self.fetch, name) for name in names]
+        each: list[Duty] = [partial(self.reconciler.answer, one) for one in self.resources.store.requests.open_ones()]
+        each += [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves
             each += [partial(self.reconciler.reconcile, name) for name in sorted({*names, *judged})]
+            each += [partial(model_cards.renew, self.resources, name) for name in names]
         return each
 
     def fetch(self, name: str) -> None:

@@ -1,102 +1,76 @@
-"""The registry's alias and the ledger's champion are kept the same; an alias that a person moved is a request."""
+"""The registry's alias and the ledger's champion are kept the same; what a person asked for there becomes a request."""
 
 import logging
 
-from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable, ServerUnavailable
-from monitoring.effects import Effects, NewDecision, NewIncident
 from monitoring.records import Generation
-from tasks import messages, promotion, registration
+from monitoring.store.requests import Request
+from tasks import promotion
+from tasks.aliases import close, left, restore
+from tasks.forms import RunState, StartRun
 from tasks.placing import pointed
+from tasks.requesting import ALIAS, TAG, UNKNOWN, Requester
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Compares, restores and answers; the keeper calls it every few seconds."""
+    """Finds what was asked for, by polling the registry, and has it answered. `reconcile` needs no webhook."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, start_run: StartRun, run_state: RunState) -> None:
         self.resources = resources
+        self.requester = Requester(resources, start_run, run_state)
+
+    def answer(self, request: Request) -> None:
+        """Bring a request that waits one step further."""
+        self.requester.answer(request)
 
     def reconcile(self, name: str) -> None:
-        """Compare the registry's champion with the ledger's; one that a person moved is a request."""
-        store, models = self.resources.store, self.resources.models
-        serving = store.ledger.generation(name)
-        found = models.alias(name, "champion")
+        """Compare the registry with the ledger: the alias, and the tags that ask for a version."""
+        serving = self.resources.store.ledger.generation(name)
+        found = self.resources.models.alias(name, ALIAS)
+        serves = serving is not None and serving.version == found
+        if found is None or serves or left(self.resources, name) != found:
+            close(self.resources, name, "alias", f"the alias names {f'version {found}' if found else 'nothing'} now")
+            self.follow(name, found, serving)
+        for tagged in self.resources.models.tagged(name, TAG, "true"):
+            self.ask(name, tagged)
+
+    def follow(self, name: str, found: str | None, serving: Generation | None) -> None:
+        """Act on what the alias names: all is well, it was lost, or a person moved it."""
         if serving is None:
             if found is not None:
-                self.answer_request(name, found, None)
+                self.ask(name, found)
             return
-        state = store.ledger.alias(name)
+        state = self.resources.store.ledger.alias(name)
         if found == serving.version:
             if state.written != serving.version:
                 promotion.mirror(self.resources, name)
             if pointed(self.resources.settings.home / "generations" / name) == serving.number:
-                for incident in store.incidents.open_ones(name, "registry"):
-                    store.incidents.close(incident.id, f"version {found} serves", self.resources.now())
-            return
-        if found is None or found in (state.written, state.intended):
-            self.restore(name, serving)
-            return
-        self.answer_request(name, found, serving)
+                close(self.resources, name, "registry", f"version {found} serves")
+        elif found is None or found in (state.written, state.intended):
+            taken = found is None and state.written == state.intended == serving.version
+            if restore(self.resources, serving) and taken:
+                self.note_restored(serving)
+        else:
+            self.ask(name, found)
 
-    def restore(self, name: str, serving: Generation) -> None:
-        """Write the aliases as the ledger has them; tell people, once, of a version that the registry has lost."""
-        try:
-            promotion.mirror(self.resources, name)
-        except NoSuchVersion:
-            what = f"version {serving.version} of {name} is gone from the registry"
-            here = f"generation {serving.number} goes on serving from this machine's copy, and no other can fetch it"
-            alarm(self.resources, serving, f"{what}: {here}. Promote another version, or train one.")
+    def ask(self, name: str, version: str) -> None:
+        """Record a request that no webhook told of, and answer it."""
+        request, made = self.resources.store.requests.add(name, version, "poll", self.resources.now())
+        if made:
+            logger.info("%s: version %s is asked for", name, version)
+        self.answer(request)
 
-    def answer_request(self, name: str, version: str, serving: Generation | None) -> None:
-        """Act on a champion that a person named in the registry: roll back, promote, or put it back and say why.
-
-        Where nothing serves yet, putting it back is taking the alias away.
-        """
-        who = "unauthenticated (MLflow UI)"
-        past = {entry.version for entry in self.resources.store.ledger.generations(name)}
-        try:
-            if version in past:
-                promotion.rollback(self.resources, name, version, actor=who, reason="the alias was moved in MLflow")
-            else:
-                promotion.promote(self.resources, name, version, actor=who, reason="the alias was given in MLflow")
-        except (ServerUnavailable, LostRace):
-            raise  # no answer: the request stands, and the next round looks again
-        except HoldfastError as error:
-            logger.warning("%s: version %s was asked for and refused: %s", name, version, error)
-            verdict = registration.judged(self.resources, name, version)
-            gates = verdict.inputs["gates"] if verdict else []
-            self.resources.models.head(name, version, f"REFUSED: {error}", gates)
-            if serving:
-                self.restore(name, serving)
-            else:
-                self.resources.models.drop_alias(name, "champion", version)
-            self.resources.store.ledger.decide(
-                name,
-                kind="refuse",
-                subject=f"version {version}",
-                reason=str(error),
-                inputs={
-                    "asked_by": who,
-                    "serving": serving.version if serving else None,
-                    "gates": isinstance(error, NotPromotable),
-                },
-                now=self.resources.now(),
-            )
-
-
-def alarm(resources: Resources, serving: Generation, text: str) -> None:
-    """Tell people of a version that the registry has lost or spoiled; once, while the incident is open."""
-    store, name = resources.store, serving.project
-    if store.incidents.open_ones(name, "registry"):
-        return
-    logger.warning("%s", text)
-    detail = {"version": serving.version}
-    key = f"registry-{serving.number}"
-    effects = Effects(
-        opened=NewIncident(name, "registry", serving.number, text, detail),
-        messages=messages.alerts(resources.settings, name, key, "registry", text),
-        decisions=(NewDecision(name, "alert", None, text, detail),),
-    )
-    store.record(effects, resources.now())
+    def note_restored(self, serving: Generation) -> None:
+        """Write to the ledger that somebody took the alias from what serves."""
+        why = f"the alias was taken from version {serving.version}, which serves: it was given back"
+        logger.warning("%s: %s", serving.project, why)
+        self.resources.store.ledger.decide(
+            serving.project,
+            kind="restore",
+            subject=f"version {serving.version}",
+            reason=why,
+            inputs={"generation": serving.number, "asked_by": UNKNOWN},
+            now=self.resources.now(),
+        )

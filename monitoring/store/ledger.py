@@ -52,7 +52,7 @@ class Ledger:
     @reads
     def judged(self, connection: Connection) -> list[str]:
         """Return the projects of which a version was ever judged, by name, whether or not one serves."""
-        query = select(decisions.c.project).where(decisions.c.kind.in_(("ask", "refuse"))).distinct()
+        query = select(decisions.c.project).where(decisions.c.kind.in_(("judge", "ask", "refuse"))).distinct()
         return list(connection.scalars(query.order_by(decisions.c.project)))
 
     @writes

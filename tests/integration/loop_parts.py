@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from data.errors import HoldfastError
 from data.packing import pack_all
 from data.schema import Rows, length
 from data.versions import DataRegistry, Snapshot
@@ -21,7 +23,7 @@ from models.judging import Judgement, Outcome
 from models.predictor import Predictor, manifest_sha256, read_version
 from monitoring.records import Generation, Label, Prediction, Verdict
 from projects.declaration import Project
-from tasks import evaluation, fitting, preparation, promotion, registration
+from tasks import evaluation, fitting, preparation, promoting, promotion, registration
 from tasks.ingestion import ingest, write_snapshot
 from tasks.keeping import Keeper
 from tasks.referencing import build_reference
@@ -218,6 +220,14 @@ class Orchestra:
     def end(self, run: str, name: str, why: str) -> bool:
         self.ended.append((run, name, why))
         return True
+
+    def judge(self, orchard: Orchard) -> None:
+        """Do what the runs do that were asked to judge a version anew, and end them."""
+        for deployment, said, key in self.asked:
+            if deployment.startswith("promote/") and self.state(f"run-{key}") == "Running":
+                with suppress(HoldfastError):
+                    promoting.judge_request(orchard, said["request"])
+                self.states[f"run-{key}"] = "Completed"
 
     @property
     def runs(self) -> list[str]:

@@ -1,17 +1,27 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from loop_parts import Orchard, Orchestra
+from loop_parts import Orchard, Orchestra, damage
 
 from data.errors import ServerUnavailable
 from models.judging import Outcome
 from models.registry import Registry
+from monitoring.store.requests import Requests
+from tasks import promotion, requesting
 from tasks.keeping import Keeper
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def keeper(orchard: Orchard) -> Keeper:
-    return Orchestra().keeper(orchard)
+def orchestra() -> Orchestra:
+    return Orchestra()
+
+
+@pytest.fixture
+def keeper(orchard: Orchard, orchestra: Orchestra) -> Keeper:
+    return orchestra.keeper(orchard)
 
 
 def ask_for(orchard: Orchard, version: str) -> None:
@@ -31,6 +41,10 @@ def refusals(orchard: Orchard) -> list[str]:
     return [line.reason for line in orchard.store.ledger.decisions(orchard.name, kinds=("refuse",))]
 
 
+def tags(orchard: Orchard, version: str) -> dict[str, str]:
+    return dict(orchard.models.version(orchard.name, version).tags)
+
+
 def test_an_alias_that_was_removed_comes_back(orchard: Orchard, keeper: Keeper) -> None:
     version = orchard.promote()
     decided = orchard.store.ledger.decisions(orchard.name)
@@ -38,6 +52,18 @@ def test_an_alias_that_was_removed_comes_back(orchard: Orchard, keeper: Keeper) 
     keeper.reconciler.reconcile(orchard.name)
     assert champion(orchard) == version
     assert orchard.generations == [version]
+    keeper.reconciler.reconcile(orchard.name)
+    [told, *before] = orchard.store.ledger.decisions(orchard.name)
+    assert (told.kind, before) == ("restore", decided)
+    assert "was given back" in told.reason
+
+
+def test_aliases_of_the_users_own_are_nobodys_business(orchard: Orchard, keeper: Keeper) -> None:
+    serving, other = orchard.promote(), orchard.register("refused")
+    orchard.models.client.set_registered_model_alias(orchard.name, "favourite", other)
+    decided = orchard.store.ledger.decisions(orchard.name)
+    keeper.round()
+    assert orchard.models.aliases(orchard.name) == {"champion": serving, "favourite": other}
     assert orchard.store.ledger.decisions(orchard.name) == decided
 
 
@@ -76,24 +102,176 @@ def test_an_alias_given_to_a_refused_version_is_put_back_once_with_the_way_to_wa
     assert said.startswith("REFUSED")
     assert f"holdfast promote {orchard.name} {refused} --waive floor:accuracy --waive better" in said
     assert len(refusals(orchard)) == 1
-    ask_for(orchard, refused)  # asked again, answered again
-    keeper.reconciler.reconcile(orchard.name)
-    assert champion(orchard) == serving
-    assert len(refusals(orchard)) == 2
+    assert tags(orchard, refused)["stage"] == "refused"
 
 
-def test_an_alias_given_to_a_version_never_judged_is_put_back_with_what_to_run(
+def test_an_alias_moved_again_within_the_hour_is_left_where_it_is_and_people_hear_of_it_once(
     orchard: Orchard, keeper: Keeper
+) -> None:
+    serving, refused = orchard.promote(), orchard.register("refused")
+    for _ in range(2):
+        ask_for(orchard, refused)
+        for _ in range(3):
+            keeper.reconciler.reconcile(orchard.name)
+    assert (champion(orchard), orchard.generations) == (refused, [serving])
+    assert tags(orchard, refused)["stage"] == "refused"
+    assert f"left here now: version {serving} goes on serving" in first_line(orchard, refused)
+    [incident] = orchard.store.incidents.open_ones(orchard.name)
+    assert incident.kind == "alias"
+    assert f"names version {refused}, which was refused and does not serve" in incident.reason
+    assert orchard.outbox() == ["log"]
+    assert len(refusals(orchard)) == 2
+    orchard.store.requests.add(orchard.name, refused, "webhook", orchard.now())  # the same alias, set once more
+    keeper.round()
+    assert (champion(orchard), orchard.outbox()) == (refused, [])  # sent, and nothing new
+    promotion.mirror(orchard, orchard.name)  # as any promotion does
+    keeper.reconciler.reconcile(orchard.name)
+    assert orchard.store.incidents.open_ones(orchard.name) == []
+    orchard.ahead += HOUR
+    ask_for(orchard, refused)
+    keeper.reconciler.reconcile(orchard.name)
+    assert champion(orchard) == serving  # a new hour, put back once more
+
+
+def test_a_version_never_judged_is_judged_by_a_run_before_it_is_refused(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra
 ) -> None:
     serving, version = orchard.promote(), orchard.register(verdict=None)
     ask_for(orchard, version)
+    for _ in range(3):
+        keeper.reconciler.reconcile(orchard.name)
+    [request] = orchard.store.requests.open_ones(orchard.name)
+    said = {"project": orchard.name, "version": version, "request": request.id}
+    assert orchestra.asked == [(f"promote/{orchard.name}", said, f"request-{request.id}-1")]
+    assert (champion(orchard), tags(orchard, version)["stage"]) == (version, "judging")
+    orchestra.judge(orchard)
+    keeper.round()
+    assert (champion(orchard), orchard.generations) == (serving, [serving])
+    assert first_line(orchard, version).startswith("REFUSED: ")  # it is the champion's own network
+    assert f"against v{serving}" in first_line(orchard, version)
+    assert str(orchard.settings.home) not in orchard.models.version(orchard.name, version).description
+
+
+def test_a_version_never_judged_that_passes_is_granted_once_a_run_has_judged_it(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra
+) -> None:
+    asked = orchard.register(verdict=None)
+    ask_for(orchard, asked)
     keeper.reconciler.reconcile(orchard.name)
+    assert orchard.generations == []
+    orchestra.judge(orchard)
+    keeper.round()
+    assert orchard.generations == [asked]
+    assert orchard.serving.actor == "unauthenticated (MLflow UI)"
+    assert [gate["gate"] for gate in orchard.serving.gates] == ["floor:accuracy"]
+
+
+def test_a_run_that_dies_is_followed_by_another_and_not_for_ever(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra
+) -> None:
+    serving, version = orchard.promote(), orchard.register(verdict=None)
+    ask_for(orchard, version)
+    for _ in range(5):
+        keeper.reconciler.reconcile(orchard.name)
+        orchestra.states |= {f"run-{key}": "Crashed" for key in orchestra.runs}
+    assert [key.rpartition("-")[2] for key in orchestra.runs] == ["1", "2", "3"]
     assert champion(orchard) == serving
-    assert first_line(orchard, version).startswith("REFUSED")
-    assert f"run train/{orchard.name}" in first_line(orchard, version)
+    assert "3 runs that should judge it anew have ended without a verdict" in first_line(orchard, version)
 
 
-def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(orchard: Orchard, keeper: Keeper) -> None:
+def test_a_promotion_that_comes_first_has_the_other_judged_anew_and_is_no_error(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, faster = orchard.register(), orchard.register()
+    build, slow = promotion.build_reference, []
+
+    def overtaken(*arguments: object) -> object:
+        if not slow:
+            slow.append(True)
+            promotion.promote(orchard.another(), orchard.name, faster, actor="ada", reason="mine is ready")
+            ask_for(orchard, asked)  # the promotion has written its aliases, and the person insists
+        return build(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promotion, "build_reference", overtaken)
+    orchard.store.requests.add(orchard.name, asked, "webhook", orchard.now())
+    ask_for(orchard, asked)
+    keeper.round()
+    assert (orchard.generations, refusals(orchard)) == ([faster], [])
+    keeper.round()
+    orchestra.judge(orchard)
+    assert promotion.compared_with(promotion.verdict_on(orchard, orchard.name, asked)) == faster
+    keeper.round()
+    assert (champion(orchard), len(refusals(orchard))) == (faster, 1)  # the two are the same network
+
+
+def test_a_request_that_was_taken_back_before_its_answer_is_not_granted(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra
+) -> None:
+    waiting = orchard.register(verdict=None)
+    ask_for(orchard, waiting)
+    keeper.reconciler.reconcile(orchard.name)
+    orchard.models.client.delete_registered_model_alias(orchard.name, "champion")
+    orchestra.judge(orchard)
+    keeper.round()
+    assert orchard.generations == []
+    assert orchard.store.requests.open_ones(orchard.name) == []
+    assert orchard.store.ledger.decisions(orchard.name, kinds=("withdraw",))
+    assert tags(orchard, waiting)["stage"] == "challenger"
+
+
+@pytest.mark.parametrize("where", ["head", "restore", "handled"])
+def test_a_refusal_cut_off_on_the_way_is_finished_and_decided_once(
+    orchard: Orchard, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    serving, refused = orchard.promote(), orchard.register("refused")
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    place: object = {"head": Registry, "restore": requesting, "handled": Requests}[where]
+    with monkeypatch.context() as crash:
+        crash.setattr(place, where, cut)
+        ask_for(orchard, refused)
+        with pytest.raises(KeyboardInterrupt):
+            keeper.reconciler.reconcile(orchard.name)
+    for _ in range(2):
+        keeper.round()
+    assert (champion(orchard), len(refusals(orchard))) == (serving, 1)
+    assert first_line(orchard, refused).startswith("REFUSED")
+    assert orchard.store.requests.open_ones() == []
+
+
+class TestTheTag:
+    def ask(self, orchard: Orchard, version: str) -> None:
+        orchard.models.client.set_model_version_tag(orchard.name, version, "promote", "True")
+
+    def test_promote_true_is_the_same_request_and_says_that_it_was_granted(
+        self, orchard: Orchard, keeper: Keeper
+    ) -> None:
+        first, second = orchard.promote(), orchard.register()
+        self.ask(orchard, second)
+        keeper.reconciler.reconcile(orchard.name)
+        keeper.reconciler.reconcile(orchard.name)
+        assert orchard.generations == [first, second]
+        assert champion(orchard) == second
+        assert tags(orchard, second)["promote"] == "granted"
+        assert "promote=true" in orchard.serving.reason
+
+    def test_or_refused_and_the_alias_stays_where_it_is(self, orchard: Orchard, keeper: Keeper) -> None:
+        serving, refused = orchard.promote(), orchard.register("refused")
+        for _ in range(2):
+            self.ask(orchard, refused)
+            for _ in range(2):
+                keeper.reconciler.reconcile(orchard.name)
+        assert (champion(orchard), orchard.generations) == (serving, [serving])
+        assert (tags(orchard, refused)["promote"], tags(orchard, refused)["stage"]) == ("refused", "refused")
+        assert len(refusals(orchard)) == 2
+        assert orchard.store.incidents.open_ones(orchard.name) == []
+
+
+def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(
+    orchard: Orchard, keeper: Keeper, orchestra: Orchestra
+) -> None:
     serving = orchard.promote()
     client = orchard.models.client
     with orchard.models.start_run(orchard.name, name="a notebook", tags={}) as run:
@@ -103,9 +281,34 @@ def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(orchard: O
     for version in (str(by_hand), str(of_no_run)):
         ask_for(orchard, version)
         keeper.reconciler.reconcile(orchard.name)
+        orchestra.judge(orchard)
+        keeper.reconciler.reconcile(orchard.name)
         assert champion(orchard) == serving
         assert first_line(orchard, version).startswith("REFUSED")
+    assert len(orchestra.runs) == 1
     assert len(refusals(orchard)) == 2
+
+
+def test_a_version_spoiled_or_deleted_never_serves(orchard: Orchard, keeper: Keeper, mlflow_folder: Path) -> None:
+    first, serving, spoiled = orchard.promote(), orchard.promote(), orchard.register()
+    for version in (first, spoiled):
+        damage(mlflow_folder, orchard, version)
+        ask_for(orchard, version)
+        keeper.reconciler.reconcile(orchard.name)
+        assert champion(orchard) == serving
+        assert "network.onnx is corrupt" in first_line(orchard, version)
+    gone = orchard.register()
+    request, _ = orchard.store.requests.add(orchard.name, gone, "webhook", orchard.now())
+    orchard.models.client.delete_model_version(orchard.name, gone)
+    keeper.round()
+    assert orchard.generations == [first, serving]
+    assert str(orchard.store.requests.get(request.id).outcome).startswith("withdrawn")  # type: ignore[union-attr]
+
+
+def test_stages_of_champions_of_long_ago_are_retired(orchard: Orchard) -> None:
+    versions = [orchard.promote() for _ in range(4)]
+    assert [tags(orchard, version)["stage"] for version in versions] == ["retired", "retired", "previous", "champion"]
+    assert orchard.models.aliases(orchard.name) == {"champion": versions[3], "previous": versions[2]}
 
 
 def test_a_request_is_not_refused_because_a_server_was_away(

@@ -1,0 +1,69 @@
+"""The alias of the champion in the registry: written as the ledger has it, or left to a person, who is told once."""
+
+import logging
+
+from data.errors import NoSuchVersion
+from monitoring.effects import Effects, NewDecision, NewIncident
+from monitoring.records import Generation, IncidentKind
+from tasks import messages, promotion
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+
+def restore(resources: Resources, serving: Generation) -> bool:
+    """Write the aliases as the ledger has them; False, and people are told, where the registry has lost the version."""
+    name = serving.project
+    try:
+        promotion.mirror(resources, name)
+    except NoSuchVersion:
+        what = f"version {serving.version} of {name} is gone from the registry"
+        here = f"generation {serving.number} goes on serving from this machine's copy, and no other can fetch it"
+        alarm(resources, serving, f"{what}: {here}. Promote another version, or train one.")
+        return False
+    return True
+
+
+def alarm(resources: Resources, serving: Generation, text: str) -> None:
+    """Tell people of a version that the registry has lost or spoiled; once, while the incident is open."""
+    if resources.store.incidents.open_ones(serving.project, "registry"):
+        return
+    detail = {"version": serving.version}
+    tell(resources, serving.project, "registry", serving.number, f"registry-{serving.number}", text, detail)
+
+
+def leave(resources: Resources, name: str, version: str, serving: Generation | None, why: str) -> None:
+    """Tell people that the alias names a version which doesn't serve; once, while it does."""
+    if left(resources, name) == version:
+        return
+    close(resources, name, "alias", "the alias was moved on")
+    stays = f"version {serving.version} serves on as generation {serving.number}" if serving else "nothing serves"
+    text = f"the alias `champion` of {name} names version {version}, which was refused and does not serve; {stays}"
+    detail = {"version": version, "serving": serving.version if serving else None}
+    key = f"alias-{version}-{resources.now():%Y%m%dT%H%M%S}"
+    tell(resources, name, "alias", serving.number if serving else 0, key, f"{text}: {why}", detail)
+
+
+def left(resources: Resources, name: str) -> str | None:
+    """Return the refused version on which the alias was left."""
+    found = resources.store.incidents.open_ones(name, "alias")
+    return str(found[0].detail["version"]) if found else None
+
+
+def close(resources: Resources, name: str, kind: IncidentKind, why: str) -> None:
+    """Close the open incident of a kind."""
+    for incident in resources.store.incidents.open_ones(name, kind):
+        resources.store.incidents.close(incident.id, why, resources.now())
+
+
+def tell(
+    resources: Resources, name: str, kind: IncidentKind, generation: int, key: str, text: str, detail: dict[str, object]
+) -> None:
+    """Open an incident and send its alert."""
+    logger.warning("%s", text)
+    effects = Effects(
+        opened=NewIncident(name, kind, generation, text, detail),
+        messages=messages.alerts(resources.settings, name, key, kind, text),
+        decisions=(NewDecision(name, "alert", None, text, detail),),
+    )
+    resources.store.record(effects, resources.now())
