@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +22,27 @@ log = logging.getLogger(__name__)
 DIGEST = b"holdfast.sha256"  # of each typed column: the file proves its own content, by whichever of them is read
 
 
-def coerce(frame: "pd.DataFrame", schema: Schema) -> tuple[Rows, list[tuple[int, str]]]:
+def coerce(
+    frame: "pd.DataFrame", schema: Schema, names: Sequence[str] | None = None
+) -> tuple[Rows, list[tuple[int, str]]]:
     """Type the rows of `frame`; return the good ones, and (position, reason) of each row that can't be typed.
 
-    Columns that the schema doesn't name are left out.
+    `names`: the schema's columns that are wanted, all if left out; every other column is left out.
 
     Raises: SchemaMismatch.
     """
+    names = schema.names if names is None else names
     present = [str(name) for name in frame.columns]
-    missing = [name for name in schema.names if present.count(name) == 0]
-    doubled = [f"{name}, which is given twice," for name in schema.names if present.count(name) > 1]
+    missing = [name for name in names if present.count(name) == 0]
+    doubled = [f"{name}, which is given twice," for name in names if present.count(name) > 1]
     if missing or doubled:
         raise SchemaMismatch(missing + doubled, present)
-    extra = sorted(set(present) - set(schema.names))
+    extra = sorted(set(present) - set(names))
     if extra:
-        log.info("columns not in the schema are left out: %s", ", ".join(extra))
+        log.info("columns left out: %s", ", ".join(extra))
     rows: Rows = {}
     bad: dict[int, str] = {}
-    for name in schema.names:
+    for name in names:
         rows[name], misfits = coerce_column(frame[name], schema, name)
         for position, why in misfits.items():
             bad[position] = f"{bad[position]}; {name}: {why}" if position in bad else f"{name}: {why}"

@@ -35,6 +35,7 @@ KINDS = (
     Kind("harvest", lambda project: project.schedule.harvest),
     Kind("train", lambda project: project.schedule.train),
     Kind("monitor", lambda project: project.schedule.monitor, armed=True),
+    Kind("score", lambda project: project.schedule.score, armed=True),
     Kind("promote"),
     Kind("rollback"),
     Kind("approve"),

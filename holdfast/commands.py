@@ -83,6 +83,27 @@ def monitor(project: Project, home: Home = HERE, folders: Projects = None, as_js
 
 
 @app.command()
+def score(
+    project: Project,
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet with the rows; the project's scoring source if left out.")
+    ] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Parquet file of the answers; under the home if left out.")] = None,
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
+    """Answer many rows with the champion, into the log and a Parquet file; a killed run goes on where it stopped."""
+    from tasks.scoring import score as run
+
+    resources = lead_to(home, folders)
+    with progress(quiet=as_json) as show:
+        found = run(resources, project, file=file, out=out, progress=show)
+    console.report(found, as_json=as_json)
+
+
+@app.command()
 def train(
     project: Project,
     home: Home = HERE,
@@ -116,7 +137,7 @@ def train_once(resources: "Resources", project: str, device: Device, *, quiet: b
 
 
 class progress:  # noqa: N801 (used like a function)
-    """Show how far a training is, on a terminal."""
+    """Show how far something long is, on a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.bar: Any = None
@@ -124,7 +145,7 @@ class progress:  # noqa: N801 (used like a function)
             from rich.progress import Progress
 
             self.bar = Progress(transient=True)
-            self.task = self.bar.add_task("train", total=1.0)
+            self.task = self.bar.add_task("starting", total=1.0)
 
     def __enter__(self) -> Self:
         if self.bar is not None:

@@ -73,3 +73,4 @@ class Schedule:
     ingest: timedelta | None = timedelta(days=1)
     train: timedelta | None = None
     harvest: timedelta | None = None
+    score: timedelta | None = None

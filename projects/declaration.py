@@ -49,7 +49,10 @@ Source = Callable[[], "pd.DataFrame | Iterable[Batch]"]
 
 @declared
 class Project:
-    """A use case: which data, which model, what must hold. A project file binds one to the name `project`."""
+    """A use case: which data, which model, what must hold. A project file binds one to the name `project`.
+
+    `source` gives rows with their labels, to learn from; `scoring` rows without, for `score/<project>` to answer.
+    """
 
     name: str
     task: Literal["classification", "regression"]
@@ -65,6 +68,7 @@ class Project:
     monitors: Monitors = Monitors()
     governor: Governor = Governor()
     schedule: Schedule = Schedule()
+    scoring: Source | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):

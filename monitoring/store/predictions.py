@@ -58,6 +58,15 @@ class PredictionLog:
         return None if found is None else _prediction(found)
 
     @reads
+    def find(self, connection: Connection, project: str, ids: Iterable[str]) -> dict[str, Prediction]:
+        """Return those of the ids that the log holds, with their predictions."""
+        return {
+            row.id: _prediction(row)
+            for some in chunks(ids)
+            for row in connection.execute(_select(project).where(predictions.c.id.in_(some)))
+        }
+
+    @reads
     def rows(self, connection: Connection, window: WindowKey, *, labelled: bool = False) -> list[Prediction]:
         """Return a window's predictions with their labels, oldest first; `labelled`: those that have one."""
         query = _select(window.project).where(predictions.c.generation == window.generation, predictions.c.trial == 0)
