@@ -26,7 +26,7 @@ from models.outputs import Outputs
 from models.predictor import Predictor
 from monitoring.records import Generation, Prediction
 from projects.declaration import Project
-from tasks.observing import predictor_of
+from tasks.observing import predictor_of, utc
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -139,7 +139,7 @@ def champion(resources: Resources, name: str) -> tuple[Generation, Predictor]:
     folder = resources.settings.home / "generations" / name / str(generation.number)
     if not folder.is_dir():
         raise SourceUnavailable(
-            f"generation {generation.number} of {name} is not on this machine yet: the keeper brings it, see holdfast up"
+            f"generation {generation.number} of {name} is not on this machine: `holdfast up` brings it"
         )
     return generation, predictor_of(resources, generation)
 
@@ -187,7 +187,7 @@ def fresh_predictions(
         if not ok:
             continue
         time = rows[schema.time][place] if schema.time else np.datetime64("NaT")
-        row_time = at if np.isnat(time) else time.item().replace(tzinfo=UTC)
+        row_time = at if np.isnat(time) else utc(time)
         id_ = rows[schema.key][place]
         made.append(Prediction(id_, generation.project, generation.number, at, row_time, packed[place], output))
     return made
