@@ -45,7 +45,7 @@ def entry(served: "Served", at: datetime, rows: list[Logged | None], *, named: b
     whole = [row for row in rows if row is not None]
     if len(whole) < len(rows):
         why = f"generation {served.generation} gave a non-finite output; nothing was logged"
-        return Refused(503, why, f"rows[{rows.index(None)}]")
+        return Refused(503, why, f"rows[{rows.index(None)}]", reason="model")
     return Entry(served.project, served.generation, at, whole, named)
 
 

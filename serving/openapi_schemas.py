@@ -9,6 +9,7 @@ from serving.validation import LONGEST_ID, LONGEST_TEXT
 Json = dict[str, Any]
 
 PRINTABLE = "^[ -~]+$"  # other printable text is read too, but a pattern can't say what that is
+SEEN = "[!-~\u00a1-\u00ac\u00ae-\u00ff]"  # what is printable of the characters that a header may have, but the space
 IDENTIFIER: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "pattern": PRINTABLE}
 TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 with an offset; not in the future."}
 WHOLE: Json = {"type": "integer", "minimum": 0}
@@ -17,7 +18,7 @@ IDEMPOTENCY: Json = {
     "name": "idempotency-key",
     "in": "header",
     "description": "Names this request: sent again with the same body it gets the same answer, with another body 409.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": f"^{SEEN}([ {SEEN[1:-1]}]*{SEEN})?$"},
 }
 
 
@@ -56,7 +57,14 @@ READY: Json = {
         ),
     ]
 }
-RECEIPT = exactly(project=TEXT, new=WHOLE, repeated=WHOLE, corrected=WHOLE, unknown=WHOLE)
+RECEIPT = exactly(
+    project=TEXT,
+    new=WHOLE,
+    repeated=WHOLE,
+    corrected=WHOLE,
+    unknown=WHOLE,
+    unknown_ids={"type": "array", "items": TEXT},
+)
 LOGGED = exactly(
     id=IDENTIFIER | {"pattern": "."},
     project=TEXT,
@@ -76,12 +84,20 @@ PROJECTS: Json = {"type": "array", "items": {"anyOf": [LISTED, SERVED]}}
 
 
 def row_schema(schema: Schema) -> Json:
-    """Return the JSON Schema of one row to predict."""
-    roles = {name: dict(TIME if role == "time" else IDENTIFIER) for name, role in aliases(schema).items()}
+    """Return the JSON Schema of one row to predict; its identifiers under the shortest of their names."""
+    roles: dict[str, list[str]] = {}
+    for name, role in aliases(schema).items():
+        roles.setdefault(role, []).append(name)
+    properties: Json = {}
+    for role, (name, *others) in roles.items():
+        described = dict(TIME if role == "time" else IDENTIFIER)
+        if others:
+            described["description"] = f"{described.get('description', '')} Or {others[0]!r}.".strip()
+        properties[name] = described
     features = {name: column_schema(column) for name, column in schema.features.items()}
     return {
         "type": "object",
-        "properties": {**roles, **features},
+        "properties": {**properties, **features},
         "required": list(features),
         "additionalProperties": False,
     }
