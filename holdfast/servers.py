@@ -10,6 +10,7 @@ from pathlib import Path
 from data.environment import child_environment
 from flows import server
 from holdfast.supervisor import Child
+from tasks.secret_files import ENCRYPTION, secret
 from tasks.settings import Settings
 
 PYTHON = sys.executable
@@ -30,7 +31,8 @@ def five(settings: Settings) -> list[Child]:
         words = server.command(settings)[2:]
         add("prefect", *words, ready=answers(f"{settings.prefect_url}/health"), after=(), **prefect_variables(settings))
     if not settings.mlflow_tracking_uri:
-        add("mlflow", *mlflow_words(settings), ready=answers(f"{settings.mlflow_url}/health"), after=())
+        variables = webhook_variables(home)
+        add("mlflow", *mlflow_words(settings), ready=answers(f"{settings.mlflow_url}/health"), after=(), **variables)
     servers = tuple(child.name for child in made)
     add("service", "serving", ready=answers(f"{reachable(settings)}/healthz"), after=())
     add("runner", "flows.runner", ready=touched(home / "run" / "runner.ready"), after=servers[:1])
@@ -77,6 +79,21 @@ def mlflow_words(settings: Settings) -> tuple[str, ...]:
         f"--artifacts-destination={os.environ.get('MLFLOW_ARTIFACTS_DESTINATION') or folder / 'artifacts'}",
         "--serve-artifacts",
     )
+
+
+def webhook_variables(home: Path) -> dict[str, str]:
+    """Return what lets an MLflow server tell this home's service of its registry; a key of the user's is kept.
+
+    Without a key that lasts, no webhook can be read after the server's next start; its cache would drop first events.
+    """
+    return {
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "2",
+        "MLFLOW_WEBHOOK_REQUEST_TIMEOUT": "5",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": os.environ.get("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY")
+        or secret(home, ENCRYPTION),
+    }
 
 
 def make_folders(home: Path) -> None:

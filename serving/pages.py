@@ -22,6 +22,7 @@ from serving.reports import report
 from serving.state import State
 from serving.telemetry import exposition
 from serving.validation import Unfit, identifier
+from serving.webhook import add_webhook
 
 Asking = Annotated[Client, Depends(who_asks)]
 NOSNIFF = {"x-content-type-options": "nosniff"}
@@ -36,6 +37,7 @@ def create_pages(state: State) -> FastAPI:
     add_data(app, state)
     add_people(app, state)
     add_machines(app, state)
+    add_webhook(app, state)
     return app
 
 

@@ -8,7 +8,25 @@ from monitoring.records import Generation, IncidentKind
 from tasks import messages, promotion
 from tasks.resources import Resources
 
+UNKNOWN = "unauthenticated (MLflow UI)"
+
 logger = logging.getLogger(__name__)
+
+
+def give_back(resources: Resources, serving: Generation) -> None:
+    """Restore an alias that somebody took from what serves, on record."""
+    if not restore(resources, serving):
+        return
+    why = f"the alias was taken from version {serving.version}, which serves: it was given back"
+    logger.warning("%s: %s", serving.project, why)
+    resources.store.ledger.decide(
+        serving.project,
+        kind="restore",
+        subject=f"version {serving.version}",
+        reason=why,
+        inputs={"generation": serving.number, "asked_by": UNKNOWN},
+        now=resources.now(),
+    )
 
 
 def restore(resources: Resources, serving: Generation) -> bool:

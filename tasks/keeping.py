@@ -22,6 +22,7 @@ from monitoring.records import Intent, Message
 from tasks import model_cards, promotion, watching
 from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
+from tasks.hooking import Hook
 from tasks.placing import place, pointed
 from tasks.reconciling import Reconciler
 from tasks.resources import Resources
@@ -47,6 +48,7 @@ class Keeper:
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
         self.reconciler = Reconciler(resources, start_run, run_state)
+        self.hook = Hook(resources)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
         self.asked: dict[tuple[int, int], datetime] = {}
@@ -67,6 +69,7 @@ class Keeper:
         each: list[Duty] = [partial(self.reconciler.answer, one) for one in self.resources.store.requests.open_ones()]
         each += [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
+        each.append(self.hook.attend)
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves

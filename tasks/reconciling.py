@@ -5,10 +5,10 @@ import logging
 from monitoring.records import Generation
 from monitoring.store.requests import Request
 from tasks import promotion
-from tasks.aliases import close, left, restore
+from tasks.aliases import close, give_back, left, restore
 from tasks.forms import RunState, StartRun
 from tasks.placing import pointed
-from tasks.requesting import ALIAS, TAG, UNKNOWN, Requester
+from tasks.requesting import ALIAS, TAG, Requester
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
@@ -50,8 +50,7 @@ class Reconciler:
                 close(self.resources, name, "registry", f"version {found} serves")
         elif found is None or found in (state.written, state.intended):
             taken = found is None and state.written == state.intended == serving.version
-            if restore(self.resources, serving) and taken:
-                self.note_restored(serving)
+            (give_back if taken else restore)(self.resources, serving)
         else:
             self.ask(name, found)
 
@@ -61,16 +60,3 @@ class Reconciler:
         if made:
             logger.info("%s: version %s is asked for", name, version)
         self.answer(request)
-
-    def note_restored(self, serving: Generation) -> None:
-        """Write to the ledger that somebody took the alias from what serves."""
-        why = f"the alias was taken from version {serving.version}, which serves: it was given back"
-        logger.warning("%s: %s", serving.project, why)
-        self.resources.store.ledger.decide(
-            serving.project,
-            kind="restore",
-            subject=f"version {serving.version}",
-            reason=why,
-            inputs={"generation": serving.number, "asked_by": UNKNOWN},
-            now=self.resources.now(),
-        )

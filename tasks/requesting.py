@@ -14,7 +14,7 @@ from data.errors import Answered, HoldfastError, LostRace, NoSuchVersion, NotPro
 from monitoring.records import Decision, Generation
 from monitoring.store.requests import Request
 from tasks import approving, promotion, registration
-from tasks.aliases import leave, restore
+from tasks.aliases import UNKNOWN, give_back, leave, restore
 from tasks.forms import RunState, StartRun
 from tasks.promoting import ATTEMPTS, fresh
 from tasks.resources import Resources
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN = "unauthenticated (MLflow UI)"
 ALIAS, TAG = "champion", "promote"
 PATIENCE = timedelta(hours=1)  # an alias that comes back within it was put back once, and is left where it is
 OVER = {"Completed", "Failed", "Crashed", "Cancelled", "Missing"}
@@ -50,6 +49,8 @@ class Requester:
         found = self.found(name, version)
         asked = asked_by(found)
         if serving and serving.version == version:
+            if found and ALIAS not in asked:
+                give_back(self.resources, serving)
             self.settle(request, asked, serving)
         elif (before := self.decided(request)) is not None:
             self.carry_out(request, asked, before, serving)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from data.environment import child_environment
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
+def mlflow_server(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Without `holdfast.servers.webhook_variables` it is a server that refuses webhooks to this machine."""
     url = f"http://127.0.0.1:{free_port()}"
     words = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={url.rpartition(':')[2]}"]
     words += ["--workers=1", f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--serve-artifacts"]
     words += [f"--artifacts-destination={folder}/artifacts"]
     with (folder / "mlflow.log").open("wb") as log:
         server = subprocess.Popen(
-            words, env=child_environment(folder), stdout=log, stderr=log, start_new_session=True, cwd=folder
+            words, env=child_environment(folder, variables), stdout=log, stderr=log, start_new_session=True, cwd=folder
         )
     try:
         deadline = time.monotonic() + 90
