@@ -126,7 +126,8 @@ def summary(verdict: Outcome, results: Sequence[GateResult], comparison: Compari
     """Say the verdict, what decided it and what may be done, in one line."""
     failed = [result for result in results if result.stands]
     deciding = failed or [result for result in results if result.name in CONTEST]
-    said = "; ".join(result.sentence for result in deciding or results) or "no gate is declared"
+    deciding = deciding or [result for result in results if not result.shown]
+    said = "; ".join(result.sentence for result in deciding) or "no gate is declared"
     waived = [result.name for result in results if result.waived]
     if waived:
         said += f"; waived by a person: {', '.join(waived)}"
