@@ -77,7 +77,7 @@ def slice_held(name: str, gates: Gates, comparison: Comparison, rows: Sample, ta
     few = found.finite and (found.rows < gates.slice_rows or found.blocks < MINIMUM_BLOCKS)
     passed = bool(found.low >= -margin) and not few
     blind = not passed and (few or found.high >= 0)
-    said = f"{name}: {shown(found, comparison.metric, 'held-out', rows.unit)} against {against(comparison)}"
+    said = f"{name}: {shown(found, comparison.metric, 'unseen', rows.unit)} against {against(comparison)}"
     said += f" where {rows.about}" if rows.about else ""
     said += f", {amount(margin, comparison.metric)} tolerated"
     if few:
@@ -92,7 +92,7 @@ def alone(name: str, metric: str, rows: Sample) -> GateResult:
     """Show the candidate's metric on a slice."""
     found = bounds(metric, rows.candidate, rows.blocks)
     said = f"{name}: {metric} {number(found.estimate)} [{number(found.low)}, {number(found.high)}] "
-    said += f"on {found.rows:,} held-out rows" + (f" where {rows.about}" if rows.about else "")
+    said += f"on {found.rows:,} unseen rows" + (f" where {rows.about}" if rows.about else "")
     return dataclasses.replace(result_of(name, found, 0.0, said, passed=False, insufficient=False), shown=True)
 
 

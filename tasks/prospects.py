@@ -1,4 +1,4 @@
-"""What a training can prove, said before it starts: how small a gain its labels show, and whether its anchor will do."""
+"""What a training can prove, said before it starts: the gain that its labels show, and whether its anchor will do."""
 
 import math
 from pathlib import Path
