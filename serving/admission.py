@@ -1,6 +1,6 @@
 """Before every page: who asks. After it: what became of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -41,7 +41,7 @@ class Guarded:
         visit = visit_of(path)
         scope[VISIT] = visit
 
-        async def noted(message: dict[str, Any]) -> None:
+        async def noted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
             await send(message)
@@ -69,6 +69,8 @@ def visit_of(path: str) -> Visit:
     """Return the route and the project under which a request is counted."""
     if path.startswith("/v1/") and path.endswith("/labels"):
         return Visit("labels", path[4:-7])
+    if path.startswith(WEBHOOKS):
+        return Visit("webhooks")
     return Visit("health" if public(path) else "pages")
 
 

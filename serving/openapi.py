@@ -13,8 +13,12 @@ from serving.state import State
 ASKING: list[Json] = [{"bearer": []}, {"header": []}, {"basic": []}]
 SCHEMES: Json = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`authorization: Bearer hf_…`"},
-    "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    "basic": {"type": "http", "scheme": "basic", "description": "Any name, the API key as password: for browsers."},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "`x-api-key: hf_…`"},
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "For browsers: any name, the key as password.",
+    },
 }
 KEY = {"401": "An API key is needed, or the one sent is unknown or revoked.", "403": "The key has no such scope."}
 ABOUT = """Answers rows by each project's champion. An answer with status 200 is in the log before it is sent.

@@ -16,7 +16,7 @@ from serving.pages import create_pages
 from serving.state import State
 from tasks.settings import Settings
 
-UNDOCUMENTED = {"/reports/{path:path}"}  # files for people
+UNDOCUMENTED = ("/reports/", "/v1/webhooks/")  # files for people, and what other servers send
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_document_holds_every_route_and_no_other(service: parts.Service, doc
     served = {
         (route.path.replace("{prediction_id:path}", "{id}"), method.lower())
         for route in app.routes
-        if route.path not in UNDOCUMENTED
+        if not route.path.startswith(UNDOCUMENTED)
         for method in route.methods
     }
     assert written == served | {("/v1/{project}/predict", "post")}

@@ -148,6 +148,7 @@ def test_probes_learn_yes_or_no_and_what_a_key_is_not_for_is_not_shown(
         for page in ("/docs", "/openapi.json"):
             assert "fruit" not in client.get(page, headers=mine).text
             assert "fruit" in client.get(page, headers=keys["admin"]).text
+        assert "authorization: Bearer $HOLDFAST_SERVICE_KEY" in client.get("/docs", headers=mine).text
         listed = client.get("/readyz", headers=keys["admin"]).json()
         assert (listed["projects"].keys() >= {"prices", "fruit"}, listed["keys"]) == (True, "needed")
 
