@@ -34,6 +34,10 @@ class NotOnRecord(HoldfastError):
     """The ledger does not know how a version was made, so nothing can be held against it."""
 
 
+class DoesNotHold(HoldfastError):
+    """A version is not what it is said to be; the message says where they part."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """What was found. `checks`: one row each thing that was compared; `differs`: name -> [recorded, here]."""
@@ -142,7 +146,7 @@ def data_of(case: Case) -> Snapshot:
 
 def erased(case: Case, snapshot: Snapshot) -> str:
     """Say which rows are gone on request; nothing where none are."""
-    known = case.resources.batches.erased(case.project)
+    known = case.resources.batches.erased(snapshot.project)
     gone = [known[file.sha256] for file in snapshot.files if file.sha256 in known]
     if not gone:
         return ""

@@ -34,7 +34,9 @@ def write(place: Place, files: Iterable[SnapshotFile], reason: str, at: datetime
     if new.keys() <= known.keys():
         return
     text = json.dumps({sha256: asdict(entry) for sha256, entry in (new | known).items()}, indent=1, sort_keys=True)
-    (place.root / path_of(place)).write_text(text + "\n")
+    path = place.root / path_of(place)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text + "\n")
     git(place.root, "add", "--force", "--", path_of(place))
     names = ", ".join(sorted({entry.batch for entry in new.values()}))
     git(place.root, "commit", "--quiet", "--no-verify", f"--message={place.project}: rows of {names} are erased")

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
 
@@ -221,6 +222,47 @@ def test_a_landing_killed_anywhere_happened_or_did_not(
     assert landed.changed is not there
     restored = {path.stem: path.read_bytes() for path in registry.restore(landed.snapshot, tmp_path / "out")}
     assert restored == {"monday": content("monday"), "friday": content("friday"), batch: b"new"}
+    assert git(registry.root, "status", "--porcelain") == ""
+
+
+MARKED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from data.versions import DataRegistry, erased
+from data.versions.journal import Journal
+
+git = erased.git
+
+def die(*words):
+    if words[1] == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return git(*words)
+
+erased.git = die
+if sys.argv[1] == "end":
+    Journal.end = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+registry = DataRegistry(Path(sys.argv[2]), sys.argv[3])
+registry.mark_erased("digits", registry.snapshot("digits").files[:1], reason="asked", at=datetime.now(UTC))
+"""
+
+
+@pytest.mark.parametrize(("point", "there"), [("add", False), ("commit", False), ("end", True)])
+def test_what_was_erased_stands_in_the_registry_for_ever_or_not_at_all(
+    registry: DataRegistry, point: str, there: bool
+) -> None:
+    assert registry.erased("digits") == {}
+    before = land(registry, "monday", "tuesday")
+    assert run(MARKED, point, str(registry.root), registry.remote).wait() == -9
+    assert bool(registry.erased("digits")) is there
+    land(registry, "wednesday")
+    assert bool(registry.erased("digits")) is there
+    for reason in ("asked", "asked again"):
+        registry.mark_erased("digits", before.files[:1], reason=reason, at=datetime.now(UTC))
+    registry.land("digits", "monday", lambda path: path.write_bytes(b"without them") and None, rows=49)
+    [(sha256, entry)] = registry.erased("digits").items()
+    assert (sha256, entry.batch, entry.reason) == (before.files[0].sha256, "monday", "asked")
+    assert registry.at("digits", before.revision) == before
     assert git(registry.root, "status", "--porcelain") == ""
 
 
