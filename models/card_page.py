@@ -8,31 +8,24 @@ from models import card_charts as charts
 from models import card_value
 from models.card_style import STYLE
 from models.card_words import (
+    FACTS,
     answers,
     baselines,
     bounded,
+    latency,
     learned,
     number,
     ordered,
     origin,
     serving,
+    size,
     thresholds,
     when,
     worst_first,
 )
 
+MOST_INPUTS = 12  # more are folded
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-FACTS = {
-    "project": "Project",
-    "snapshot": "Data snapshot",
-    "snapshot_rows": "Rows of the snapshot",
-    "manifest": "Manifest of the version (SHA-256)",
-    "code": "Sources, code.tar (SHA-256)",
-    "lock": "requirements.lock (SHA-256)",
-    "seed": "Seed",
-    "python": "Python",
-    "machine": "Machine",
-}
 
 
 @card_value.drawing
@@ -40,6 +33,7 @@ def page(card: Mapping[str, Any]) -> str:
     """Return the whole page."""
     name = f"{card.get('project')}@{card['version']}" if card.get("version") else str(card.get("project"))
     sections = {
+        "What it is for": purpose(card),
         "Gates": gates(card),
         "How good it is": scores(card),
         "Slices": slices(card),
@@ -47,7 +41,6 @@ def page(card: Mapping[str, Any]) -> str:
         "How far off it is": charts.residuals(
             card["quality"].get("residuals", []), str(card["purpose"].get("target", "the target"))
         ),
-        "What it is for": purpose(card),
         "Where it serves": items(serving(card)),
         "What its windows are compared with": reference(card),
         "Limits": items(card["limits"]),
@@ -100,8 +93,8 @@ def tiles(card: Mapping[str, Any]) -> str:
         metric: (number(numbers.get("value")), bounds(numbers)),
         "trivial baseline": (number(known.get("trivial")), f"{metric}, same rows"),
         "judge rows": (number(counts.get("judge")), f"{number(counts.get('train'))} learned"),
-        "latency": (f"{number(found['latency_ms'])} ms" if found.get("latency_ms") is not None else "", "95 % of rows"),
-        "size": (f"{number(found['size_mb'])} MB" if found.get("size_mb") is not None else "", "all its files"),
+        "latency": (latency(found), "95 of 100 single rows"),
+        "size": (size(found), "all its files"),
     }
     shown = [
         f'<div class="tile"><span class="soft small">{escape(title)}</span><b>{escape(value)}</b>'
@@ -119,7 +112,10 @@ def bounds(numbers: Mapping[str, Any]) -> str:
 
 def gates(card: Mapping[str, Any]) -> str:
     """Return every gate with its verdict, its numbers and its sentence."""
-    return "".join(gate(one) for one in (card.get("verdict") or {}).get("gates", []))
+    every = (card.get("verdict") or {}).get("gates", [])
+    shown = "".join(gate(one) for one in every if one.get("result") == "shown")
+    decided = "".join(gate(one) for one in every if one.get("result") != "shown")
+    return decided + (f"<details><summary>Shown, deciding nothing</summary>{shown}</details>" if shown else "")
 
 
 def gate(one: Mapping[str, Any]) -> str:
@@ -195,10 +191,15 @@ def purpose(card: Mapping[str, Any]) -> str:
     if not known:
         return ""
     lines = "".join(row(name, what) for name, what in known.get("inputs", {}).items())
-    said = f"<p>A {escape(str(known.get('task')))} of <code>{escape(str(known.get('target')))}</code>.</p>"
+    network = card["training"].get("parameters", {}).get("network")
+    by = f" by the network <code>{escape(str(network))}</code>" if network else ""
+    said = f"<p>A {escape(str(known.get('task')))} of <code>{escape(str(known.get('target')))}</code>{by}.</p>"
     hidden = ", ".join(str(name) for name in known.get("sensitive", []))
     told = f'<p class="soft small">Declared sensitive: {escape(hidden)}.</p>' if hidden else ""
-    return said + (table(("input", "what it holds"), lines) if lines else "") + told
+    inputs = table(("input", "what it holds"), lines) if lines else ""
+    if len(known.get("inputs", {})) > MOST_INPUTS:
+        inputs = f"<details><summary>{len(known['inputs'])} inputs</summary>{inputs}</details>"
+    return said + inputs + told
 
 
 def reference(card: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ p { margin: 8px 0 0; overflow-wrap: anywhere; } .verdict { font-size: 16px; marg
 .insufficient, .question, .waived, .kept { background: var(--warn); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin-bottom: 16px; }
 .tile { padding: 12px 16px; display: flex; flex-direction: column; }
-.tile b { font-size: 23px; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.tile b { font-size: 22px; line-height: 1.35; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .gate { display: grid; grid-template-columns: 96px 1fr; gap: 0 12px; padding: 10px 0;
   border-top: 1px solid var(--line); }
 .gate:first-of-type { border-top: 0; padding-top: 0; } .gate p { margin: 2px 0 0; }
@@ -56,7 +56,8 @@ thead th, tbody:first-child tr:first-child > * { border-top: 0; } tbody th { wid
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: var(--paper); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px; margin: 0 0 12px;
   white-space: pre-wrap; overflow-wrap: anywhere; }
-summary { cursor: pointer; margin-top: 12px; } footer { margin-top: 22px; overflow-wrap: anywhere; }
+summary { cursor: pointer; margin: 12px 0 4px; color: var(--soft); }
+footer { margin-top: 22px; overflow-wrap: anywhere; }
 @media (max-width: 520px) { main { padding: 22px 14px 40px; } section { padding: 15px 15px 17px; }
   .gate { grid-template-columns: 1fr; gap: 6px; } td, th { padding-right: 10px; } h1 { font-size: 25px; } }
 @media print { body { background: #fff; } section { break-inside: avoid; } }

@@ -2,7 +2,8 @@
 
 A card of format 1 has these keys; a part that is not known is empty or None, and readers take it as absent:
 
-* `format` 1; `project`; `version`, None until the registry has given it one; `run`, the registry's; `made_at`
+* `format` 1; `project`; `version`, None until the registry has given it one; `run` and `experiment`, the registry's;
+  `made_at`
 * `purpose`: `task`, `target`, `inputs` (column -> what it holds)
 * `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
 * `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
@@ -29,7 +30,7 @@ from typing import Any
 from data.errors import Corrupt
 
 Card = dict[str, Any]
-CARD = "card.json"
+CARD, PAGE = "card.json", "card.html"
 FORMAT = 1
 LATER = ("version", "verdict", "generations", "reference", "reproduce", "warnings")
 PARTS: dict[str, type] = {
@@ -44,6 +45,7 @@ def compose(
     *,
     project: str,
     run: str,
+    experiment: str,
     made_at: datetime,
     purpose: Mapping[str, Any],
     found: Mapping[str, Any],
@@ -57,6 +59,7 @@ def compose(
     Args:
         project: its project's name.
         run: the registry's run that made it.
+        experiment: the registry's, that the run belongs to.
         made_at: when it was registered.
         purpose: task, target and inputs.
         found: what `tasks.evaluation` wrote.
@@ -71,6 +74,7 @@ def compose(
         "project": project,
         "version": None,
         "run": run,
+        "experiment": experiment,
         "made_at": made_at.isoformat(timespec="seconds"),
         "purpose": dict(purpose),
         "quality": dict(found),

@@ -5,6 +5,38 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+FACTS = {
+    "snapshot": "data snapshot",
+    "snapshot_rows": "rows of the snapshot",
+    "code": "sources, sha256 of code.tar",
+    "revision": "revision of the sources",
+    "project_revision": "revision of the project file",
+    "lock": "sha256 of requirements.lock",
+    "seed": "seed",
+    "weights": "sha256 of the weights",
+    "manifest": "sha256 of the version's manifest",
+    "device": "device",
+    "torch": "torch",
+    "python": "Python",
+    "threads": "threads",
+    "instructions": "CPU instruction set",
+    "cpu": "CPU",
+    "cpu_flags": "hash of the CPU's flags",
+    "platform": "platform",
+    "packages": "sha256 of the installed packages",
+    "deterministic": "deterministic settings",
+    "tuning": "tuning variables",
+    "snapshot_sha256": "sha256 of the snapshot",
+    "rows.train": "sha256 of the training rows",
+    "rows.judge": "sha256 of the judge rows",
+    "rows.anchor": "sha256 of the anchor rows",
+    "project": "project",
+}
+"""What is needed to make a version again, in people's words, in the order in which they ask."""
+
+KEPT = dict(list(FACTS.items())[:8])
+"""The part of it that a page of a few thousand characters holds."""
+
 
 def ordered(found: Mapping[str, Any]) -> list[str]:
     """Return the metrics' names, the deciding one first."""
@@ -49,23 +81,36 @@ def answers(card: Mapping[str, Any]) -> list[str]:
     if difference is not None:
         said.append(f"What answers is the ONNX export; torch differs from it by {number(difference)} at most.")
     if found.get("latency_ms") is not None:
-        said.append(
-            f"95 of 100 single rows were answered within {number(found['latency_ms'])} ms where it was trained."
-        )
+        said.append(f"95 of 100 single rows were answered within {latency(found)} where it was trained.")
     if found.get("size_mb") is not None:
-        said.append(f"Its files are {number(found['size_mb'])} MB.")
+        said.append(f"Its files are {size(found)}.")
     return said
+
+
+def latency(found: Mapping[str, Any]) -> str:
+    """Write the latency, where it was measured."""
+    value = found.get("latency_ms")
+    return f"{value:.2g} ms" if isinstance(value, int | float) else number(value)
+
+
+def size(found: Mapping[str, Any]) -> str:
+    """Write the size of a version's files, where it is known."""
+    value = found.get("size_mb")
+    if not isinstance(value, int | float):
+        return number(value)
+    return f"{value:.3g} MB" if value >= 0.1 else f"{value * 1000:.3g} kB"
 
 
 def serving(card: Mapping[str, Any]) -> list[str]:
     """Say which generations a version was, the newest first."""
-    lines = []
+    lines, sentence = [], (card.get("verdict") or {}).get("sentence")
     for one in reversed(card.get("generations", [])):
         until = f" until {when(one['until'])}" if one.get("until") else ", and serves now"
         waived = f"; waived: {', '.join(one['waived'])}" if one.get("waived") else ""
         back = ", by a rollback" if one.get("rollback") else ""
+        why = "its verdict" if one["why"] == sentence else one["why"]
         since = f"Generation {one['generation']} since {when(one['since'])}"
-        lines.append(f"{since}{until}{back}; by {one['by']}: {one['why']}{waived}")
+        lines.append(f"{since}{until}{back}; by {one['by']}: {why}{waived}")
     return lines
 
 

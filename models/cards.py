@@ -13,6 +13,7 @@ import numpy as np
 from data.markdown import escaped, table
 from models import card_value
 from models.card_words import (
+    KEPT,
     answers,
     baselines,
     bounded,
@@ -25,9 +26,11 @@ from models.card_words import (
     thresholds,
     worst_first,
 )
+from models.links import artifact_page
 
 LONGEST = 5000  # characters that MLflow's table keeps of a description
-MOST_GATES = 12  # in a description; what did not pass stands first
+LONGEST_HEAD, LONGEST_GATES = 1000, 1500  # characters of it
+TAIL = 300  # characters for the names of what is left out
 MOST_PAIRS = 5
 BOUNDS = "In brackets: one-sided 95 % bounds. None of these rows was learned from."
 
@@ -45,6 +48,13 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 
 @card_value.drawing
+def beneath(card: Mapping[str, Any]) -> str:
+    """Return what stands under the verdict on the version's page in MLflow: a link to the whole, then the body."""
+    page = artifact_page(str(card.get("experiment", "")), str(card.get("run", "")), card_value.PAGE)
+    return f"[The whole card]({page})\n\n{body(card)}"
+
+
+@card_value.drawing
 def body(card: Mapping[str, Any]) -> str:
     """Return what stands under the verdict, one heading a part."""
     quality = card.get("quality", {})
@@ -54,8 +64,8 @@ def body(card: Mapping[str, Any]) -> str:
         "Slices": slices(quality),
         "What it confuses": confusions(quality),
         "How far off it is": residuals(quality),
-        "How to make it again": again(card),
         "Limits": "\n".join(f"- {escaped(limit)}" for limit in card.get("limits", [])),
+        "How to make it again": again(card),
         "How it was trained": escaped(learned(card.get("training", {}))),
         "How it answers": "\n".join(f"- {escaped(line)}" for line in answers(card)),
         "What its windows are compared with": reference(card.get("reference") or {}),
@@ -116,12 +126,12 @@ def reference(known: Mapping[str, Any]) -> str:
 
 
 def again(card: Mapping[str, Any]) -> str:
-    """List what made it, and the one command that makes it again."""
-    facts = {**card.get("facts", {})}
+    """List what made it, as far as people compare it, and the one command that makes it again."""
+    facts = {title: card["facts"][name] for name, title in KEPT.items() if card.get("facts", {}).get(name)}
     if not facts:
         return ""
     command = f"`{plain(card['reproduce'])}` does it and compares.\n\n" if card.get("reproduce") else ""
-    return command + table(("what", "value"), sorted(facts.items()))
+    return command + table(("what", "value"), list(facts.items()))
 
 
 def training(history: Mapping[str, Any]) -> str:
@@ -143,23 +153,30 @@ def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) 
         gates: `Judgement.table()`.
         text: the card's `body`. Parts that don't fit are left out whole, and named.
     """
-    obstacles = [gate for gate in gates if gate["result"] not in ("passed", "shown")]
-    rest = [gate for gate in gates if gate["result"] in ("passed", "shown")]
-    chosen = [*obstacles, *rest][:MOST_GATES]
-    shown = gate_lines([gate for gate in gates if gate in chosen])
-    if len(gates) > len(chosen):
-        shown += f"\n- and {len(gates) - len(chosen)} more gates, in `card.html`"
-    said = "\n\n".join(part for part in (headline(first_line), shown) if part)
-    sections = [part for part in re.split(r"(?m)^(?=## )", spaced(text)) if part.strip()]
+    opening, *sections = re.split(r"(?m)^(?=## )", spaced(text))
+    head = headline(first_line)
+    head = head if len(head) <= LONGEST_HEAD else head[:LONGEST_HEAD].rsplit(" ", 1)[0] + " …"
+    said = "\n\n".join(part for part in (head, foremost(gates), opening.strip()) if part)
     left: list[str] = []
     for section in sections:
-        title = section.splitlines()[0].removeprefix("## ")
-        if left or len(said) + len(section) > LONGEST - 200:
-            left.append(title)
+        if left or len(said) + len(section) > LONGEST - TAIL:
+            left.append(section.splitlines()[0].removeprefix("## "))
         else:
             said += "\n\n" + section.strip()
-    tail = f"\n\nLeft out here: {', '.join(left)[:120]}. All of it: `card.html`, among the run's artifacts."
-    return said[: LONGEST - 200] + tail if left else said[:LONGEST]
+    return f"{said}\n\nLeft out here: {', '.join(left)}. All of it: `{card_value.PAGE}`." if left else said
+
+
+def foremost(gates: Sequence[Mapping[str, Any]]) -> str:
+    """List the gates as far as there is room: first those that stand in the way; the others are counted."""
+    standing = [gate for gate in gates if gate["result"] not in ("passed", "shown")]
+    first = [*standing, *(gate for gate in gates if gate not in standing)]
+    lines: list[str] = []
+    for gate in first:
+        lines.append(gate_lines([gate]))
+        if sum(map(len, lines)) > LONGEST_GATES:
+            break
+    more = len(gates) - len(lines)
+    return "\n".join([*(line[:LONGEST_GATES] for line in lines), *([f"- {more} more"] if more else [])])
 
 
 def gate_lines(gates: Sequence[Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import Corrupt, NoSuchVersion, ServerUnavailable
 from models.card_value import CARD, read
-from models.cards import body, description
+from models.cards import beneath, description
 from models.links import run_page, version_page
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class RunLog:
     id: str
     project: str
     started: int  # milliseconds since 1970; the time of every number, so that a repeated one is the same one
+    experiment: str
 
     def note(self, text: str) -> None:
         """Write what people read first on the run's page, as Markdown."""
@@ -160,7 +161,7 @@ class Registry:
             run = run or client.create_run(experiment, tags=dict(tags), run_name=name)
             client.update_run(run.info.run_id, status="RUNNING")
         try:
-            yield RunLog(client, run.info.run_id, project, run.info.start_time)
+            yield RunLog(client, run.info.run_id, project, run.info.start_time, experiment)
         except BaseException:
             with translated():
                 client.set_terminated(run.info.run_id, "FAILED")
@@ -196,7 +197,7 @@ class Registry:
     ) -> None:
         """Keep the gates, and write the verdict as the first line of what people read on the version's page.
 
-        `card`: the body of the card beneath, where it isn't the one that the run has.
+        `card`: what stands beneath, where it isn't the card that the run has.
         """
         run_id = self.run_of(project, version)
         with translated():
@@ -210,7 +211,7 @@ class Registry:
         run_id = self.known(project, version).run_id
         if run_id and not card:
             with suppress(FileNotFoundError, Corrupt):
-                card = body(read(self.read_artifact(run_id, CARD)))
+                card = beneath(read(self.read_artifact(run_id, CARD)))
         with translated():
             self.opened.update_model_version(project, version, description(first_line, gates, card))
 

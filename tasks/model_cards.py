@@ -16,7 +16,7 @@ from data.errors import Corrupt, NoSuchVersion
 from data.schema import Category, Column, Image
 from models import card_value, cards
 from models.card_page import page
-from models.card_value import CARD, Card
+from models.card_value import CARD, PAGE, Card
 from monitoring.records import Decision, Generation
 from monitoring.reference import from_bytes
 from monitoring.summary import summary
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAGE = "card.html"
 SHOWN = 8  # levels of a category that are named
 
 
@@ -41,6 +40,7 @@ def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str
     return card_value.compose(
         project=project.name,
         run=run.id,
+        experiment=run.experiment,
         made_at=datetime.fromtimestamp(run.started / 1000, UTC),
         purpose={
             "task": project.task,
@@ -59,7 +59,8 @@ def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str
 def holds(column: Column) -> str:
     """Say what a column holds, in a few words."""
     if isinstance(column, Image):
-        return f"a picture of {column.height} x {column.width} pixels, {column.channels} channels"
+        channels = f" and {column.channels} channels" if column.channels > 1 else ""
+        return f"a picture of {column.height} x {column.width} pixels{channels}, up to {column.high}"
     nullable = ", or nothing" if column.nullable else ""
     if isinstance(column, Category):
         levels = ", ".join(column.levels[:SHOWN]) + (
@@ -76,7 +77,7 @@ def write(resources: Resources, project: str, version: str, card: Card) -> None:
     models, verdict = resources.models, card["verdict"] or {}
     run_id = models.run_of(project, version)
     models.keep(run_id, {PAGE: page(card)})
-    models.head(project, version, verdict.get("sentence", ""), verdict.get("gates", []), cards.body(card))
+    models.head(project, version, verdict.get("sentence", ""), verdict.get("gates", []), cards.beneath(card))
     models.keep(run_id, {CARD: card_value.to_json(card)})
 
 

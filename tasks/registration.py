@@ -12,8 +12,9 @@ from data.versions import Snapshot
 from models import card_value
 from models.card_pictures import confusion_png
 from models.card_words import score
-from models.cards import body
+from models.cards import beneath
 from models.judging import Judgement
+from models.links import artifact_page
 from monitoring.records import Decision
 from projects.declaration import Project
 from tasks import model_cards
@@ -31,7 +32,8 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     facts = provenance(project, folder, snapshot, resources.project_file(project.name))
     tags = {**facts, "holder": holder, "token": str(token), "mlflow.source.name": f"train {project.name}"}
     with resources.models.start_run(project.name, name=f"train-{token}", tags=tags) as run:
-        run.note(about(resources, holder))
+        page = artifact_page(run.experiment, run.id, card_value.PAGE)
+        run.note(f"{about(resources, holder)} [The card of its version]({page}).")
         run.params(parameters(project))
         run.history(epochs_of(project, history))
         run.metrics(flat_metrics(found))
@@ -44,7 +46,7 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
             run.file(folder / "confusion.png")
         card = model_cards.draft(project, folder, run, facts=facts, told=parameters(project))
         run.text(card_value.CARD, card_value.to_json(card))
-        version = resources.models.register(project.name, run.id, folder / "model", card=body(card))
+        version = resources.models.register(project.name, run.id, folder / "model", card=beneath(card))
     tags = {"stage": "candidate", "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "snapshot": snapshot["hash"]}
     tags |= {"score": score(found)} if score(found) else {}
     resources.models.tag(project.name, version, tags)
@@ -150,8 +152,8 @@ def about(resources: Resources, holder: str) -> str:
     try:
         page = f"{resources.settings.prefect_url.removesuffix('/api')}/runs/flow-run/{uuid.UUID(holder)}"
     except ValueError:
-        return f"Trained by {escaped(holder)}. The card is `card.html` among the artifacts."
-    return f"Trained by [this run in Prefect]({page}). The card is `card.html` among the artifacts."
+        return f"Trained by {escaped(holder)}."
+    return f"Trained by [this run in Prefect]({page})."
 
 
 def epochs_of(project: Project, history: dict[str, Any]) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ from loop_parts import Orchard, artifacts, judgement
 
 from models import card_value
 from models.card_page import page
-from models.cards import body, description, markdown
+from models.cards import beneath, description, markdown
 from models.folder import manifest_sha256
 from tasks import model_cards, promotion, registration
 from tasks.fitting import parameters
@@ -45,7 +45,7 @@ def told(orchard: Orchard, version: str) -> card_value.Card:
     verdict = card["verdict"] or {"sentence": "", "gates": []}
     assert orchard.models.read_artifact(run_id, "card.html") == page(card)
     shown = orchard.models.version(orchard.name, version).description
-    assert shown == description(verdict["sentence"], verdict["gates"], body(card))
+    assert shown == description(verdict["sentence"], verdict["gates"], beneath(card))
     return card
 
 

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,7 @@ from data.errors import Corrupt
 from models import card_value
 from models.card_page import page
 from models.card_pictures import confusion_png
-from models.cards import LONGEST, body, description, markdown
+from models.cards import LONGEST, beneath, body, description, markdown
 
 EVIL = "</script><script>alert(1)</script> [x](javascript:1) | `a` \"onload='b' <img src=x onerror=c>"
 FOUND: dict[str, Any] = {
@@ -65,6 +66,7 @@ def made(found: dict[str, Any] = FOUND, **changes: Any) -> card_value.Card:
     given: dict[str, Any] = {
         "project": "digits",
         "run": "f00",
+        "experiment": "1",
         "made_at": datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
         "purpose": {
             "task": "classification",
@@ -196,8 +198,9 @@ def test_nothing_from_data_becomes_markup(found: dict[str, Any]) -> None:
     said = Reader(page(card)).text  # which refuses scripts, pictures, links and handlers
     assert "<script>alert(1)</script>" in said  # shown as text
     text = markdown(card)
-    told = description(EVIL, [{"gate": EVIL, "result": EVIL, "sentence": EVIL}], body(card))
-    for each in (text, told):
+    told = description(EVIL, [{"gate": EVIL, "result": EVIL, "sentence": EVIL}], beneath(card))
+    (link,) = re.findall(r"\[The whole card\]\((#/experiments/\d*/runs/\w*/artifacts/card.html\?\w+=\w+)\)", told)
+    for each in (text, told.replace(f"]({link})", "")):
         assert "<script" not in each
         assert "<img" not in each
         assert "](" not in each
@@ -268,15 +271,15 @@ def test_a_card_whose_parts_were_bent_is_refused_and_no_bug(part: str) -> None:
             draw(bent)
 
 
-def test_a_description_lists_the_gates_by_name_and_keeps_columns_apart() -> None:
+def test_a_description_lists_the_gates_that_failed_first_and_keeps_columns_apart() -> None:
     gates = [
         {"gate": "floor:f1", "result": "passed", "sentence": "f1 0.9"},
         {"gate": "better", "result": "failed", "sentence": "better: +3 [-1, 4]"},
     ]
     text = description("KEPT: a_b", gates, "| a | b |")
     assert text.splitlines()[2:] == [
-        "- **passed** floor:f1: f1 0.9",
         r"- **failed** better: +3 \[-1, 4\]",
+        "- **passed** floor:f1: f1 0.9",
         "",
         "| a &emsp;| b |",
     ]
@@ -289,7 +292,7 @@ def test_a_description_starts_with_the_verdict_and_leaves_whole_parts_out() -> N
     assert len(told) <= LONGEST
     assert "all of it" in told
     assert "| a" not in told
-    assert told.endswith("Left out here: Large, Late. All of it: `card.html`, among the run's artifacts.")
+    assert told.endswith("Left out here: Large, Late. All of it: `card.html`.")
 
 
 def test_of_many_gates_a_description_names_those_that_did_not_pass() -> None:
@@ -297,8 +300,11 @@ def test_of_many_gates_a_description_names_those_that_did_not_pass() -> None:
     gates[70] = {"gate": "better", "result": "failed", "sentence": "better: no"}
     told = description("REFUSED: no better", gates, "")
     assert "- **failed** better: no" in told
-    assert "and 68 more gates, in `card.html`" in told
-    assert len(description("x" * 9000, gates, "## A\n\nb")) <= LONGEST
+    shown = told.count("- **")
+    assert told.endswith(f"- {80 - shown} more")
+    longest = description("x" * 9000, [{**gates[0], "sentence": "y " * 9000}], "[x](y)\n\n## A\n\nb")
+    assert len(longest) <= LONGEST
+    assert longest.endswith("[x](y)\n\n## A\n\nb")
 
 
 def test_equal_confusions_give_equal_pictures(tmp_path: Path) -> None:
