@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.errors import HoldfastError
 from holdfast.console import duration, say, table
 from holdfast.processes import Identity
 from holdfast.record import Stack, running
@@ -110,9 +111,12 @@ def who_may_ask(settings: Settings) -> str:
     from monitoring.store import open_store
     from serving.keys import ADD, loopback
 
-    store = open_store(settings.store_url)
-    clients = store.clients.all()
-    store.close()
+    try:
+        store = open_store(settings.store_url)
+        clients = store.clients.all()
+        store.close()
+    except HoldfastError as error:
+        return f"not known: {error}"
     live = sum(one.revoked_at is None for one in clients)
     if live:
         return f"{live} in use: the service answers whoever has one"

@@ -73,7 +73,7 @@ class Keys:
         self.problem = ""  # why the last look failed
         self.looked_at = -inf
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.watch, name="keys")
+        self.thread = threading.Thread(target=self.watch, name="keys", daemon=True)
 
     def start(self) -> None:
         """Read the clients, say whether anybody may ask, then go on watching."""

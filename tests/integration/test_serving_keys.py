@@ -194,3 +194,10 @@ def test_a_service_of_its_own_answers_nobody_before_there_is_a_key(service: part
         assert "holdfast keys add NAME --scope predict" in refused.json()["error"]
         assert httpx.get(f"{alone.url}/healthz").status_code == 200
         assert "nobody may ask" in (home / "service.log").read_text()
+
+
+def test_no_key_is_ever_written_to_the_services_log(service: parts.Service, keys: dict[str, dict[str, str]]) -> None:
+    said = (service.home / "service.log").read_text()
+    secrets = [sent["authorization"].removeprefix("Bearer ") for sent in keys.values() if sent]
+    assert len(secrets) == 6
+    assert not any(secret in said for secret in secrets)
