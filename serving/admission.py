@@ -13,6 +13,7 @@ from serving.state import State
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 HEALTH = ("/healthz", "/readyz")
+STORELESS = (*HEALTH, "/metrics", "/docs", "/openapi.json")  # answered while the store is silent
 WEBHOOKS = "/v1/webhooks/"  # signed by their senders
 VISIT = "holdfast.visit"  # where a request's scope holds it
 
@@ -46,6 +47,11 @@ class Guarded:
                 visit.status = message["status"]
             await send(message)
 
+        if self.state.pulse.hangs and path not in STORELESS and not path.startswith("/readyz/"):
+            told = Refused(503, self.state.pulse.problem, "store", reason="store")
+            visit.reason = told.reason
+            await send_refusal(noted, told)
+            return self.count(visit, started)
         try:
             visit.client = self.state.keys.client(scope["headers"])
         except Refused as told:

@@ -19,6 +19,7 @@ from serving.refusals import Refused
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # a revoked key works no longer than this and one look more
+STOP_SECONDS = 2.0
 BLIND_SECONDS = 30.0  # after which nobody is let in by what was read before
 ADD = "holdfast keys add NAME --scope predict"
 HEADERS = frozenset((b"authorization", b"x-api-key", b"host"))
@@ -88,7 +89,7 @@ class Keys:
         """End the watch."""
         self.ended.set()
         if self.thread.ident is not None:
-            self.thread.join()
+            self.thread.join(STOP_SECONDS)  # a look at a store that is silent is not waited for
 
     def watch(self) -> None:
         """Look again and again."""

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterable
 from functools import cached_property
 
-from data.errors import HoldfastError
 from monitoring.store import Store, open_store
 from serving.batching import Batcher
 from serving.bodies import Bodies
 from serving.generations import Generations
 from serving.keys import Client, Keys, loopback
+from serving.pulse import Pulse
 from serving.telemetry import Telemetry
 from tasks.settings import Settings
 
@@ -40,6 +40,11 @@ class State:
         return Batcher(self.store.journal.write, self.telemetry)
 
     @cached_property
+    def pulse(self) -> Pulse:
+        """Knows whether the store answers."""
+        return Pulse(self.store, self.batcher)
+
+    @cached_property
     def keys(self) -> Keys:
         """Knows who asks."""
         keyless = self.settings.embedded and loopback(self.settings.host)
@@ -49,12 +54,14 @@ class State:
         """Open the store, load what serves, start the threads."""
         self.keys.start()
         self.batcher.start()
+        self.pulse.start()
         self.generations.start()
 
     def stop(self) -> None:
         """Finish what is queued and end the threads."""
         self.generations.stop()
         self.batcher.stop()
+        self.pulse.stop()
         self.keys.stop()
 
     def admit(self, headers: Headers, scope: str, project: str) -> Client:
@@ -88,10 +95,4 @@ class State:
 
     def store_problem(self) -> str:
         """Say why the store can't be used; empty if it can."""
-        if self.batcher.log_problem:
-            return self.batcher.log_problem
-        try:
-            self.store.ledger.generation("any")
-        except HoldfastError as error:
-            return str(error)
-        return ""
+        return self.pulse.problem

@@ -143,7 +143,8 @@ def _on_postgresql(connection: DBAPIConnection, record: object) -> None:  # noqa
 
 def _patience(url: URL) -> dict[str, int]:
     """Bound how long a server that is away holds anybody up, unless the URL says so itself."""
-    wanted = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": BUSY_MS, "keepalives_idle": CONNECT_SECONDS}
+    alive = {"keepalives_idle": CONNECT_SECONDS, "keepalives_interval": CONNECT_SECONDS, "keepalives_count": 2}
+    wanted = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": BUSY_MS, **alive}
     return {name: value for name, value in wanted.items() if name not in url.query}
 
 
