@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from data.errors import HoldfastError
+from data.errors import HoldfastError, ServerUnavailable
 from holdfast import commands, console, model_commands, promotion_commands, service_commands, verify_command
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
@@ -132,9 +132,12 @@ def inject(
     with Cameras(settings.service_url, key=settings.service_key) as cameras:
         sent = cameras.send(rows, dial=dial, dead=dead)
         right, count = sent.accuracy(held_out_only=False)
-        console.say(f"{count} answers, {right:.1%} right, {sent.failed} failed")
-        if labels:
+        if count:
+            console.say(f"{count} answers, {right:.1%} right, {sent.failed} failed")
+        if labels and count:
             console.say(f"{cameras.label(sent)} labels are new")
+        if sent.failed:
+            raise ServerUnavailable(f"{sent.failed} of {rows} not answered: {sent.why}")
 
 
 @app.command()

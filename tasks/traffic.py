@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 import numpy as np
 
+from data.errors import ServerUnavailable
 from data.sources import bundled_frame
 from projects.digits import HISTORY, project
 from tasks.injection import dead_frames, new_cameras
@@ -30,6 +31,7 @@ class Sent:
     held_out: list[bool] = field(default_factory=list)
     generations: set[int] = field(default_factory=set)
     failed: int = 0
+    why: str = ""  # of the newest failure
 
     def accuracy(self, *, held_out_only: bool = True) -> tuple[float, int]:
         """Return the share answered right, and of how many: pictures that no training ever sees, or all."""
@@ -94,8 +96,9 @@ class Cameras:
         try:
             answer = self.client.post(f"/v1/{project.name}/predict", json={"rows": rows})
             answer.raise_for_status()
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             sent.failed += len(chosen)
+            sent.why = refusal(error)
             return
         body = answer.json()
         sent.ids += ids
@@ -105,11 +108,25 @@ class Cameras:
         sent.generations.add(body["generation"])
 
     def label(self, sent: Sent) -> int:
-        """Tell the service what the pictures showed; return how many labels were new."""
+        """Tell the service what the pictures showed; return how many labels were new.
+
+        Raises: ServerUnavailable, with the service's reason.
+        """
         labels = [{"id": key, "label": truth} for key, truth in zip(sent.ids, sent.truth, strict=True)]
-        answer = self.client.post(f"/v1/{project.name}/labels", json={"labels": labels})
-        answer.raise_for_status()
+        try:
+            answer = self.client.post(f"/v1/{project.name}/labels", json={"labels": labels})
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ServerUnavailable(f"the labels were not taken: {refusal(error)}") from error
         return int(answer.json()["new"])
+
+
+def refusal(error: httpx.HTTPError) -> str:
+    """Return why the service did not answer, in its own words if it said any."""
+    try:
+        return str(error.response.json()["error"]) if isinstance(error, httpx.HTTPStatusError) else str(error)
+    except (ValueError, KeyError, TypeError):
+        return str(error)
 
 
 @dataclass

@@ -2,7 +2,9 @@ import math
 from itertools import count, islice
 
 import numpy as np
+import pytest
 
+from data.errors import ServerUnavailable
 from tasks.traffic import Cameras, Sent, wait_until
 
 
@@ -31,3 +33,12 @@ def test_waiting_ends_with_the_claim_or_with_the_time() -> None:
     asked = count()
     assert wait_until(lambda: next(asked) == 2, seconds=5, pause_s=0)
     assert not wait_until(lambda: False, seconds=0.01, pause_s=0)
+
+
+def test_cameras_without_a_service_say_why_nobody_answered() -> None:
+    with Cameras("http://127.0.0.1:9", key="hf_secret") as cameras:
+        sent = cameras.send(10)
+        assert (sent.failed, len(sent.ids), "refused" in sent.why) == (10, 0, True)
+        assert cameras.client.headers["x-api-key"] == "hf_secret"
+        with pytest.raises(ServerUnavailable, match="the labels were not taken"):
+            cameras.label(sent)
