@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from loop_parts import Orchard, artifacts, judgement
 
+from data.errors import NoSuchVersion
+from data.versions import Snapshot, SnapshotFile
+from data.versions.snapshot import folder_hash
 from models import card_value
 from models.card_page import page
 from models.cards import beneath, description, markdown
 from models.folder import manifest_sha256
-from tasks import model_cards, promotion, registration
+from tasks import contrast, history, model_cards, promotion, registration
 from tasks.fitting import parameters
 
 
@@ -126,3 +129,51 @@ def test_the_keeper_finishes_a_card_that_a_killed_promotion_left(
     away = replace(orchard, settings=orchard.settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
     model_cards.renew(away, orchard.name)  # what is done asks nobody
     away.store.close()
+
+
+def test_versions_are_listed_shown_and_set_side_by_side(orchard: Orchard, tmp_path: Path) -> None:
+    one = trained_version(orchard, tmp_path)
+    judge(orchard, one)
+    promotion.promote(orchard, orchard.name, one, actor="ann", reason="it is ripe")
+    orchard.declare(("epochs=2", "epochs=3"))
+    extended(tmp_path / "run", orchard)
+    two = trained_version(orchard, tmp_path)
+    judge(orchard, two, "kept")
+    orchard.register(None)  # by other hands: no card, no score
+    rows = history.versions(orchard, orchard.name)
+    assert [(row["version"], row["stage"], row["verdict"], row["metric"]) for row in rows] == [
+        ("3", "candidate", None, None),
+        (two, "candidate", "kept", "accuracy"),
+        (one, "champion", "passed", "accuracy"),
+    ]
+    low, value, high = (rows[2][name] for name in ("low", "value", "high"))
+    assert low < value < high
+    assert rows[2]["serves_since"] == orchard.serving.at
+    found = contrast.compare(orchard, orchard.name, one, two)
+    assert found["same_rows"] == {"judge": True, "anchor": True}
+    assert "were scored on the same" in found["sentence"]
+    assert "version 2 was better: as a test says" in found["sentence"]
+    assert found["parameters"] == {"training.epochs": ["2", "3"]}
+    assert [one["rows"] for one in found["data"]["added"]] == [7]
+    assert found["data"]["removed"] == []
+    assert found["sources"]["changed"] == ["project/" + orchard.project_file(orchard.name).name]
+    assert {gate["gate"] for gate in found["gates"]} == {"floor:accuracy", "better"}
+    assert contrast.changed_sources(found).startswith("sources that differ: project/")
+    told = [row["what"] for row in contrast.rows(found)]
+    assert "accuracy (judge rows)" in told
+    shown = history.show(orchard, orchard.name, one)
+    assert (shown["stage"], shown["aliases"], shown["registry"]) == ("champion", ["champion"], None)
+    for wrong, hint in (("9", "the nearest is 3"), ("champion", "the nearest is 3")):
+        with pytest.raises(NoSuchVersion, match=hint):
+            history.card(orchard, orchard.name, wrong)
+    with pytest.raises(NoSuchVersion, match="has no card"):
+        contrast.compare(orchard, orchard.name, one, "3")
+
+
+def extended(folder: Path, orchard: Orchard) -> None:
+    """Make of a run's folder that of another training: a batch more, and sources as they are now."""
+    snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
+    files = (*snapshot.files, SnapshotFile("later.parquet", "ab" * 16, 7, "cd" * 32))
+    more = replace(snapshot, files=files, rows=snapshot.rows + 7, hash=folder_hash(files))
+    (folder / "snapshot.json").write_text(more.to_json())
+    (folder / "code.tar").unlink(missing_ok=True)
