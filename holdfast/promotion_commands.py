@@ -24,7 +24,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Let a version serve, if its gates passed or are waived."""
-    from tasks.promotion import promote as run
+    from tasks.promoting import promote as run
 
     resources = lead_to(home, folders)
     why = reason or ("" if waive else "asked for on the command line")  # a waiver needs a reason of its own

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import Busy, HoldfastError, ServerUnavailable, StaleToken
+from data.errors import Busy, HoldfastError, LostRace, ServerUnavailable, StaleToken
 from models.cards import training
 from models.declarations import Device
 from models.folder import manifest_sha256
@@ -26,6 +26,7 @@ from tasks.fitting import fit as fit_version
 from tasks.ingestion import write_snapshot
 from tasks.pipeline import STEPS, ensure_workspace
 from tasks.preparation import prepare as prepare_rows
+from tasks.promoting import ATTEMPTS
 from tasks.prospects import prospects
 from tasks.provenance import CODE, archive_code
 from tasks.reports import Report
@@ -250,11 +251,23 @@ def judge(resources: Resources, run: Run) -> Report:
 
 
 def settle(resources: Resources, run: Run) -> Report:
-    """Act on the judgement: promote, keep the champion, refuse, or ask a person."""
-    guard(resources, run)
-    if run.judgement is None:
-        raise HoldfastError("judge comes before settle")
-    report, run.outcome = promotion.settle(
-        resources, run.project, run.version, run.judgement, intent=run.intent, token=run.token
-    )
-    return report
+    """Act on the judgement: promote, keep the champion, refuse, or ask a person.
+
+    Where another version came to serve meanwhile, this one is judged anew against it.
+
+    Raises: LostRace, the champion changes faster than a version is judged.
+    """
+    for _ in range(ATTEMPTS):
+        guard(resources, run)
+        if run.judgement is None:
+            raise HoldfastError("judge comes before settle")
+        try:
+            report, run.outcome = promotion.settle(
+                resources, run.project, run.version, run.judgement, intent=run.intent, token=run.token
+            )
+        except LostRace as lost:
+            logger.info("%s: %s", run.project.name, lost)
+            judge(resources, run)
+        else:
+            return report
+    raise LostRace(f"{run.project.name} got {ATTEMPTS} other champions while version {run.version} was judged")

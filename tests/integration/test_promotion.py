@@ -1,5 +1,7 @@
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loop_parts import Orchard, artifacts, damage, judgement
@@ -10,7 +12,7 @@ from models.folder import MLMODEL, seal
 from models.predictor import read_version
 from monitoring.effects import NewIncident
 from monitoring.records import IncidentKind
-from tasks import promotion, referencing, retraining
+from tasks import promoting, promotion, referencing, retraining
 from tasks.retraining import leased
 
 
@@ -110,14 +112,53 @@ def test_a_challenger_that_was_never_compared_with_the_champion_has_not_shown_to
     assert orchard.serving.waived == ("better",)
 
 
-def test_a_verdict_against_a_champion_that_serves_no_more_promotes_nothing(orchard: Orchard) -> None:
+def test_a_training_whose_champion_was_replaced_meanwhile_is_judged_anew_and_promotes_nothing_by_its_old_verdict(
+    orchard: Orchard,
+) -> None:
     judged = orchard.register()
     champion = orchard.promote()
     with leased(orchard, orchard.name, holder="run-1") as run:
         run.version, run.judgement = judged, judgement("passed")
-        with pytest.raises(LostRace, match="judge anew"):
-            retraining.settle(orchard, run)
+        shutil.copytree(orchard.trained, run.folder)
+        report = retraining.settle(orchard, run)
+        assert run.outcome == "kept"  # it is the champion's own network
+    assert f"against v{champion}" in report.sentence
     assert orchard.generations == [champion]
+    assert promotion.compared_with(promotion.verdict_on(orchard, orchard.name, judged)) == champion
+
+
+def test_a_person_who_promotes_a_version_with_a_stale_verdict_has_it_judged_anew(orchard: Orchard) -> None:
+    def asked(version: str, **more: Any) -> str:
+        return promoting.promote(orchard, orchard.name, version, actor="ada", reason="it is time", **more).sentence
+
+    never = orchard.register(verdict=None)
+    asked(never)
+    assert orchard.generations == [never]
+    stale = orchard.register()
+    orchard.promote()
+    with pytest.raises(NotPromotable, match="failed better"):
+        asked(stale)
+    asked(stale, waive=("better",))
+    assert orchard.serving.version == stale
+    assert orchard.serving.waived == ("better",)
+    assert orchard.store.approvals.latest(orchard.name, stale) is None  # who asks is the approval
+
+
+def test_rollbacks_go_back_further_each_time_and_to_what_was_rolled_away_from_only_by_name(orchard: Orchard) -> None:
+    versions = [orchard.promote() for _ in range(3)]
+
+    def back(to: str | None = None) -> str:
+        promotion.rollback(orchard, orchard.name, to, actor="ada", reason="worse")
+        return orchard.serving.version
+
+    assert [back(), back()] == [versions[1], versions[0]]
+    with pytest.raises(NoSuchVersion, match="no earlier version"):
+        back()
+    newest = orchard.promote()
+    assert back() == versions[0]
+    assert back(versions[2]) == versions[2]
+    assert back() == versions[0]
+    assert newest not in orchard.generations[-2:]
 
 
 def test_a_rollback_without_an_earlier_champion_says_so(orchard: Orchard) -> None:
