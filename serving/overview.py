@@ -11,6 +11,7 @@ import orjson
 from data.errors import HoldfastError
 from models.links import front_page, version_page
 from monitoring.records import Decision, Incident
+from monitoring.store.approvals import Approval
 from monitoring.store.verdicts import Recorded
 from serving.html import link, tag
 from serving.state import State
@@ -91,6 +92,7 @@ def history(state: State, name: str) -> list[str]:
     """Return what the store knows of a project."""
     store = state.store
     parts = [note(one.kind, incident_title(one), one.reason) for one in store.incidents.open_ones(name)]
+    parts += [question(state, one) for one in store.approvals.open_ones(name)]
     served = state.generations.served.get(name)
     if served is not None:
         rows = store.predictions.count(name, served.generation)
@@ -161,6 +163,13 @@ def incident_row(one: Incident) -> str:
 def note(kind: str, title: str, text: str) -> str:
     """Return something that people should see first."""
     return f'<div class="note {escape(kind, quote=True)}"><b>{escape(title)}</b><br>{escape(text)}</div>'
+
+
+def question(state: State, one: Approval) -> str:
+    """Return what waits for a person's yes or no, with the way to the form."""
+    form = link(f"{prefect(state)}/runs/flow-run/{one.run}", "approve or reject") if one.run else ""
+    until = tag("span", f"until {one.expires_at:%Y-%m-%d %H:%M} UTC, then it is a no", "soft small")
+    return f'<div class="note asked"><b>{escape(one.reason)}</b><br>{form} {until}</div>'
 
 
 def grouped(decisions: Iterable[Decision]) -> list[tuple[Decision, int]]:

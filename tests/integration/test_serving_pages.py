@@ -36,6 +36,9 @@ def fill(store: Store) -> None:
     store.record_verdict(verdict(6, "data", "drift", EVIL), effects, NOW)
     past, _ = store.incidents.open(NewIncident("prices", "fault", 1, "a dead sensor", {}), NOW)
     store.incidents.close(past.id, "a healthy window came", NOW)
+    ask = NewDecision("prices", "ask", "version 2", f"version 2 waits for a person: {EVIL}")
+    asked, _ = store.approvals.ask(ask, version="2", champion="1", now=NOW, expires_at=NOW + timedelta(days=3))
+    store.approvals.note_run(asked.id, "0123-run", NOW)
     store.verdicts.attach_report(verdict(6, "data", "drift", "").window, "data", {"html": "prices/w6.html"})
 
 
@@ -64,7 +67,9 @@ def test_the_overview_shows_each_project_and_lets_nothing_from_data_run(client: 
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
-    for words in ("generation 1", "version 101", "Incident 1: drift", "2 of 3", "/reports/prices/w6.html", "fruit"):
+    asked = ("version 2 waits for a person", "/runs/flow-run/0123-run", "until 2026-03-04 12:00 UTC")
+    shown = ("generation 1", "version 101", "Incident 1: drift", "2 of 3", "/reports/prices/w6.html", "fruit")
+    for words in (*shown, *asked):
         assert words in page.text
     assert "a dead sensor. Closed 12:00:00: a healthy window came" in page.text
     assert "w.py:3: &lt;/title&gt;" in page.text

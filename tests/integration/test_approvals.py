@@ -1,0 +1,354 @@
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from loop_parts import Orchard, Orchestra, damage, judgement
+from store_parts import race
+
+from data.errors import Answered, BadSetting, HoldfastError, NotPromotable, ServerUnavailable
+from models.judging import Outcome
+from models.registry import Registry
+from monitoring.store.approvals import Approval
+from tasks import approving, promotion, retraining
+from tasks.reports import Report
+from tasks.retraining import leased
+
+Answer = Callable[..., Report]
+
+
+@pytest.fixture(autouse=True)
+def people_decide(orchard: Orchard) -> None:
+    orchard.declare(('promote="auto"', 'promote="approve"'))
+
+
+@pytest.fixture
+def orchestra() -> Orchestra:
+    return Orchestra()
+
+
+def ask(orchard: Orchard, verdict: Outcome = "passed", intent: int | None = None) -> str:
+    """Register a version, judge it, and let the end of a training ask people about it."""
+    version = orchard.register(verdict)
+    with leased(orchard, orchard.name, holder="run-1", intent=intent) as run:
+        run.version, run.judgement = version, judgement(verdict)
+        retraining.settle(orchard, run)
+    return version
+
+
+def answer(orchard: Orchard, give: Answer, version: str, reason: str = "I looked at it", actor: str = "ada") -> str:
+    return give(orchard, orchard.name, version, actor=actor, reason=reason).sentence
+
+
+def question(orchard: Orchard, version: str) -> Approval:
+    found = orchard.store.approvals.latest(orchard.name, version)
+    assert found is not None
+    return found
+
+
+def attend(orchard: Orchard, orchestra: Orchestra, ahead: timedelta = timedelta(0)) -> None:
+    """Let a keeper that was started just now look at the questions."""
+    orchard.ahead += ahead
+    orchestra.keeper(orchard).forms.attend()
+
+
+def texts(orchard: Orchard) -> list[str]:
+    due = orchard.store.outbox.due(orchard.now() + timedelta(days=1), 1000)
+    return [str(message.payload["text"]) for message in due if message.payload["kind"] == "approval"]
+
+
+def kinds(orchard: Orchard) -> list[str]:
+    told = orchard.store.ledger.decisions(orchard.name)
+    return [line.kind for line in reversed(told) if line.kind != "judge"]
+
+
+def stage(orchard: Orchard, version: str) -> str:
+    return orchard.models.version(orchard.name, version).stage
+
+
+class TestAnswers:
+    def test_a_version_that_passed_serves_once_a_person_says_yes(self, orchard: Orchard) -> None:
+        version = ask(orchard)
+        assert orchard.generations == []
+        assert "serves as generation 1: I looked at it" in answer(orchard, approving.approve, version)
+        assert (orchard.serving.actor, orchard.serving.waived) == ("ada", ())
+        asked = question(orchard, version)
+        assert (asked.answer, asked.actor, asked.why) == ("approved", "ada", "I looked at it")
+        assert kinds(orchard) == ["ask", "promote"]
+        assert orchard.store.ledger.decisions(orchard.name, kinds=("promote",))[0].inputs["approval"] == asked.id
+
+    def test_a_yes_to_a_question_waives_by_name_what_failed(self, orchard: Orchard) -> None:
+        champion, version = orchard.promote(), ask(orchard, "question")
+        answer(orchard, approving.approve, version)
+        assert orchard.generations == [champion, version]
+        assert orchard.serving.waived == ("better",)
+        assert orchard.store.ledger.decisions(orchard.name, kinds=("promote",))[0].inputs["waived"] == ["better"]
+
+    def test_a_question_asks_people_even_where_promotions_need_no_one(self, orchard: Orchard) -> None:
+        champion = orchard.promote()
+        orchard.declare(('promote="approve"', 'promote="auto"'))
+        version = ask(orchard, "question")
+        assert question(orchard, version).champion == champion
+        assert ask(orchard, "passed") == orchard.serving.version
+
+    def test_a_no_leaves_in_place_what_serves_and_takes_the_version_off_the_list(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        champion, version = orchard.promote(), ask(orchard)
+        assert (stage(orchard, version), orchard.models.alias(orchard.name, "challenger")) == ("challenger", version)
+        said = answer(orchard, approving.reject, version, "not on a Friday")
+        assert f"rejected by ada: not on a Friday; version {champion} goes on serving" in said
+        attend(orchard, orchestra)
+        assert orchard.generations == [champion]
+        assert (stage(orchard, version), orchard.models.alias(orchard.name, "challenger")) == ("refused", None)
+        page = orchard.models.version(orchard.name, version).description
+        assert page.startswith(f"REJECTED: version {version} of {orchard.name} was rejected by ada")
+        assert orchard.store.approvals.unclosed() == []
+        assert kinds(orchard) == ["promote", "ask", "reject"]
+
+    def test_the_same_answer_twice_says_what_was_answered_before(self, orchard: Orchard) -> None:
+        yes, no = ask(orchard), ask(orchard)
+        answer(orchard, approving.reject, no)
+        answer(orchard, approving.approve, yes)
+        decided = kinds(orchard)
+        assert "was approved by ada" in answer(orchard, approving.approve, yes, actor="bob")
+        assert "was rejected by ada" in answer(orchard, approving.reject, no, actor="bob")
+        with pytest.raises(Answered, match=r"was approved by ada at .*: I looked at it"):
+            answer(orchard, approving.reject, yes, actor="bob")
+        with pytest.raises(Answered, match=rf"was rejected by ada .* holdfast promote {orchard.name} {no}"):
+            answer(orchard, approving.approve, no, actor="bob")
+        assert kinds(orchard) == decided
+        assert orchard.generations == [yes]
+
+    def test_of_answers_at_once_exactly_one_holds(self, orchard: Orchard) -> None:
+        version = ask(orchard)
+        ways = [approving.approve, approving.reject] * 3
+
+        def say(number: int) -> str:
+            return answer(orchard.another(), ways[number], version, actor=f"person {number}")
+
+        got = race(6, say)
+        won = [one for one in got if isinstance(one, str) and "nothing is changed" not in one]
+        assert len(won) == 1
+        held = question(orchard, version)
+        assert orchard.generations == ([version] if held.answer == "approved" else [])
+        assert len([kind for kind in kinds(orchard) if kind in ("promote", "reject")]) == 1
+        lost = [one for one in got if isinstance(one, HoldfastError)]
+        assert all(isinstance(one, Answered) and f"was {held.answer} by {held.actor}" in str(one) for one in lost)
+
+    @pytest.mark.parametrize("reason", ["", "  ", " ok "])
+    def test_an_answer_without_a_reason_is_none(self, orchard: Orchard, reason: str) -> None:
+        version = ask(orchard)
+        for give in (approving.approve, approving.reject):
+            with pytest.raises(BadSetting, match="needs a reason"):
+                answer(orchard, give, version, reason)
+        assert question(orchard, version).answer is None
+
+    def test_an_answer_about_which_nobody_was_asked_says_what_waits(self, orchard: Orchard) -> None:
+        with pytest.raises(NotPromotable, match=r"nobody was asked about version 7 .* `holdfast approvals`"):
+            answer(orchard, approving.approve, "7")
+        with pytest.raises(HoldfastError, match="no project named 'plumbs'"):
+            approving.reject(orchard, "plumbs", "7", actor="ada", reason="I looked at it")
+
+    def test_a_promotion_by_any_other_way_is_the_answer(self, orchard: Orchard) -> None:
+        version = ask(orchard)
+        promotion.promote(orchard, orchard.name, version, actor="bob", reason="at the command line")
+        assert (question(orchard, version).answer, question(orchard, version).actor) == ("approved", "bob")
+
+
+class TestWhatServesChanged:
+    def test_another_champion_makes_the_question_void_and_says_how_to_ask_anew(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        waiting = ask(orchard)
+        newer = ask(orchard)
+        answer(orchard, approving.approve, newer)
+        why = f"version {newer} serves since, and it was judged against no champion"
+        assert (question(orchard, waiting).answer, question(orchard, waiting).why) == ("void", why)
+        with pytest.raises(Answered, match=rf"is void since .* holdfast promote {orchard.name} {waiting}"):
+            answer(orchard, approving.approve, waiting)
+        assert kinds(orchard) == ["ask", "ask", "promote", "void"]
+        attend(orchard, orchestra)
+        assert stage(orchard, waiting) == "candidate"
+        assert stage(orchard, newer) == "champion"
+
+    def test_a_question_about_the_version_that_a_rollback_brought_back_stands(self, orchard: Orchard) -> None:
+        first, second = orchard.promote(), orchard.promote()
+        against_second = ask(orchard)
+        promotion.rollback(orchard, orchard.name, first, actor="ada", reason="worse in the north")
+        assert question(orchard, against_second).answer == "void"
+        against_first = ask(orchard)
+        promotion.rollback(orchard, orchard.name, second, actor="ada", reason="better after all")
+        promotion.rollback(orchard, orchard.name, first, actor="ada", reason="no, worse")
+        assert question(orchard, against_first).answer == "void"
+        assert question(orchard, against_first).champion == first
+
+    def test_a_deleted_version_can_not_serve_and_nobody_is_asked_about_it_any_more(self, orchard: Orchard) -> None:
+        champion, version = orchard.promote(), ask(orchard)
+        orchard.models.client.delete_model_version(orchard.name, version)
+        with pytest.raises(NotPromotable, match=f"has no version {version}: it can't serve any more, .* train again"):
+            answer(orchard, approving.approve, version)
+        assert question(orchard, version).answer == "void"
+        assert orchard.generations == [champion]
+
+    def test_a_corrupt_version_can_not_serve_and_waits_for_its_files_or_a_no(
+        self, orchard: Orchard, orchestra: Orchestra, mlflow_folder: Path
+    ) -> None:
+        champion, version = orchard.promote(), ask(orchard)
+        damage(mlflow_folder, orchard, version)
+        with pytest.raises(NotPromotable, match=r"can't serve: .*network\.onnx is corrupt.* approve it once more"):
+            answer(orchard, approving.approve, version)
+        assert question(orchard, version).answer is None
+        answer(orchard, approving.reject, version, "its files are spoiled")
+        attend(orchard, orchestra)
+        assert orchard.generations == [champion]
+
+
+class TestTheAlias:
+    def test_it_is_a_yes_to_a_version_that_passed(self, orchard: Orchard) -> None:
+        version = ask(orchard)
+        assert approving.settle_by_alias(orchard, orchard.name, version, "somebody in MLflow") is not None
+        assert orchard.serving.version == version
+        assert question(orchard, version).why == "the alias `champion` was given in MLflow"
+
+    def test_it_gives_no_reason_so_it_waives_nothing(self, orchard: Orchard) -> None:
+        champion, version = orchard.promote(), ask(orchard, "question")
+        with pytest.raises(NotPromotable, match=f"waives better and needs a reason: holdfast approve .* {version}"):
+            approving.settle_by_alias(orchard, orchard.name, version, "somebody in MLflow")
+        assert orchard.generations == [champion]
+        assert question(orchard, version).answer is None
+
+    def test_it_is_no_answer_where_nobody_was_asked(self, orchard: Orchard) -> None:
+        assert approving.settle_by_alias(orchard, orchard.name, orchard.register(), "somebody in MLflow") is None
+
+
+class TestTheKeeper:
+    def test_one_form_and_one_alert_with_its_link_however_often_keepers_start(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        version = ask(orchard)
+        for _ in range(3):
+            attend(orchard, orchestra, timedelta(minutes=2))
+        asked = question(orchard, version)
+        parameters = {"project": orchard.name, "version": version}
+        assert orchestra.asked == [(f"ask/{orchard.name}", parameters, f"approval-{asked.id}")]
+        (told,) = texts(orchard)
+        assert f"`holdfast approve {orchard.name} {version} --reason …`" in told
+        assert "Without an answer it is a no on" in told
+        (message,) = orchard.store.outbox.due(orchard.now(), 10)
+        assert message.payload["links"]["approve or reject"].endswith(f"/runs/flow-run/run-approval-{asked.id}")
+
+    def test_a_keeper_that_died_between_form_and_record_makes_no_second_form(
+        self, orchard: Orchard, orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask(orchard)
+        with monkeypatch.context() as crash:
+            crash.setattr("monitoring.store.approvals.Approvals.note_run", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                attend(orchard, orchestra)
+        attend(orchard, orchestra)
+        assert len(orchestra.asked) == 2
+        assert len(orchestra.runs) == 1
+        assert len(texts(orchard)) == 1
+
+    def test_where_no_form_can_be_made_people_are_told_how_to_answer_without(self, orchard: Orchard) -> None:
+        class Away(Orchestra):
+            def start_run(self, deployment: str, parameters: dict[str, object], key: str) -> str:
+                raise ServerUnavailable("Prefect does not answer")
+
+        version = ask(orchard)
+        for _ in range(3):
+            with pytest.raises(ServerUnavailable):
+                attend(orchard, Away(), timedelta(seconds=40))
+        assert len(texts(orchard)) == 1
+        attend(orchard, Orchestra())
+        assert question(orchard, version).run is not None
+        assert len(texts(orchard)) == 1
+
+    def test_it_reminds_once_at_half_the_time_and_then_takes_silence_for_a_no(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        champion, version = orchard.promote(), ask(orchard)
+        for _ in range(8):
+            attend(orchard, orchestra, timedelta(hours=10))
+        asked, reminder, over = texts(orchard)
+        assert reminder.startswith(f"for 1 day version {version} waits for a person")
+        assert f"nobody answered within 3 days, so it is a no; version {champion} goes on serving" in over
+        assert asked.startswith(f"version {version} waits for a person")
+        attend(orchard, orchestra)
+        assert (question(orchard, version).answer, stage(orchard, version)) == ("expired", "expired")
+        assert kinds(orchard) == ["promote", "ask", "expire"]
+        assert [(run, name) for run, name, _ in orchestra.ended] == [(question(orchard, version).run, "Closed")]
+        with pytest.raises(Answered, match="nobody answered within 3 days"):
+            answer(orchard, approving.approve, version)
+        assert orchard.generations == [champion]
+
+    def test_an_answer_after_its_time_is_late_though_no_keeper_has_looked(self, orchard: Orchard) -> None:
+        orchard.declare(('promote="approve"', 'promote="approve", approval_timeout=timedelta(hours=1)'))
+        version = ask(orchard)
+        orchard.ahead = timedelta(hours=1)
+        assert approving.settle_by_alias(orchard, orchard.name, version, "somebody in MLflow") is None
+        with pytest.raises(Answered, match="nobody answered within 1 hour"):
+            answer(orchard, approving.approve, version)
+        assert orchard.generations == []
+
+    def test_silence_is_no_failure_of_the_retraining_that_led_to_it(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        orchard.promote()
+        intent, _ = orchard.store.intents.open(orchard.name, None, orchard.now())
+        ask(orchard, intent=intent.id)
+        attend(orchard, orchestra, timedelta(days=4))
+        assert [one.outcome for one in orchard.store.intents.all(orchard.name)] == ["challenger"]
+
+    def test_a_form_that_was_lost_is_made_anew_and_people_are_not_told_twice(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        version = ask(orchard)
+        keeper = orchestra.keeper(orchard)
+        keeper.forms.attend()
+        first = question(orchard, version).run
+        assert first is not None
+        orchestra.states[first] = "Crashed"
+        for _ in range(5):
+            orchard.ahead += timedelta(seconds=10)
+            keeper.forms.attend()
+        second = question(orchard, version).run
+        assert second not in (first, None)
+        assert len(orchestra.runs) == 2
+        assert len(texts(orchard)) == 1
+
+    def test_a_form_that_a_person_cancelled_stays_away_until_the_reminder(
+        self, orchard: Orchard, orchestra: Orchestra
+    ) -> None:
+        version = ask(orchard)
+        attend(orchard, orchestra)
+        first = question(orchard, version).run
+        assert first is not None
+        orchestra.states[first] = "Cancelled"
+        attend(orchard, orchestra, timedelta(hours=12))
+        assert len(orchestra.runs) == 1
+        attend(orchard, orchestra, timedelta(days=1))
+        assert len(orchestra.runs) == 2
+        assert len(texts(orchard)) == 2
+
+    def test_a_form_at_work_is_left_to_end_by_itself_and_a_registry_that_was_away_hears_of_the_no_later(
+        self, orchard: Orchard, orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: object) -> None:
+            raise ServerUnavailable("MLflow does not answer")
+
+        version = ask(orchard)
+        attend(orchard, orchestra)
+        answer(orchard, approving.reject, version)
+        with monkeypatch.context() as outage:
+            outage.setattr(Registry, "tag", away)
+            with pytest.raises(ServerUnavailable):
+                attend(orchard, orchestra)
+        busy = [False, True]
+        monkeypatch.setattr(Orchestra, "end", lambda *_: busy.pop(0))
+        attend(orchard, orchestra)
+        assert len(orchard.store.approvals.unclosed()) == 1
+        attend(orchard, orchestra)
+        assert orchard.store.approvals.unclosed() == []
+        assert stage(orchard, version) == "refused"
