@@ -152,9 +152,12 @@ class Encoder:
         means, deviations, flagged = self.moments
         missing = np.isnan(values)
         with np.errstate(over="ignore"):
-            scaled = np.clip((values - means) / deviations, -FAR, FAR)
+            scaled = (values - means) / deviations
+        np.minimum(np.maximum(scaled, -FAR, out=scaled), FAR, out=scaled)
         if missing.any():
             scaled[missing] = 0.0
+        if not flagged:
+            return scaled.astype(np.float32)
         return np.concatenate([scaled, missing[:, flagged]], axis=1, dtype=np.float32)
 
     @cached_property

@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from hashlib import sha256
 from time import perf_counter
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from data.errors import HoldfastError
 from monitoring.store.replies import Key
 from serving import bodies
 from serving.admission import Guarded
-from serving.bodies import media_type, parsed
+from serving.bodies import Headers, media_type, parsed
 from serving.generations import Served
 from serving.pages import create_pages
-from serving.refusals import JSON, ClientGone, Receive, Refused, Scope, Send, refused, send_body, send_refusal
+from serving.refusals import JSON, NOSNIFF, ClientGone, Receive, Refused, Scope, Send, refused, send_refusal
 from serving.replies import answer_head, answer_json, newest
 from serving.state import State
 from serving.validation import ReadRow
@@ -26,15 +28,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
 LONGEST_KEY = 200
-
-
-@dataclass(slots=True)
-class Asked:
-    """One request to predict, as far as it has come."""
-
-    project: str
-    scope: Scope
-    rows: int = 0
 
 
 class Front:
@@ -73,11 +66,11 @@ class Front:
 
     async def respond(self, project: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, or the reason why there is none, and count it."""
-        started, asked = perf_counter(), Asked(project, scope)
+        started = perf_counter()
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "send a POST", "method")
-            body = await self.predict(asked, receive)
+            body, rows = await self.predict(project, dict(scope["headers"]), receive)
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
@@ -85,16 +78,17 @@ class Front:
             await send_refusal(send, told)
             self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:
-            await send_body(send, 200, JSON, body)
-            self.state.count(project, 200, asked.rows, perf_counter() - started)
+            headers = [JSON, (b"content-length", b"%d" % len(body)), NOSNIFF]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            self.state.count(project, 200, rows, perf_counter() - started)
 
-    async def predict(self, asked: Asked, receive: Receive) -> bytes:
-        """Read, check, predict and log one request, all by the generation that serves as it arrives.
+    async def predict(self, project: str, headers: Headers, receive: Receive) -> tuple[bytes, int]:
+        """Read, check, predict and log one request, all by the generation that serves as it arrives; count its rows.
 
         Raises: HoldfastError, as `refused` tells it.
         """
-        state, project = self.state, asked.project
-        headers = dict(asked.scope["headers"])
+        state = self.state
         client = state.admit(headers.items(), "predict", project)
         state.generations.of(project)
         if media_type(headers) != bodies.JSON:
@@ -102,28 +96,17 @@ class Front:
         body = await state.bodies.read(headers, receive)
         try:
             served = state.generations.of(project)
-            rows = await read_rows(served, body)
-            asked.rows = len(rows)
-            state.charge(client, asked.rows)
+            rows = rows_of(served, body) if len(body) <= LARGE else await asyncio.to_thread(rows_of, served, body)
+            state.charge(client, len(rows))
             key = key_of(headers, project, client.name, body)
-            logged = await state.batcher.answer(served, rows, key, len(body))
+            logged = await state.batcher.submit(served, rows, key, len(body))
         finally:
             state.bodies.release(len(body))
         generation = newest(logged)
         if generation == served.generation:
-            return answer_json(served.head, generation, logged)
+            return answer_json(served.head, generation, logged), len(rows)
         version = await asyncio.to_thread(state.version, project, generation)  # every row was answered before
-        return answer_json(answer_head(project, generation, version), generation, logged)
-
-
-async def read_rows(served: Served, body: bytes) -> list[ReadRow]:
-    """Return the rows of a body validated.
-
-    Raises: Refused 400 or 422; BadRow.
-    """
-    if len(body) > LARGE:
-        return await asyncio.to_thread(rows_of, served, body)
-    return rows_of(served, body)
+        return answer_json(answer_head(project, generation, version), generation, logged), len(rows)
 
 
 def rows_of(served: Served, body: bytes) -> list[ReadRow]:
@@ -135,7 +118,7 @@ def rows_of(served: Served, body: bytes) -> list[ReadRow]:
     return served.reader.read(content["rows"], served.row_limit)
 
 
-def key_of(headers: Mapping[bytes, bytes], project: str, client: str, body: bytes) -> Key | None:
+def key_of(headers: Headers, project: str, client: str, body: bytes) -> Key | None:
     """Return the request's Idempotency-Key, with whose it is and what it stands for.
 
     Raises: Refused 400.
@@ -149,6 +132,7 @@ def key_of(headers: Mapping[bytes, bytes], project: str, client: str, body: byte
     return Key(project, client, key, sha256(body).hexdigest())
 
 
+@lru_cache(1024)
 def predicted_project(path: str) -> str | None:
     """Return the project of /v1/<project>/predict, None for any other path."""
     if not (path.startswith("/v1/") and path.endswith("/predict")):
@@ -160,4 +144,4 @@ def predicted_project(path: str) -> str | None:
 def create_app(settings: Settings) -> Front:
     """Build the service; nothing is opened before the server's lifespan starts."""
     state = State(settings)
-    return Front(state, Guarded(state, create_pages(state)))
+    return Front(state, ProxyHeadersMiddleware(Guarded(state, create_pages(state))))

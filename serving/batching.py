@@ -79,10 +79,13 @@ class Batcher:
             inbox.put(None)
             thread.join(STOP_SECONDS)
 
-    async def answer(self, served: Served, question: Question, key: Key | None, weight: int) -> list[Logged]:
-        """Return one durable answer a row; a row whose id was answered before gets that answer.
+    def submit(
+        self, served: Served, question: Question, key: Key | None, weight: int
+    ) -> "asyncio.Future[list[Logged]]":
+        """Promise one durable answer a row; a row whose id was answered before gets that answer.
 
-        Raises: Refused 409 where an id or a key was used with other features; 503 where model or log fail.
+        Raises: Refused 503 where too much waits. The promise: 409 where an id or a key was used with other features;
+            503 where model or log fail.
         """
         if self.waiting + len(question) > WAITING_ROWS or self.weight + weight > WAITING_BYTES:
             why = self.log_problem or "the service has as many rows waiting as it can: try again"
@@ -92,7 +95,7 @@ class Batcher:
         self.weight += weight
         self.deadlines.add(job)
         self.to_predict.put(job)
-        return await job.future
+        return job.future
 
     def give_up(self, job: Job) -> None:
         """Tell a client that waited long enough."""

@@ -73,27 +73,27 @@ class Bodies:
     async def collect(self, receive: Receive) -> bytes:
         """Collect the body's parts; what is collected when it fails is not held any longer."""
         parts: list[bytes] = []
+        size, more = 0, True
         try:
-            while await self.read_part(receive, parts):
-                pass
+            while more:
+                message = await receive()
+                part = part_of(message)
+                more = message.get("more_body", False)
+                parts.append(part)
+                size += len(part)
+                self.held += len(part)
+                self.bound(size)
         except BaseException:
-            self.release(sum(map(len, parts)))
+            self.release(size)
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def read_part(self, receive: Receive, parts: list[bytes]) -> bool:
-        """Append the body's next part and return whether more will come."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        parts.append(part)
-        self.held += len(part)
-        if sum(map(len, parts)) > self.limit:
+    def bound(self, size: int) -> None:
+        """Refuse what is too large, alone or together with what others send."""
+        if size > self.limit:
             raise self.too_large()
         if self.held > self.room:
             raise Refused(503, "the service holds as many requests as it can: try again", "body", reason="queue")
-        return bool(message.get("more_body", False))
 
     def release(self, size: int) -> None:
         """Forget `size` bytes."""
@@ -102,6 +102,17 @@ class Bodies:
     def too_large(self) -> Refused:
         """Say the limit."""
         return Refused(413, f"the body is larger than {self.limit} bytes: send fewer rows a request", "body")
+
+
+def part_of(message: Mapping[str, Any]) -> bytes:
+    """Return the part of a body that a message brings.
+
+    Raises: ClientGone.
+    """
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    part: bytes = message.get("body", b"")
+    return part
 
 
 def interrupt(reading: Reading) -> None:

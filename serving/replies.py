@@ -15,7 +15,7 @@ def answer_head(project: str, generation: int, version: str) -> bytes:
 
 def newest(rows: Iterable[Logged]) -> int:
     """Return the generation that an answer names: rows that an earlier one answered carry theirs themselves."""
-    return max(row.generation for row in rows)
+    return max([row.generation for row in rows])
 
 
 def answer_json(head: bytes, generation: int, rows: list[Logged]) -> bytes:

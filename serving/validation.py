@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from math import inf, isfinite, nan
 from os import urandom
+from sys import float_info
 from time import time_ns
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ LONGEST_ID = 200
 LONGEST_TEXT = 1000
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
 
+LARGEST = float_info.max
 VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 Check = Callable[[Any], Any]
@@ -85,14 +87,14 @@ class RowReader:
         """
         if type(row) is not dict:
             raise BadRow(where, f"an object expected, not {kind(row)}")
-        values = []
-        for name, check in self.checks:
-            if name not in row:
-                raise self.missing(name, row, where)
-            try:
+        name, values = "", []
+        try:
+            for name, check in self.checks:
                 values.append(check(row[name]))
-            except Unfit as error:
-                raise BadRow(f"{where}.{name}{error.within}", error.why) from error
+        except KeyError:
+            raise self.missing(name, row, where) from None
+        except Unfit as error:
+            raise BadRow(f"{where}.{name}{error.within}", error.why) from error
         if len(row) == len(values):
             identity = new_id()
             return ReadRow(identity, identity, None, values, named=False)
@@ -158,8 +160,11 @@ def number_checker(column: Number) -> Check:
     """Read a finite number within its bounds; NaN stands for null."""
     low = -inf if column.low is None else column.low
     high = inf if column.high is None else column.high
+    least, most = max(low, -LARGEST), min(high, LARGEST)
 
     def check(value: Any) -> float:
+        if type(value) is float and least <= value <= most and not column.integer:
+            return value  # nearly all there are
         if type(value) is not float and type(value) is not int:
             if value is None and column.nullable:
                 return nan

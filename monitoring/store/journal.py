@@ -61,6 +61,7 @@ class Journal:
         self.wire = Wire(database)
         self.replies = Replies(self.wire)
         self.next: dict[Lane, int] = {}
+        self.last: tuple[datetime | None, Any] = (None, None)
         self.lock = threading.Lock()
 
     def write(self, entries: Sequence[Entry]) -> list[Outcome]:
@@ -90,10 +91,19 @@ class Journal:
 
     def record(self, entries: Sequence[Entry], counts: dict[Lane, int]) -> list[Outcome]:
         """Decide about each entry in its order, and insert what is new."""
+        new: list[tuple[Any, ...]] = []
+        if any(entry.named or entry.key is not None for entry in entries):
+            outcomes = self.decide(entries, counts, new)
+        else:
+            outcomes = [self.take(entry, {}, counts, new) for entry in entries]
+        self.wire.insert(INTO, new)
+        return outcomes
+
+    def decide(self, entries: Sequence[Entry], counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Outcome]:
+        """Take each entry, unless its key or one of its ids stands for something else."""
         known = self.known(entries)
         refused = [conflict(entry, known) if entry.named else None for entry in entries]
         holders = self.claim(entries, refused)
-        new: list[tuple[Any, ...]] = []
         outcomes: list[Outcome] = []
         by_key: dict[Key, Outcome] = {}
         for entry, conflicted, holder in zip(entries, refused, holders, strict=True):
@@ -109,24 +119,30 @@ class Journal:
             if entry.key is not None:
                 by_key[entry.key] = outcome
             outcomes.append(outcome)
-        self.wire.insert(INTO, new)
         return outcomes
 
     def take(self, entry: Entry, known: Known, counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Logged]:
         """Number an entry's new rows, and return all of its rows as the log will hold them."""
-        lane = (entry.project, entry.generation, entry.trial)
+        project, generation, trial = lane = (entry.project, entry.generation, entry.trial)
         sequence = counts[lane] if lane in counts else self.count(lane)
-        at = self.wire.time(entry.at)
+        at = self.time(entry.at)
         logged = entry.rows
         if entry.named:
-            logged = [known.setdefault((entry.project, row.id), row) for row in entry.rows]
+            logged = [known.setdefault((project, row.id), row) for row in entry.rows]
         for row, held in zip(entry.rows, logged, strict=True):
             if held is row:
                 time = at if row.row_time is None else self.wire.time(row.row_time)
-                new.append((*lane_first(lane, row.id), sequence, at, time, row.features, row.output.decode()))
+                output = row.output.decode()
+                new.append((project, row.id, generation, trial, sequence, at, time, row.features, output))
                 sequence += 1
         counts[lane] = sequence
         return logged
+
+    def time(self, at: datetime) -> Any:
+        """Return a time as the tables hold it; a batch shares its one."""
+        if at is not self.last[0]:
+            self.last = (at, self.wire.time(at))
+        return self.last[1]
 
     def count(self, lane: Lane) -> int:
         """Return the next sequence of a lane."""
@@ -160,11 +176,6 @@ class Journal:
         """Return what the log holds under some ids."""
         rows = self.wire.all(KNOWN + self.wire.among("id"), (project, self.wire.listed(ids)))
         return {id_: Logged(id_, bytes(features), output.encode(), number) for id_, features, output, number in rows}
-
-
-def lane_first(lane: Lane, id_: str) -> tuple[str, str, int, int]:
-    """Return the first columns of a row."""
-    return (lane[0], id_, lane[1], lane[2])
 
 
 def conflict(entry: Entry, known: Known) -> Conflict | None:

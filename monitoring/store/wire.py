@@ -16,7 +16,7 @@ from monitoring.store.engine import WRITER, Database
 
 PATIENCE_MS = 200  # for another writer, before whoever waits is asked whether its clients still do
 STATEMENT_MS = 1_500  # PostgreSQL's own bound; a file is never away
-PIECES = (64, 16, 4, 1)  # rows of one INSERT: few lengths, so that each statement is prepared once
+PIECES = (64, *range(32, 0, -1))  # rows of one INSERT: few lengths, so that each statement is prepared once
 LOCKED = {"55P03", "57014"}  # PostgreSQL's lock_timeout and statement_timeout
 
 
