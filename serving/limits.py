@@ -6,6 +6,8 @@ from math import ceil
 
 from serving.refusals import Refused
 
+ROUNDING = 1e-6  # seconds; who waits as long as it was told is not refused again
+
 
 class Bucket:
     """A token bucket of rows, filled at `rate` a second up to one second's worth.
@@ -28,7 +30,7 @@ class Bucket:
         self.level = min(self.level + (now - self.at) * self.rate, float(self.rate))
         self.at = now
         wanted = min(rows, self.rate)
-        if self.level < wanted:
+        if self.level < wanted - self.rate * ROUNDING:
             seconds = max(ceil((wanted - self.level) / self.rate), 1)
             raise Refused(429, f"more than {self.rate} rows a second", "rows", reason="rate", retry_after=seconds)
         self.level -= rows

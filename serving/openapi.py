@@ -17,7 +17,7 @@ SCHEMES: Json = {
     "basic": {
         "type": "http",
         "scheme": "basic",
-        "description": "For browsers: any name, the key as password.",
+        "description": "HTTP Basic in a browser: any name, the key as password",
     },
 }
 KEY = {"401": "An API key is needed, or the one sent is unknown or revoked.", "403": "The key has no such scope."}

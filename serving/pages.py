@@ -48,7 +48,10 @@ async def tell_refusal(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it
     told = refused(error)
     visit_in(request).reason = told.reason
-    return JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF | told.headers())
+    response = JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF)
+    for name, value in told.headers():
+        response.headers.append(name, value)
+    return response
 
 
 async def tell_status(request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
 """What the service says, above all instead of an answer."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
-CHALLENGE = 'Bearer realm="holdfast", Basic realm="holdfast: any name, the API key as password", charset="UTF-8"'
+CHALLENGES = (  # a header each: browsers read only the first of those that stand in one
+    ("www-authenticate", 'Basic realm="Holdfast: any name, the API key as password", charset="UTF-8"'),
+    ("www-authenticate", 'Bearer realm="Holdfast"'),
+)
 
 
 class Refused(HoldfastError):
@@ -28,15 +31,15 @@ class Refused(HoldfastError):
         self.reason, self.retry_after = reason, retry_after
         super().__init__(why)
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Sequence[tuple[str, str]]:
         """Return what the client's software acts upon."""
         if self.status in {413, 408}:
-            return {"connection": "close"}  # what is left of the body is not read
+            return [("connection", "close")]  # what is left of the body is not read
         if self.status == 401:
-            return {"www-authenticate": CHALLENGE}
+            return CHALLENGES
         if self.status == 405:
-            return {"allow": "POST"}
-        return {"retry-after": str(self.retry_after)} if self.status in {429, 503} else {}
+            return [("allow", "POST")]
+        return [("retry-after", str(self.retry_after))] if self.status in {429, 503} else []
 
 
 class ClientGone(HoldfastError):
@@ -52,7 +55,7 @@ def refused(error: HoldfastError) -> Refused:
 
 async def send_refusal(send: Send, told: Refused) -> None:
     """Send why there is no answer, with what the client's software acts upon."""
-    headers = [(name.encode(), value.encode()) for name, value in told.headers().items()]
+    headers = [(name.encode(), value.encode()) for name, value in told.headers()]
     await send_json(send, told.status, {"error": told.why, "where": told.where}, headers)
 
 

@@ -20,7 +20,7 @@ def test_a_client_gets_its_rows_a_second_and_is_told_when_to_come_back() -> None
     with pytest.raises(Refused) as refusal:
         bucket.take(5)
     assert (refusal.value.status, refusal.value.retry_after) == (429, 1)
-    assert refusal.value.headers() == {"retry-after": "1"}
+    assert refusal.value.headers() == [("retry-after", "1")]
     clock.now += 0.5
     bucket.take(5)
     with pytest.raises(Refused):
@@ -61,4 +61,4 @@ def test_no_client_gets_more_than_its_rate_over_any_time(rate: int, asked: list[
         for j in range(i, len(granted)):
             end, last = granted[j]
             rows = sum(rows for _, rows in granted[i : j + 1])
-            assert rows <= rate * (end - start) + rate + max(last - rate, 0) + 1e-6
+            assert rows <= rate * (end - start) + rate + max(last - rate, 0) + 1e-3
