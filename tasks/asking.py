@@ -18,7 +18,7 @@ from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.settings import Settings
 
-SHOWN = ("passed", "waived", "shown")
+SHOWN = ("passed", "shown")
 FORM = "approve or reject"
 GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval")
 
@@ -70,12 +70,12 @@ def asked_gates(resources: Resources, approval: Approval) -> list[Mapping[str, A
 
 def advice(approval: Approval, waived: Sequence[str]) -> str:
     """Say how to answer, what a yes means, and what silence does."""
-    about = f"{approval.project} {approval.version}"
+    about = f"{approval.project} {approval.version} --reason …"
     yes = f"A yes waives {', '.join(waived)}. " if waived else ""
     alias = "" if waived else ", or by giving it the alias `champion` in MLflow"
     return (
-        f"{yes}Answer in the form, or by `holdfast approve {about} --reason …` or `holdfast reject {about} "
-        f"--reason …`{alias}. Without an answer it is a no on {moment(approval.expires_at)}."
+        f"{yes}Answer in the form (its button is Resume), or by `holdfast approve {about}` or "
+        f"`holdfast reject {about}`{alias}. Without an answer it is a no on {moment(approval.expires_at)}."
     )
 
 

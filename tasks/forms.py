@@ -65,7 +65,7 @@ class Forms:
         """Make the form, and tell people where it is; where it can't be made in time they are told without it."""
         store, now = self.resources.store.approvals, self.resources.now()
         try:
-            run = self.begin(approval, f"approval-{approval.id}")
+            run = self.begin(approval)
         except HoldfastError:
             late = (now - approval.asked_at).total_seconds() > self.resources.settings.intent_grace_seconds
             if approval.told_at is None and late:
@@ -73,10 +73,14 @@ class Forms:
             raise
         store.note_run(approval.id, run, now, asking.question(self.resources, approval, run))
 
-    def begin(self, approval: Approval, key: str) -> str:
-        """Start the run that shows the form; with one key there is one, however often the keeper dies."""
+    def begin(self, approval: Approval, after: str = "") -> str:
+        """Start the run that shows the form, in the place of run `after`; there is one, however often a keeper dies.
+
+        Its key holds the time too: other homes that use the same orchestrator count from 1 as well.
+        """
         parameters = {"project": approval.project, "version": approval.version}
-        return self.start_run(f"ask/{approval.project}", parameters, key)
+        key = f"approval-{approval.project}-{approval.id}-{approval.asked_at.timestamp():.6f}-{after}"
+        return self.start_run(f"ask/{approval.project}", parameters, key.rstrip("-"))
 
     def look(self, approval: Approval) -> None:
         """Look now and then whether the form is there still, and make a new one where it is lost."""
@@ -87,7 +91,7 @@ class Forms:
             return
         gone = self.run_state(approval.run) in LOST
         if gone:
-            run = self.begin(approval, f"approval-{approval.id}-{approval.run}")
+            run = self.begin(approval, approval.run)
             self.resources.store.approvals.note_run(approval.id, run, now)
             logger.info("%s: the form about version %s is made anew", approval.project, approval.version)
         pause = min(2 * pause, LONGEST) if gone else LOOK  # what makes it fail may stay for a while
@@ -98,7 +102,7 @@ class Forms:
         store, now, run = self.resources.store.approvals, self.resources.now(), approval.run
         try:
             if run is not None and self.run_state(run) in {*LOST, "Cancelled"}:
-                run = self.begin(approval, f"approval-{approval.id}-{run}")
+                run = self.begin(approval, run)
                 store.note_run(approval.id, run, now)
         finally:
             store.reminded(approval.id, now, asking.reminder(self.resources, approval, run))
