@@ -90,35 +90,29 @@ class Journal:
             self.wire.close()
 
     def record(self, entries: Sequence[Entry], counts: dict[Lane, int]) -> list[Outcome]:
-        """Decide about each entry in its order, and insert what is new."""
-        new: list[tuple[Any, ...]] = []
-        if any(entry.named or entry.key is not None for entry in entries):
-            outcomes = self.decide(entries, counts, new)
-        else:
-            outcomes = [self.take(entry, {}, counts, new) for entry in entries]
-        self.wire.insert(INTO, new)
-        return outcomes
+        """Decide about each entry as if it came alone, in order, and insert what is new."""
+        if not any(entry.named or entry.key is not None for entry in entries):
+            new: list[tuple[Any, ...]] = []
+            outcomes: list[Outcome] = [self.take(entry, {}, counts, new) for entry in entries]
+            self.wire.insert(INTO, new)
+            return outcomes
+        if strangers(entries):
+            return self.decide(entries, counts)
+        return [outcome for entry in entries for outcome in self.decide([entry], counts)]
 
-    def decide(self, entries: Sequence[Entry], counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Outcome]:
-        """Take each entry, unless its key or one of its ids stands for something else."""
+    def decide(self, entries: Sequence[Entry], counts: dict[Lane, int]) -> list[Outcome]:
+        """Take each entry, unless one of its ids or its key stands for something else; none has to do with another."""
         known = self.known(entries)
-        refused = [conflict(entry, known) if entry.named else None for entry in entries]
+        refused = [conflict(entry, known) for entry in entries]
         holders = self.claim(entries, refused)
+        new: list[tuple[Any, ...]] = []
         outcomes: list[Outcome] = []
-        by_key: dict[Key, Outcome] = {}
         for entry, conflicted, holder in zip(entries, refused, holders, strict=True):
             outcome: Outcome | None = conflicted
             if outcome is None and holder is not None:
-                outcome = self.replay(entry.project, holder) if entry.key not in by_key else by_key[entry.key]
-            if outcome is None and entry.named:
-                outcome = conflict(entry, known)  # an entry before it in this very commit may have taken its id
-                if outcome is not None and entry.key is not None:
-                    self.replies.give_back(entry.key)
-            if outcome is None:
-                outcome = self.take(entry, known, counts, new)
-            if entry.key is not None:
-                by_key[entry.key] = outcome
-            outcomes.append(outcome)
+                outcome = self.replay(entry.project, holder)
+            outcomes.append(self.take(entry, known, counts, new) if outcome is None else outcome)
+        self.wire.insert(INTO, new)
         return outcomes
 
     def take(self, entry: Entry, known: Known, counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Logged]:
@@ -176,6 +170,13 @@ class Journal:
         """Return what the log holds under some ids."""
         rows = self.wire.all(KNOWN + self.wire.among("id"), (project, self.wire.listed(ids)))
         return {id_: Logged(id_, bytes(features), output.encode(), number) for id_, features, output, number in rows}
+
+
+def strangers(entries: Sequence[Entry]) -> bool:
+    """Whether no two entries share a key or a client's id."""
+    keys = [entry.key[:3] for entry in entries if entry.key is not None]
+    ids = [(entry.project, row.id) for entry in entries if entry.named for row in entry.rows]
+    return len(set(keys)) == len(keys) and len(set(ids)) == len(ids)
 
 
 def conflict(entry: Entry, known: Known) -> Conflict | None:

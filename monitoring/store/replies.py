@@ -42,7 +42,7 @@ class Replies:
     def claim(self, claims: Sequence[Claim], at: datetime) -> list[list[str]]:
         """Take each key for its rows; for one that is taken return the ids that answered it, none for another body.
 
-        Of two claims to one key the first gets it. A claim that got its key is given its own ids back.
+        No two claims are to one key. A claim that got its key is given its own ids back.
         """
         now = self.wire.time(at)
         rows = [(*claim.key, orjson.dumps(claim.ids).decode(), now) for claim in claims]
@@ -58,10 +58,6 @@ class Replies:
                 holders[project, client, key] = (body, orjson.loads(ids))
         taken = [holders[claim.key[:3]] for claim in claims]
         return [ids if body == claim.key.body_sha256 else [] for claim, (body, ids) in zip(claims, taken, strict=True)]
-
-    def give_back(self, key: Key) -> None:
-        """Free a key whose rows are not logged after all."""
-        self.wire.execute("DELETE FROM replies WHERE project = ? AND client = ? AND key = ?", key[:3])
 
     def forget(self) -> None:
         """Delete keys older than a day, somewhat faster than they come."""
