@@ -61,7 +61,7 @@ def show(
     project: Project, version: Version, home: Home = HERE, folders: Projects = None, as_json: Json = False
 ) -> None:
     """Show one version: its verdict, its gates, where it served. With MLflow away, what the ledger knows of it."""
-    from models.card_words import bounded, serving
+    from models.card_words import bounded, serving, unnamed
     from tasks import history
 
     found = history.show(lead_to(home, folders), project, version)
@@ -74,7 +74,7 @@ def show(
     console.say(f"version {version} of {project}, {stage}: {verdict['sentence']}")
     if found.get("metric"):
         console.say(f"{found['metric']} {bounded(found)}")
-    console.table([{key: gate[key] for key in ("gate", "result", "sentence")} for gate in verdict["gates"]])
+    console.table([{"gate": one["gate"], "result": one["result"], "why": unnamed(one)} for one in verdict["gates"]])
     for line in serving(found):
         console.say(line)
     for title, url in found.get("links", {}).items():

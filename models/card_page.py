@@ -20,6 +20,7 @@ from models.card_words import (
     serving,
     size,
     thresholds,
+    unnamed,
     when,
     worst_first,
 )
@@ -125,10 +126,9 @@ def gate(one: Mapping[str, Any]) -> str:
         parts.append(f"[{', '.join(number(end) for end in one['interval'])}]")
     parts += [f"threshold {number(one.get('threshold'))}"] if one.get("threshold") is not None else []
     parts += [f"{number(one['rows'])} rows"] if one.get("rows") else []
-    sentence = str(one.get("sentence", "")).removeprefix(f"{one.get('gate')}: ")
     return (
         f'<div class="gate">{pill(str(one.get("result")))}<div><b>{escape(str(one.get("gate")))}</b> '
-        f'<span class="soft small">{escape(" · ".join(parts))}</span><p>{escape(sentence)}</p></div></div>'
+        f'<span class="soft small">{escape(" · ".join(parts))}</span><p>{escape(unnamed(one))}</p></div></div>'
     )
 
 

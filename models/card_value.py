@@ -28,6 +28,7 @@ from datetime import datetime
 from typing import Any
 
 from data.errors import Corrupt
+from models.metrics import HIGHER_IS_BETTER
 
 Card = dict[str, Any]
 CARD, PAGE = "card.json", "card.html"
@@ -88,7 +89,7 @@ def compose(
             "last": max(names, default=None),
         },
         "facts": dict(facts),
-        "limits": limits(found),
+        "limits": limits(found, purpose),
         **dict.fromkeys(("verdict", "reference", "reproduce")),
         "generations": [],
         "warnings": [],
@@ -110,22 +111,42 @@ def training(history: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def limits(found: Mapping[str, Any]) -> list[str]:
+def limits(found: Mapping[str, Any], purpose: Mapping[str, Any]) -> list[str]:
     """Say what the numbers don't show."""
     counts = found.get("rows", {})
     said = [
         f"Learned from {counts.get('train', 0):,} rows and judged on {counts.get('judge', 0):,}: it is known to work "
-        "on rows like these, and monitoring says when they change."
+        "on rows like these, and monitoring says when they change.",
+        *simpler(found),
     ]
-    if found.get("slices"):
+    sliced = {str(one.get("slice")).partition("=")[0] for one in found.get("slices", [])}
+    if sliced:
         said.append("Slices are the project's own choice; nothing was measured on groups that it does not name.")
     else:
         said.append("Nothing was measured on groups of people or other slices: the project names none.")
+    unseen = [str(name) for name in purpose.get("sensitive", []) if name not in sliced]
+    if unseen:
+        said.append(f"Declared sensitive, and not among the slices: {', '.join(unseen)}.")
     if "confusion" in found:
         said.append("Probabilities are as the network gives them; they are not calibrated.")
     if not counts.get("anchor"):
         said.append("There was no anchor set, so forgetting can't be seen.")
     return said
+
+
+def simpler(found: Mapping[str, Any]) -> list[str]:
+    """Name the simpler models that do at least as well on the judge rows."""
+    metric, value = found.get("metric"), found.get("judge", {}).get(found.get("metric"), {}).get("value")
+    if metric not in HIGHER_IS_BETTER or not isinstance(value, int | float):
+        return []
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    others = {name: other for name, other in found.get("baselines", {}).items() if isinstance(other, int | float)}
+    return [
+        f"A simpler model does as well: the {name} baseline has {metric} {other:.4g} on the judge rows, "
+        f"this one {value:.4g}."
+        for name, other in others.items()
+        if sign * other >= sign * value
+    ]
 
 
 def seal(card: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from models.metrics import HIGHER_IS_BETTER
+
 FACTS = {
     "snapshot": "data snapshot",
     "snapshot_rows": "rows of the snapshot",
@@ -53,7 +55,7 @@ def baselines(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def worst_first(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the slices, those with the worst value first; one without a number is the worst."""
-    errors = found.get("metric") in ("log_loss", "mae", "rmse")
+    errors = not HIGHER_IS_BETTER.get(str(found.get("metric")), True)
 
     def place(one: Mapping[str, Any]) -> float:
         value = one.get("value")
@@ -149,6 +151,11 @@ def bounded(numbers: Mapping[str, Any]) -> str:
     said = number(numbers["value"])
     known = numbers.get("low") is not None and numbers.get("high") is not None
     return f"{said} [{number(numbers['low'])}, {number(numbers['high'])}]" if known else said
+
+
+def unnamed(gate: Mapping[str, Any]) -> str:
+    """Return a gate's sentence without the gate's own name before it."""
+    return str(gate.get("sentence", "")).removeprefix(f"{gate.get('gate')}: ")
 
 
 def score(found: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from models.card_words import (
     plain,
     serving,
     thresholds,
+    unnamed,
     worst_first,
 )
 from models.links import artifact_page
@@ -31,7 +32,7 @@ from models.links import artifact_page
 LONGEST = 5000  # characters that MLflow's table keeps of a description
 LONGEST_HEAD, LONGEST_GATES = 1000, 1500  # characters of it
 TAIL = 300  # characters for the names of what is left out
-MOST_PAIRS = 5
+MOST_PAIRS, MOST_SLICES, MOST_BINS = 5, 12, 5
 BOUNDS = "In brackets: one-sided 95 % bounds. None of these rows was learned from."
 
 
@@ -87,7 +88,9 @@ def scores(found: Mapping[str, Any]) -> str:
 
 def slices(found: Mapping[str, Any]) -> str:
     """Tabulate the metric by slice, the worst first."""
-    lines = [(one["slice"], f"{one['rows']:,}", bounded(one)) for one in worst_first(found)]
+    every = worst_first(found)
+    lines = [(one["slice"], f"{one['rows']:,}", bounded(one)) for one in every[:MOST_SLICES]]
+    lines += [(f"and {len(every) - MOST_SLICES} that are better", "", "")] if len(every) > MOST_SLICES else []
     return table(("slice", "rows", str(found.get("metric", ""))), lines) if lines else ""
 
 
@@ -105,10 +108,11 @@ def confusions(found: Mapping[str, Any]) -> str:
 
 
 def residuals(found: Mapping[str, Any]) -> str:
-    """Tabulate how far truths lie from answers, by the size of the answer."""
+    """Tabulate how far truths lie from answers, by the size of the answer; every bin is in the page."""
+    bins = found.get("residuals", [])
     lines = [
         (number(one["answer"]), f"{one['rows']:,}", *(number(one[name]) for name in ("low", "middle", "high")))
-        for one in found.get("residuals", [])
+        for one in bins[:: max(len(bins) // MOST_BINS, 1)]
     ]
     columns = ("answers around", "rows", "truth - answer: 5 %", "middle", "95 %")
     return table(columns, lines) if lines else ""
@@ -181,8 +185,9 @@ def foremost(gates: Sequence[Mapping[str, Any]]) -> str:
 
 def gate_lines(gates: Sequence[Mapping[str, Any]]) -> str:
     """List the gates of `Judgement.table()`; long sentences break in a list, and don't in the viewers' tables."""
-    named = [(gate, "" if gate["sentence"].startswith(f"{gate['gate']}:") else f"{gate['gate']}: ") for gate in gates]
-    return "\n".join(f"- **{escaped(gate['result'])}** {escaped(name + gate['sentence'])}" for gate, name in named)
+    return "\n".join(
+        f"- **{escaped(gate['result'])}** {escaped(gate['gate'])}: {escaped(unnamed(gate))}" for gate in gates
+    )
 
 
 def spaced(text: str) -> str:

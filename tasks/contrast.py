@@ -7,7 +7,7 @@ from typing import Any
 
 from data.errors import Corrupt
 from models.card_value import Card
-from models.card_words import bounded, ordered
+from models.card_words import bounded, ordered, unnamed
 from models.folder import file_sha256
 from tasks import history, provenance
 from tasks.provenance import CODE, LOCK
@@ -62,7 +62,8 @@ def compared_on(a: Card, b: Card, roles: Mapping[str, bool | None]) -> str:
         verdict = card["verdict"] or {}
         found = [gate for gate in verdict.get("gates", []) if gate["gate"] == "better"]
         if verdict.get("against") == other["version"] and found:
-            return f"{said}. On the same fresh rows version {card['version']} was {found[0]['sentence']}"
+            direct = f"version {card['version']} was held against version {other['version']} on the same fresh rows"
+            return f"{said}. {direct}: {unnamed(found[0])}"
     return said
 
 
@@ -83,7 +84,7 @@ def metrics(a: Card, b: Card) -> list[dict[str, Any]]:
 def gates(a: Card, b: Card) -> list[dict[str, Any]]:
     """Return the result and the sentence of every gate that either was held against."""
     pair = [{gate["gate"]: gate for gate in (card["verdict"] or {}).get("gates", [])} for card in (a, b)]
-    told = [{name: f"{gate['result']}: {gate['sentence']}" for name, gate in held.items()} for held in pair]
+    told = [{name: f"{gate['result']}: {unnamed(gate)}" for name, gate in held.items()} for held in pair]
     return [
         {"gate": name, **both(a, b, *(held.get(name) for held in told))} for name in dict.fromkeys([*told[0], *told[1]])
     ]

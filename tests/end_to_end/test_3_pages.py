@@ -88,6 +88,25 @@ def test_mlflow_shows_the_verdict_first_and_the_alias(live: Live, browser: Brows
     browser.shows("this run in Prefect", "snapshot", "training.epochs")
 
 
+def test_the_whole_card_opens_from_the_page_of_its_version(live: Live, browser: Browser) -> None:
+    serving = live.resources.store.ledger.generation("digits")
+    assert serving is not None
+    browser.open(live.resources.models.version_url("digits", serving.version))
+    browser.shows("The whole card")
+    [link] = browser.run(
+        "return [...document.links].filter(one => one.innerText === 'The whole card').map(one => one.href)"
+    )
+    browser.open(link)
+    until(lambda: browser.run("return document.querySelector('iframe')?.sandbox.value") == "allow-scripts")
+    browser.call("POST", "frame", {"id": 0})
+    try:
+        browser.shows(f"version {serving.version}", f"serves as generation {serving.number}", "What it confuses")
+        browser.shows(f"holdfast verify digits@{serving.version}")
+        assert browser.run("return document.scripts.length") == 0
+    finally:
+        browser.call("POST", "frame", {"id": None})
+
+
 def test_the_overview_shows_what_serves_how_it_was_and_what_happened(live: Live, browser: Browser) -> None:
     serving = live.resources.store.ledger.generation("digits")
     (incident,) = live.resources.store.incidents.recent("digits", 1)

@@ -152,7 +152,7 @@ def test_versions_are_listed_shown_and_set_side_by_side(orchard: Orchard, tmp_pa
     found = contrast.compare(orchard, orchard.name, one, two)
     assert found["same_rows"] == {"judge": True, "anchor": True}
     assert "were scored on the same" in found["sentence"]
-    assert "version 2 was better: as a test says" in found["sentence"]
+    assert "version 2 was held against version 1 on the same fresh rows: as a test says" in found["sentence"]
     assert found["parameters"] == {"training.epochs": ["2", "3"]}
     assert [one["rows"] for one in found["data"]["added"]] == [7]
     assert found["data"]["removed"] == []

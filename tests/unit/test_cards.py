@@ -220,6 +220,16 @@ def test_numbers_that_are_none_are_shown_by_name_and_kept_as_strict_json() -> No
     assert body(card).index("camera=a") < body(card).index("camera=b")  # no number is the worst number
 
 
+def test_limits_name_simpler_models_that_do_as_well_and_sensitive_columns_without_slices() -> None:
+    said = " ".join(made({**FOUND, "baselines": {"trivial": 0.104, "linear": 0.98, "tree": float("nan")}})["limits"])
+    assert "the linear baseline has accuracy 0.98 on the judge rows, this one 0.971" in said
+    assert "tree" not in said
+    assert "Declared sensitive, and not among the slices: age." in said
+    said = " ".join(made({**REGRESSION, "baselines": {"trivial": 9.0, "linear": 3.1}})["limits"])
+    assert "the linear baseline has mae 3.1" in said
+    assert "trivial" not in said
+
+
 def test_a_card_without_its_parts_still_reads() -> None:
     card = made({}, history={}, parameters={}, snapshot={}, facts={}, purpose={})
     assert "has never served" in Reader(page(card)).text

@@ -53,7 +53,7 @@ def test_without_mlflow_what_the_ledger_knows_is_shown_and_the_rest_says_what_to
     code, said, _ = run("models", "show", "rents", "2", "--home", served)
     assert code == 0
     assert "KEPT: less by 0.8" in said
-    assert "better\tfailed\tbetter: less by 0.8 [bold]" in said
+    assert "better\tfailed\tless by 0.8 [bold]" in said
     assert "Generation 2 since 2026-03-03 08:00 UTC until 2026-03-04 08:00 UTC; by ann: try it; waived: better" in said
     assert "MLflow does not answer" in said
     for words in (("ls", "rents"), ("card", "rents", "1"), ("compare", "rents", "1", "2"), ("show", "rents", "9")):
