@@ -144,5 +144,5 @@ def test_whatever_is_sent_is_answered_or_refused_and_nothing_breaks(service: par
 
 
 @pytest.mark.soak
-def test_whatever_is_sent_a_hundred_thousand_times_breaks_nothing(service: parts.Service) -> None:
-    hold(service, examples=100_000)
+def test_whatever_is_sent_fifty_thousand_times_to_each_database_breaks_nothing(service: parts.Service) -> None:
+    hold(service, examples=50_000)
