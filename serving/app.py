@@ -95,10 +95,9 @@ class Front:
             raise Refused(415, "send JSON with the header 'content-type: application/json'", "content-type")
         body = await state.bodies.read(headers, receive)
         try:
-            served = state.generations.of(project)
+            served, key = state.generations.of(project), key_of(headers, project, client.name, body)
             rows = rows_of(served, body) if len(body) <= LARGE else await asyncio.to_thread(rows_of, served, body)
             state.charge(client, len(rows))
-            key = key_of(headers, project, client.name, body)
             logged = await state.batcher.submit(served, rows, key, len(body))
         finally:
             state.bodies.release(len(body))
