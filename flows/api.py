@@ -48,7 +48,7 @@ class Api:
         """Return the decoded answer, or None when it is empty.
 
         Raises:
-            ServerUnavailable: nobody answers, or the server stays busy.
+            ServerUnavailable: nobody answers, or something else does, or the server stays busy.
             Refused: the server says 4xx or 500.
         """
         deadline = time.monotonic() + self.patience
@@ -56,7 +56,7 @@ class Api:
         while True:
             try:
                 answer = self._http.request(method, path, json=body)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise ServerUnavailable(f"Prefect does not answer at {self.url}: {error}") from error
             if answer.status_code not in TRANSIENT:
                 break
@@ -66,7 +66,10 @@ class Api:
             pause = min(2 * pause, 2.0)
         if answer.is_error:
             raise Refused(answer.status_code, f"{method} {path}", explanation(answer))
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError as error:
+            raise ServerUnavailable(f"what answers at {self.url} is no Prefect server: it sends no JSON") from error
 
     def find(self, path: str) -> Any | None:
         """GET, where "not there" is an answer: None."""

@@ -123,13 +123,23 @@ def test_a_log_that_is_full_loses_nothing_that_was_acknowledged(tmp_path: Path) 
     log.close()
 
 
-@pytest.mark.parametrize("mode", ["down", "hanging", "wrong"])
-def test_a_service_that_starts_without_its_registry_serves_from_the_verified_cache(tmp_path: Path, mode: Mode) -> None:
+def test_a_service_that_starts_without_its_registry_serves_from_the_verified_cache(tmp_path: Path) -> None:
     parts.promote(tmp_path, 1, factor=2.0)
-    with proxy(mode=mode) as registry, parts.serving(tmp_path, MLFLOW_TRACKING_URI=registry.url) as service:
+    with proxy(mode="hanging") as registry, parts.serving(tmp_path, MLFLOW_TRACKING_URI=registry.url) as service:
         assert httpx.get(f"{service.url}/readyz").status_code == 200
         answer = httpx.post(f"{service.url}/v1/prices/predict", json={"rows": [ROW]})
         assert answer.json()["predictions"][0]["value"] == 6.0
+        assert registry.accepted == 0
+
+
+@pytest.mark.parametrize("mode", ["down", "hanging"])
+def test_a_service_that_starts_without_its_log_ends_and_says_why(tmp_path: Path, mode: Mode) -> None:
+    parts.promote(tmp_path, 1, factor=2.0)
+    with proxy(mode=mode) as away:
+        url = f"postgresql://holdfast@127.0.0.1:{away.port}/holdfast"
+        service = parts.Service(tmp_path, parts.free_port(), HOLDFAST_DATABASE_URL=url)
+        assert service.process.wait(30) != 0
+    assert "the store does not answer" in (tmp_path / "service.log").read_text()
 
 
 def test_a_service_that_starts_with_a_spoiled_cache_lives_and_is_not_ready(tmp_path: Path) -> None:
