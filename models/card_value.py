@@ -11,7 +11,7 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `data`: `snapshot` (hash), `rows`, `revision`, `batches`, `first`, `last` (names of batches)
 * `facts`: what is needed to make it again; `limits`: sentences
 * `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
-* `generations`: `generation`, `since`, `until`, `by`, `why`, `waived`, `rollback`
+* `generations`: `generation`, `version`, `since`, `until`, `by`, `why`, `waived`, `rollback`
 * `reference`: what its windows are compared with, as `monitoring.summary.summary` gives it
 * `reproduce`: the command; `warnings`: sentences on what does not fit together
 

@@ -59,8 +59,9 @@ def worst_first(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
     def place(one: Mapping[str, Any]) -> float:
         value = one.get("value")
-        known = isinstance(value, int | float) and math.isfinite(value)
-        return -math.inf if not known else -float(value) if errors else float(value)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return -math.inf
+        return -float(value) if errors else float(value)
 
     return sorted(found.get("slices", []), key=place)
 

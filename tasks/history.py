@@ -120,7 +120,7 @@ def ledgered(resources: Resources, name: str, version: str) -> dict[str, Any]:
         "project": name,
         "version": version,
         "verdict": model_cards.verdict_of(verdict) if verdict else None,
-        "generations": [model_cards.term(one, past) for one in past if one.version == version],
+        "generations": model_cards.terms(resources, name, past, version),
         "facts": dict(origin.inputs.get("facts", {})) if origin else {},
         "parameters": dict(origin.inputs.get("parameters", {})) if origin else {},
     }
@@ -151,4 +151,4 @@ def generations(resources: Resources, name: str) -> list[dict[str, Any]]:
     Raises: NoSuchProject.
     """
     past = resources.store.ledger.generations(known(resources, name))
-    return [{"version": one.version, **model_cards.term(one, past)} for one in reversed(past)]
+    return model_cards.terms(resources, name, past)[::-1]

@@ -133,7 +133,7 @@ def current(resources: Resources, project: str, version: str, before: Card) -> C
         **before,
         "version": version,
         "verdict": verdict_of(verdict) if verdict else None,
-        "generations": [term(one, past) for one in own],
+        "generations": terms(resources, project, past, version),
         "reference": reference(resources, own[-1], before.get("reference")) if own else None,
         "reproduce": f"holdfast verify {project}@{version}",
     }
@@ -157,18 +157,27 @@ def outcome(verdict: Decision) -> str:
     return verdict.reason.partition(":")[0].lower()
 
 
-def term(one: Generation, past: list[Generation]) -> dict[str, Any]:
-    """Return one generation: since when and until when it served, by whom, and why."""
-    after = next((later for later in past if later.number > one.number), None)
-    return {
-        "generation": one.number,
-        "since": one.at.isoformat(timespec="seconds"),
-        "until": after.at.isoformat(timespec="seconds") if after else None,
-        "by": one.actor,
-        "why": one.reason,
-        "waived": list(one.waived),
-        "rollback": one.reason.startswith("rollback:"),
-    }
+def terms(
+    resources: Resources, project: str, past: list[Generation], version: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the generations of one version, or of all, oldest first: since and until when, by whom, and why."""
+    rollbacks = resources.store.ledger.decisions(project, kinds=("rollback",))
+    back = {decision.inputs.get("generation") for decision in rollbacks}
+    ends = [later.at.isoformat(timespec="seconds") for later in past[1:]]
+    return [
+        {
+            "generation": one.number,
+            "version": one.version,
+            "since": one.at.isoformat(timespec="seconds"),
+            "until": until,
+            "by": one.actor,
+            "why": one.reason,
+            "waived": list(one.waived),
+            "rollback": one.number in back,
+        }
+        for one, until in zip(past, [*ends, None], strict=False)  # nothing has ended where nothing served
+        if version in (None, one.version)
+    ]
 
 
 def reference(resources: Resources, serving: Generation, before: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data.errors import Corrupt
@@ -13,6 +14,7 @@ from models import card_value
 from models.card_page import page
 from models.card_pictures import confusion_png
 from models.cards import LONGEST, beneath, body, description, markdown
+from models.residuals import residuals
 
 EVIL = "</script><script>alert(1)</script> [x](javascript:1) | `a` \"onload='b' <img src=x onerror=c>"
 FOUND: dict[str, Any] = {
@@ -315,6 +317,18 @@ def test_of_many_gates_a_description_names_those_that_did_not_pass() -> None:
     longest = description("x" * 9000, [{**gates[0], "sentence": "y " * 9000}], "[x](y)\n\n## A\n\nb")
     assert len(longest) <= LONGEST
     assert longest.endswith("[x](y)\n\n## A\n\nb")
+
+
+def test_residuals_tell_how_far_off_and_no_single_row() -> None:
+    answers = np.linspace(0, 100, 200)
+    truth = answers + np.tile([-1.0, 1.0], 100) * (1 + answers)  # the larger, the further off
+    truth[7] = np.nan
+    bins = residuals(truth, answers)
+    assert sum(one["rows"] for one in bins) == 199
+    assert min(one["rows"] for one in bins) >= 9
+    widths = [one["high"] - one["low"] for one in bins]
+    assert widths == sorted(widths)
+    assert residuals(truth[:19], answers[:19]) == []
 
 
 def test_equal_confusions_give_equal_pictures(tmp_path: Path) -> None:

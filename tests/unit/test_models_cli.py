@@ -6,6 +6,7 @@ import pytest
 from test_cli import home, run
 
 from models.card_words import score, scored
+from monitoring.effects import NewDecision
 from monitoring.records import Generation
 from monitoring.store import open_store
 from tasks.settings import read_settings
@@ -30,9 +31,10 @@ def served(home: Path) -> Path:
         [("1", "PASSED: more", ()), ("2", "try it", ("better",)), ("1", "rollback: it was worse", ())], start=1
     ):
         at = START + timedelta(days=number)
-        store.ledger.append_generation(
-            number - 1, Generation("rents", number, version, "r", "aa", at, "ann", why, gates, waived)
-        )
+        kind = "rollback" if why.startswith("rollback") else "promote"
+        decision = NewDecision("rents", kind, f"version {version}", why, {"generation": number})
+        new = Generation("rents", number, version, "r", "aa", at, "ann", why, gates, waived)
+        store.ledger.append_generation(number - 1, new, (decision,))
     store.close()
     return home
 
