@@ -66,10 +66,11 @@ def test_without_the_registry_the_keeper_does_all_else_and_takes_silence_for_no_
 def test_without_the_orchestrator_what_is_promoted_comes_to_disk_and_its_events_wait(orchard: Orchard) -> None:
     with proxy() as prefect:
         settings = orchard.settings.model_copy(update={"prefect_api_url": f"{prefect.url}/api"})
+        version = orchard.promote()
         for mode in WAYS:
             prefect.be(mode)
             tell(orchard, mode)
-            version, keeper = orchard.promote(), keeper_of(settings)
+            keeper = keeper_of(settings)
             keeper.round()
             assert orchard.pointed is not None
             assert orchard.pointed["version"] == version
