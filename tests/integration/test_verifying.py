@@ -70,7 +70,7 @@ def test_a_version_is_made_again_bit_for_bit_by_its_own_sources(grove: Orchard) 
 def test_another_instruction_set_and_other_threads_are_named_and_what_they_change_is_measured(
     grove: Orchard, tmp_path: Path
 ) -> None:
-    grove.declare(("epochs=2", "epochs=30, patience=30"))
+    grove.declare(("epochs=2", "epochs=4"))
     code = provenance.packed({name: path.read_bytes() for name, path in sources(grove).items()})
     tuning = {"tuning": "ATEN_CPU_CAPABILITY=default", "threads": "1"}
     elsewhere = CleanRoom(tmp_path / "elsewhere", grove.name, tuning)
@@ -263,7 +263,7 @@ for number in range(rounds + 1):
     while status != 0:
         going = learn(folder)
         child, seen = next(going), 0
-        last_epoch = chance.randint(1, 25) if number and kills < 2 else 10**9
+        last_epoch = chance.randint(1, 10) if number and kills < 2 else 10**9
         for said in going:
             if isinstance(said, int):
                 status = said
@@ -281,7 +281,7 @@ for number in range(rounds + 1):
 def test_a_training_killed_and_resumed_again_and_again_gives_the_same_bytes(
     grove: Orchard, tmp_path: Path, rounds: int
 ) -> None:
-    grove.declare(("epochs=2", "epochs=60, patience=60"))
+    grove.declare(("epochs=2", "epochs=25, patience=25"))
     words = [grove.settings.home, grove.trained / "prepared", grove.name, rounds]
     done = subprocess.run(
         [sys.executable, "-c", RETRAIN, *map(str, words)], capture_output=True, text=True, check=True, cwd=Path.cwd()
@@ -290,5 +290,5 @@ def test_a_training_killed_and_resumed_again_and_again_gives_the_same_bytes(
     assert len(lines) == rounds + 1
     assert len({manifest for manifest, _, _ in lines}) == 1
     assert [int(kills) for _, kills, _ in lines] == [0, *[2] * rounds]
-    assert lines[0][2] == "epoch 1 of 60"
-    assert all(first != "epoch 1 of 60" for _, _, first in lines[1:])  # they went on where they were killed
+    assert lines[0][2] == "epoch 1 of 25"
+    assert all(first != "epoch 1 of 25" for _, _, first in lines[1:])  # they went on where they were killed

@@ -21,7 +21,7 @@ from tasks.reports import Report
 from tasks.settings import read_settings
 
 COMMANDS = ("up", "down", "status", "doctor", "projects", "check", "new", "ingest", "harvest", "monitor", "train")
-COMMANDS += ("promote", "rollback", "approve", "reject", "approvals", "why", "quarantine")
+COMMANDS += ("promote", "rollback", "approve", "reject", "approvals", "why", "verify", "quarantine")
 
 
 @pytest.fixture
