@@ -77,8 +77,8 @@ def await_answer(resources: Resources, id_: int, judged: Report) -> Report:
     while time.monotonic() < until:
         request = resources.store.requests.get(id_)
         if request is None or request.handled_at is not None:
-            said = f"{request.outcome}: {judged.sentence}" if request else judged.sentence
-            return Report(said, "", judged.links, judged.table)
+            said = request.outcome if request else None
+            return Report(said or judged.sentence, "", judged.links, judged.table)
         if not fresh(resources, request):
             return Report(f"{judged.sentence}; another version serves since, so it is judged anew", table=judged.table)
         time.sleep(POLL_SECONDS)

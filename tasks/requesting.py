@@ -51,7 +51,7 @@ class Requester:
         if serving and serving.version == version:
             if found and ALIAS not in asked:
                 give_back(self.resources, serving)
-            self.settle(request, asked, serving)
+            self.settle(request, serving)
         elif (before := self.decided(request)) is not None:
             self.carry_out(request, asked, before, serving)
         elif found is None or not asked:
@@ -81,7 +81,7 @@ class Requester:
         except HoldfastError as error:
             self.refuse(request, asked, serving, error)
         else:
-            self.settle(request, asked, self.resources.store.ledger.generation(request.project))
+            self.settle(request, self.resources.store.ledger.generation(request.project))
 
     def grant(self, request: Request, asked: frozenset[str]) -> None:
         """Roll back to a version that served before, or promote one whose gates passed."""
@@ -197,9 +197,10 @@ class Requester:
         results = [gate["result"] for gate in verdict.inputs["gates"]] if verdict else ["none"]
         return "challenger" if all(result in ("passed", "shown") for result in results) else "candidate"
 
-    def settle(self, request: Request, asked: frozenset[str], serving: Generation | None) -> None:
-        """Note that a request is granted; a tag that asked for it says so."""
-        if TAG in asked:
+    def settle(self, request: Request, serving: Generation | None) -> None:
+        """Note that a request is granted; a tag that asked for it, now or before, says so."""
+        found = self.found(request.project, request.version)
+        if found and found.tags.get(TAG, "granted") != "granted":
             self.resources.models.tag(request.project, request.version, {TAG: "granted"})
         number = serving.number if serving else 0
         said = f"granted: version {request.version} serves as generation {number}"

@@ -8,7 +8,7 @@ from data.errors import ServerUnavailable
 from models.judging import Outcome
 from models.registry import Registry
 from monitoring.store.requests import Requests
-from tasks import promotion, requesting
+from tasks import promotion, referencing, requesting
 from tasks.keeping import Keeper
 
 HOUR = timedelta(hours=1)
@@ -183,7 +183,7 @@ def test_a_promotion_that_comes_first_has_the_other_judged_anew_and_is_no_error(
     orchard: Orchard, keeper: Keeper, orchestra: Orchestra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, faster = orchard.register(), orchard.register()
-    build, slow = promotion.build_reference, []
+    build, slow = referencing.build_reference, list[bool]()
 
     def overtaken(*arguments: object) -> object:
         if not slow:

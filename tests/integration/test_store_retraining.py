@@ -183,6 +183,26 @@ def test_webhook_and_poll_find_the_same_request(store: Store, project: str) -> N
     assert store.requests.add(project, "7", "poll", NOON)[1]
 
 
+def test_a_delivery_is_taken_once_whether_it_made_the_request_or_found_it(store: Store, project: str) -> None:
+    def told(delivery: str) -> tuple[int, bool]:
+        request, made = store.requests.add(project, "7", "webhook", NOON, delivery=delivery)
+        return request.id, made
+
+    waiting, _ = told("a")
+    assert told("b") == (waiting, False)
+    assert told("a") == (waiting, False)
+    store.requests.judging(waiting, "run 1", 1)
+    store.requests.failed(waiting, "its snapshot is gone")
+    store.requests.handled(waiting, "refused: its snapshot is gone", NOON)
+    for delivery in ("a", "b"):
+        assert told(delivery)[1] is False
+    assert store.requests.open_ones(project) == []
+    found = store.requests.get(waiting)
+    assert found is not None
+    assert (found.run, found.attempt, found.reason) == ("run 1", 1, "its snapshot is gone")
+    assert told("c")[1] is True
+
+
 def test_why_tells_the_chain_from_incident_to_generation_and_no_other(store: Store, project: str) -> None:
     opened = store.record(
         Effects(
