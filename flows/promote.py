@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.artifacts import publish
@@ -15,7 +16,13 @@ Version = Annotated[str, Field(pattern=r"^\d+$", title="Version", description="T
 Waiting = Annotated[str, Field(pattern=r"^\d*$", title="Version")]
 
 
-@flow(name="promote", flow_run_name="promote-{project}-{version}", persist_result=False)
+def named() -> str:
+    """Name a run for what it was asked to do."""
+    said = flow_run.parameters
+    return "-".join(part for part in ("promote", said["project"], said["version"]) if part)
+
+
+@flow(name="promote", flow_run_name=named, persist_result=False)
 async def promote(
     project: str, version: Waiting = "", reason: str = "", waive: tuple[str, ...] = (), request: int | None = None
 ) -> State[Any]:

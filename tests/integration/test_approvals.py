@@ -155,6 +155,14 @@ class TestAnswers:
         promotion.promote(orchard, orchard.name, version, actor="bob", reason="at the command line")
         assert (question(orchard, version).answer, question(orchard, version).actor) == ("approved", "bob")
 
+    def test_a_promotion_that_names_no_version_means_the_newest_that_waits(self, orchard: Orchard) -> None:
+        with pytest.raises(NotPromotable, match=r"no version of .* waits"):
+            approving.newest(orchard, orchard.name)
+        older, newer = ask(orchard), ask(orchard)
+        assert approving.newest(orchard, orchard.name) == newer
+        answer(orchard, approving.reject, newer)
+        assert approving.newest(orchard, orchard.name) == older
+
 
 class TestWhatServesChanged:
     def test_another_champion_makes_the_question_void_and_says_how_to_ask_anew(
