@@ -11,7 +11,7 @@ from monitoring.reference import Reference
 def summary(reference: Reference, monitors: Monitors) -> dict[str, Any]:
     """Return which rows, how many, the threshold at the expected size of a window, and what it is blind to.
 
-    `calibration` is None where nobody knows how many rows a window will have; it takes about a second to make.
+    `calibration` is None where nobody knows how many rows a window will have.
     """
     known = {
         "rows": reference.rows,

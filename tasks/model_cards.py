@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import Corrupt, NoSuchVersion
+from data.errors import BadDeclaration, Corrupt, NoSuchVersion
 from data.schema import Category, Column, Image
 from models import card_value, cards
 from models.card_page import page
@@ -181,14 +181,15 @@ def terms(
 
 
 def reference(resources: Resources, serving: Generation, before: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what windows of a generation are compared with; what was worked out before is taken over."""
+    """Return what windows of a generation are compared with; without its project's file, what was written before."""
     payload = resources.store.references.get(serving.project, serving.number)
     if payload is None:
         return None
     digest = hashlib.sha256(payload).hexdigest()
-    if before and before.get("sha256") == digest:
-        return {**before, "generation": serving.number}
-    monitors = resources.project(serving.project).monitors
+    try:
+        monitors = resources.project(serving.project).monitors
+    except BadDeclaration:
+        return before if before and before.get("sha256") == digest else None
     return {"generation": serving.number, "sha256": digest, **card_value.plain(summary(from_bytes(payload), monitors))}
 
 
