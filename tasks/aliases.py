@@ -1,6 +1,7 @@
 """The alias of the champion in the registry: written as the ledger has it, or left to a person, who is told once."""
 
 import logging
+from collections.abc import Mapping
 
 from data.errors import NoSuchVersion
 from monitoring.effects import Effects, NewDecision, NewIncident
@@ -75,7 +76,13 @@ def close(resources: Resources, name: str, kind: IncidentKind, why: str) -> None
 
 
 def tell(
-    resources: Resources, name: str, kind: IncidentKind, generation: int, key: str, text: str, detail: dict[str, object]
+    resources: Resources,
+    name: str,
+    kind: IncidentKind,
+    generation: int,
+    key: str,
+    text: str,
+    detail: Mapping[str, object],
 ) -> None:
     """Open an incident and send its alert."""
     logger.warning("%s", text)
