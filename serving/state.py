@@ -16,6 +16,7 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 
+PATIENCE_MS = 1_000  # for another writer, so that no client of a locked store waits for more than 2 s
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -32,7 +33,7 @@ class State:
     def store(self) -> Store:
         """Predictions, labels, verdicts, incidents, ledger."""
         self.settings.home.mkdir(parents=True, exist_ok=True)
-        return open_store(self.settings.store_url)
+        return open_store(self.settings.store_url, PATIENCE_MS)
 
     @cached_property
     def batcher(self) -> Batcher:

@@ -19,31 +19,35 @@ from data.errors import BadSetting, ServerUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_MS = 5_000  # another writer may hold a request no longer than this
+BUSY_MS = 5_000  # another writer may hold anybody no longer than this
 CONNECT_SECONDS = 2
 WRITER = 7_239_002  # the advisory lock's key: any number that nobody else locks
 
 
 class Database:
-    """An engine, and the two ways to use it.
+    """An engine, and the two ways to use it. `patience`: milliseconds for another writer, and for a free connection.
 
     Raises: BadSetting, the URL names a database that the store does not speak to.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: int = BUSY_MS) -> None:
         parsed = url_of(url)
         kind = parsed.get_backend_name()
         self.file = Path(parsed.database) if kind == "sqlite" and parsed.database else None
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(parsed)
-            event.listen(self.engine, "connect", _on_sqlite)
+            self.engine = create_engine(parsed, pool_timeout=patience / 1000)
+            event.listen(self.engine, "connect", functools.partial(_on_sqlite, patience))
             event.listen(self.engine, "begin", _begin_sqlite)
         elif kind == "postgresql":
             self.engine = create_engine(
-                parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ", connect_args=_patience(parsed)
+                parsed,
+                pool_pre_ping=True,
+                pool_timeout=patience / 1000,
+                isolation_level="REPEATABLE READ",
+                connect_args=_patience(parsed),
             )
-            event.listen(self.engine, "connect", _on_postgresql)
+            event.listen(self.engine, "connect", functools.partial(_on_postgresql, patience))
         else:
             raise BadSetting(f"the store is a SQLite file or a PostgreSQL database, not {kind}")
         options = {} if self.file else {"isolation_level": "READ COMMITTED"}  # the lock comes before what it guards
@@ -126,9 +130,9 @@ def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
         raise ServerUnavailable(f"the store does not answer: {said[0]}") from error
 
 
-def _on_sqlite(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
+def _on_sqlite(patience: int, connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
     connection.isolation_level = None  # the driver begins nothing by itself
-    _execute(connection, f"PRAGMA busy_timeout={BUSY_MS}", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+    _execute(connection, f"PRAGMA busy_timeout={patience}", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -136,8 +140,8 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _on_postgresql(connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
-    _execute(connection, f"SET lock_timeout = {BUSY_MS}", "SET synchronous_commit = on", "SET TIME ZONE 'UTC'")
+def _on_postgresql(patience: int, connection: DBAPIConnection, record: object) -> None:  # noqa: ARG001
+    _execute(connection, f"SET lock_timeout = {patience}", "SET synchronous_commit = on", "SET TIME ZONE 'UTC'")
     connection.commit()
 
 

@@ -11,7 +11,7 @@ from monitoring.records import Decision, Incident, Intent, Message, Verdict
 from monitoring.store import outbox, schema
 from monitoring.store.approvals import Approvals
 from monitoring.store.clients import Clients
-from monitoring.store.engine import Database, writes
+from monitoring.store.engine import BUSY_MS, Database, writes
 from monitoring.store.incidents import Incidents, close_once, open_once
 from monitoring.store.intents import Intents
 from monitoring.store.intents import open_once as promise_once
@@ -77,8 +77,12 @@ class Store:
         self.database.close()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, patience: int = BUSY_MS) -> Store:
     """Open the store at a SQLAlchemy URL; whoever comes first makes or migrates it.
+
+    Args:
+        url: a SQLite file or a PostgreSQL database.
+        patience: milliseconds that each later transaction waits for another writer.
 
     Raises: BadSetting (a newer Holdfast has written it), ServerUnavailable.
     """
@@ -88,6 +92,9 @@ def open_store(url: str) -> Store:
     except HoldfastError:
         database.close()
         raise
+    if patience != BUSY_MS:
+        database.close()
+        database = Database(url, patience)
     return Store(database)
 
 
