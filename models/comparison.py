@@ -34,13 +34,11 @@ class Sample:
 
     def joined(self, other: "Sample") -> "Sample":
         """Put other rows behind these, with the candidate's and the champion's answers."""
-        known = self.champion is not None and other.champion is not None
-        return Sample(
-            np.concatenate([self.blocks, other.blocks]),
-            np.concatenate([self.candidate, other.candidate]),
-            np.concatenate([self.champion, other.champion]) if known else None,  # type: ignore[list-item]
-            unit=self.unit,
-        )
+        both = None
+        if self.champion is not None and other.champion is not None:
+            both = np.concatenate([self.champion, other.champion])
+        blocks = np.concatenate([self.blocks, other.blocks])
+        return Sample(blocks, np.concatenate([self.candidate, other.candidate]), both, unit=self.unit)
 
     def named(self, about: str) -> "Sample":
         """Say which rows these are."""
@@ -64,9 +62,7 @@ class Comparison:
     gone: Mapping[str, str] = field(default_factory=dict)  # champions that can't be asked any more, and why
     slices: Mapping[str, Sample] = field(default_factory=dict)  # "column=level" -> its fresh and anchor rows
     unasked: str = ""  # why the champion can't be asked about these rows
-    incompatible: tuple[str, ...] | None = (
-        None  # what the champion accepts and the candidate not; None: no champion
-    )
+    incompatible: tuple[str, ...] | None = None  # what the champion accepts and the candidate not; None: no champion
     anchor_version: str | None = None  # a prefix of the hash of the anchor's keys
 
     @property

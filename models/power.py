@@ -1,16 +1,19 @@
 """How small a gain so many labels can show: what a training can hope for, said before it starts. Needs numpy only.
 
 `better` shows a gain when the one-sided 95 % bound of a paired difference is above 0. A true gain g is found with
-80 % power when g = (z_0.95 + z_0.80) * s(g), where s is the standard error of the paired difference (Connor 1987,
-Sample Size for Testing Differences in Proportions for the Paired-Sample Design, Biometrics 43; for comparing models
-on one test set: Card et al. 2020, With Little Power Comes Great Responsibility, arXiv:2010.06595).
+80 % power when g = (z_0.95 + z_0.80) * s, where s is the standard error of the paired difference (Connor 1987, Sample
+Size for Testing Differences in Proportions for the Paired-Sample Design, Biometrics 43; for comparing models on one
+test set: Card et al. 2020, With Little Power Comes Great Responsibility, arXiv:2010.06595). There is no candidate yet,
+so s is that of a pilot: a known model and a simple learner on the very rows that will judge.
 """
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from models.comparison import amount
+import numpy as np
+
+from models.comparison import Sample, amount, gain
 from models.gates import MINIMUM_BLOCKS
 from models.resampling import Interval
 
@@ -32,36 +35,48 @@ class Detectable:
         return asdict(self)
 
 
-def detectable(metric: str, known: Interval, *, unit: str = "entities") -> Detectable:
-    """Say what gain over a model the rows can show on which its metric is `known`, with one-sided 95 % bounds.
+def detectable(
+    metric: str, known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray, *, unit: str = "entities"
+) -> Detectable:
+    """Say what gain over a known model the rows can show.
 
-    The two models' errors are taken as unrelated. They seldom are, and then somewhat less of a gain shows too.
-    `unit`: what a block of rows is, in the plural.
+    Two networks on the same data differ less than a network and a simple learner, as a rule; then somewhat less of a
+    gain shows too.
+
+    Args:
+        metric: the deciding one.
+        known: (N, P) the known model's parts of the metric on the rows that will judge.
+        pilot: (N, P) the simple learner's.
+        blocks: (N,) rows of one block are not independent.
+        unit: what a block is, in the plural.
     """
-    if known.blocks < MINIMUM_BLOCKS:
-        said = f"{known.rows:,} labels in {known.blocks:,} {unit} can show no gain: {MINIMUM_BLOCKS} {unit} are needed"
-        return Detectable(known.rows, None, said)
-    change = smallest_share(known) if metric == "accuracy" else enough(math.sqrt(2) * standard_error(known))
-    if not math.isfinite(change):
-        return Detectable(known.rows, None, f"{known.rows:,} labels can't show even the gain of a perfect model")
+    rows = len(blocks)
+    few = len(set(blocks.tolist()))
+    if few < MINIMUM_BLOCKS:
+        said = f"{rows:,} labels in {few:,} {unit} can show no gain: {MINIMUM_BLOCKS} {unit} are needed"
+        return Detectable(rows, None, said)
+    error = standard_error(gain(metric, Sample(blocks, known), pilot))
+    change = smallest_share(error, known, pilot) if metric == "accuracy" else enough(error)
+    if not 0 < change < math.inf:
+        return Detectable(rows, None, f"{rows:,} labels can't show even the gain of a perfect model")
     said = f"{change * 100:.1f} points" if metric == "accuracy" else amount(change, metric)
-    return Detectable(known.rows, change, f"{known.rows:,} labels can show a gain of {said} or more")
+    return Detectable(rows, change, f"{rows:,} labels can show a gain of {said} or more")
 
 
-def smallest_share(known: Interval) -> float:
-    """Return the smallest gain in a share of right answers that shows; NaN where a perfect model's doesn't.
+def smallest_share(error: float, known: np.ndarray, pilot: np.ndarray) -> float:
+    """Return the smallest gain in the share of right answers that shows; NaN where a perfect model's doesn't.
 
-    The better the candidate, the less its own share varies: at a share of errors e by e (1 - e).
+    The pilot differs from the known model, wrong in a share e of rows, in a share d of them. A candidate with
+    the gain g can differ in no more than 2 e - g of them, and varies less by that.
     """
-    wrong, error = 1 - known.estimate, standard_error(known)
+    wrong, differing = 1 - known[:, 0].mean(), (known[:, 0] != pilot[:, 0]).mean()
 
-    def shows(gain: float) -> bool:
-        left = wrong - gain
-        return gain >= enough(error * math.sqrt(1 + left * (1 - left) / (wrong * (1 - wrong))))
+    def shows(change: float) -> bool:
+        return bool(change >= enough(error * math.sqrt(min(1.0, (2 * wrong - change) / differing))))
 
-    if not 0 < wrong < 1 or not shows(wrong):
+    if not (wrong > 0 and differing > 0 and shows(wrong)):
         return math.nan
-    low, high = 0.0, wrong
+    low, high = 0.0, float(wrong)
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if shows(middle) else (middle, high)

@@ -17,7 +17,6 @@ from models.folder import size_mb
 from models.learners import learned_answers
 from models.power import detectable
 from models.predictor import Outputs, Predictor, read_version
-from models.resampling import Interval
 from models.residuals import residuals
 from models.slicing import cut
 from projects.declaration import Project
@@ -34,6 +33,10 @@ class Scored:
     rows: Rows
     truth: np.ndarray
     outputs: Outputs
+
+    def parts(self, metric: str) -> np.ndarray:
+        """Return the parts (N, P) of a metric."""
+        return metrics.per_row(metric, self.truth, self.outputs.values, self.outputs.levels)
 
 
 def scored(project: Project, predictor: Predictor, rows: Rows) -> Scored:
@@ -53,17 +56,20 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     anchored = scored(project, predictor, read_role(folder, project.schema, "anchor"))
     train = read_role(folder, project.schema, "train")
     metric = project.evaluation.metric
-    beside = baselines_beside(project, predictor, train, judged)
+    beside = answers_beside(project, predictor, train, judged)
+    scores = {name: float(metrics.value_of(metric, parts.sum(axis=0))) for name, parts in beside.items()}
     found: dict[str, Any] = {
         "metric": metric,
         "judge": summary(project, judged),
-        "baseline": beside["trivial"],
-        "baselines": beside,
+        "baseline": scores["trivial"],
+        "baselines": scores,
         "rows": {"judge": len(judged.truth), "train": length(train)},
         "slices": by_slice(project, predictor, (judged, anchored)),
         "latency_ms": latency_ms(predictor, judged.rows),
         "size_mb": size_mb(folder / "model"),
-        "detectable": detectable(metric, bounded(project, judged), unit=unit(project)).to_json(),
+        "detectable": detectable(
+            metric, judged.parts(metric), beside["tree"], blocks(project, judged.rows), unit=unit(project)
+        ).to_json(),
     }
     if len(anchored.truth):
         found["anchor"] = summary(project, anchored)
@@ -88,17 +94,9 @@ def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]
     for name, value in metrics.score(project.task, scored_rows.truth, outputs.values, outputs.levels).items():
         found[name] = {"value": value}
         if name in metrics.HIGHER_IS_BETTER:
-            parts = metrics.per_row(name, scored_rows.truth, outputs.values, outputs.levels)
-            bounds = metrics.bounds(name, parts, row_blocks)
+            bounds = metrics.bounds(name, scored_rows.parts(name), row_blocks)
             found[name] |= {"low": bounds.low, "high": bounds.high}
     return found
-
-
-def bounded(project: Project, scored_rows: Scored) -> Interval:
-    """Bound the deciding metric on these rows."""
-    outputs, metric = scored_rows.outputs, project.evaluation.metric
-    parts = metrics.per_row(metric, scored_rows.truth, outputs.values, outputs.levels)
-    return metrics.bounds(metric, parts, blocks(project, scored_rows.rows))
 
 
 def by_slice(project: Project, predictor: Predictor, held_out: tuple[Scored, ...]) -> list[dict[str, Any]]:
@@ -109,7 +107,7 @@ def by_slice(project: Project, predictor: Predictor, held_out: tuple[Scored, ...
     seen = [describe(columns, predictor.encoder.derive(part.rows)) for part in held_out]
     rows = {name: np.concatenate([one[name] for one in seen]) for name in names}
     metric = project.evaluation.metric
-    parts = np.concatenate([metrics.per_row(metric, p.truth, p.outputs.values, p.outputs.levels) for p in held_out])
+    parts = np.concatenate([part.parts(metric) for part in held_out])
     together = np.concatenate([blocks(project, part.rows) for part in held_out])
     found = []
     for one in cut(described(columns), rows, names):
@@ -138,13 +136,12 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
     return rows[schema.time].astype("datetime64[D]").astype(str)
 
 
-def baselines_beside(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, float]:
-    """Return the deciding metric of the trivial, the linear and the tree baseline on the judge rows."""
+def answers_beside(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, np.ndarray]:
+    """Return what the trivial, the linear and the tree baseline answer to the judge rows, as parts of the metric."""
     metric, levels = project.evaluation.metric, judged.outputs.levels
     values = {"trivial": baseline_values(project, train, judged.rows, levels)}
     values |= learned_answers(LEARNERS, predictor.encoder, train, judged.rows, seed=project.training.seed)
-    parts = {name: metrics.per_row(metric, judged.truth, one, levels) for name, one in values.items()}
-    return {name: float(metrics.value_of(metric, one.sum(axis=0))) for name, one in parts.items()}
+    return {name: metrics.per_row(metric, judged.truth, one, levels) for name, one in values.items()}
 
 
 def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:

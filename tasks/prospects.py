@@ -1,19 +1,16 @@
 """What a training can prove, said before it starts: the gain that its labels show, and whether its anchor will do."""
 
-import math
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from data.errors import HoldfastError
-from data.schema import Category, Rows, length
-from models import metrics
+from models.comparison import Answers, sample
 from models.compatibility import unaskable
+from models.encoding import Encoder
 from models.forgetting import check_anchor_size
-from models.gates import MINIMUM_BLOCKS
+from models.learners import learned_answers
 from models.power import Detectable, detectable
-from models.resampling import Interval
 from monitoring.records import Generation
 from projects.declaration import Project
 from tasks.champions import brought
@@ -29,14 +26,29 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     """
     serving = resources.store.ledger.generation(project.name)
     held = held_rows(resources, project, folder, serving)
-    known = champion_known(resources, project, serving, held.fresh) if serving else None
-    if known is not None:
+    stored = json.loads((folder / "prepared" / "encoder.json").read_text())
+    encoder = Encoder.from_json(stored, features=project.features)
+    answered = champion_answers(resources, project, serving, held) if serving else None
+    if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
-    return detectable(project.evaluation.metric, known or baseline_known(project, held), unit=unit(project))
+    known = answered or (baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
+    pilot = learned_answers(("tree",), encoder, held.train, held.fresh, seed=project.training.seed)["tree"]
+    metric, truth = project.evaluation.metric, held.fresh[project.schema.target]
+    pair = sample(
+        metric,
+        truth,
+        blocks(project, held.fresh),
+        candidate=known[0],
+        levels=known[1],
+        champion=pilot,
+        champion_levels=encoder.answers,
+    )
+    assert pair.champion is not None
+    return detectable(metric, pair.candidate, pair.champion, pair.blocks, unit=unit(project))
 
 
-def champion_known(resources: Resources, project: Project, serving: Generation, rows: Rows) -> Interval | None:
-    """Return the champion's metric on these rows; None where it can't be asked, which the judging will say."""
+def champion_answers(resources: Resources, project: Project, serving: Generation, held: Held) -> Answers | None:
+    """Return the champion's answers to the fresh rows; None where it can't be asked, which the judging will say."""
     with TemporaryDirectory(dir=resources.settings.home, prefix=".champions-") as scratch:
         try:
             champion = brought(resources, serving, Path(scratch))
@@ -44,19 +56,4 @@ def champion_known(resources: Resources, project: Project, serving: Generation, 
             return None
     if unaskable(champion.schema, project.schema):
         return None
-    return bounded(project, rows, champion.predict(rows).values, champion.levels)
-
-
-def baseline_known(project: Project, held: Held) -> Interval:
-    """Return the trivial baseline's metric on the fresh rows."""
-    target = project.schema.columns[project.schema.target]
-    levels = target.levels if isinstance(target, Category) else ()
-    return bounded(project, held.fresh, baseline_values(project, held.train, held.fresh, levels), levels)
-
-
-def bounded(project: Project, rows: Rows, values: np.ndarray, levels: tuple[str, ...]) -> Interval:
-    """Bound the deciding metric of these answers; of too few blocks nothing is known."""
-    together, metric = blocks(project, rows), project.evaluation.metric
-    if len(set(together)) < MINIMUM_BLOCKS:
-        return Interval(math.nan, math.nan, math.nan, length(rows), len(set(together)))
-    return metrics.bounds(metric, metrics.per_row(metric, rows[project.schema.target], values, levels), together)
+    return champion.predict(held.fresh).values, champion.levels
