@@ -265,7 +265,7 @@ def test_the_ledger_obeys_its_rules_in_any_order_for_long(store: Store) -> None:
 
 
 PROMOTERS = """
-import sys, threading
+import os, sys, threading
 from data.errors import LostRace
 from monitoring.effects import NewDecision
 from monitoring.store import open_store
@@ -283,10 +283,11 @@ def promote(number):
                 made = store.ledger.append_generation(
                     expected, generation("p", version), (line,), reference=version.encode()
                 )
-                print(made.number, version, flush=True)
+                os.write(1, f"{made.number} {version}\\n".encode())
                 break
             except LostRace:
                 if store.ledger.generation("p") and store.ledger.generation("p").number > expected:
+                    os.write(1, f"lost {version}\\n".encode())
                     break
 
 racers = [threading.Thread(target=promote, args=(number,)) for number in range(threads)]
@@ -326,10 +327,12 @@ def promote_at_once(url: str, rounds: int) -> None:
     finally:
         ended.set()
         observer.join()
-    won = {int(number): version for words in said for number, version in map(str.split, words.splitlines())}
+    lines = [line.split() for words in said for line in words.splitlines()]
+    won = {int(number): version for number, version in lines if number != "lost"}
     last = store.database.read(lambda connection: observe(connection, "p"))
     store.close()
-    assert sum(len(words.splitlines()) for words in said) == rounds
+    assert len(lines) == 32 * rounds
+    assert len(won) == sum(number != "lost" for number, _ in lines) == rounds
     assert last.generations == sorted(won.items())
     for before, after in zip(moments, [*moments[1:], last], strict=True):
         assert after.generations[: len(before.generations)] == before.generations
