@@ -21,7 +21,7 @@ class Vandal:
         self.client = orchard.models.client
 
     def act(self) -> str:
-        often = [self.give_alias] * 5 + [self.flip_bytes] * 3
+        often = [self.give_alias] * 5 + [self.flip_bytes] * 3 + [self.ask_by_tag]
         act = self.random.choice([*often, self.take_alias, self.retag, self.delete_version, self.delete_run])
         with contextlib.suppress(MlflowException, IndexError):  # what is gone can't be spoiled again
             act()
@@ -32,6 +32,9 @@ class Vandal:
 
     def give_alias(self) -> None:
         self.client.set_registered_model_alias(self.orchard.name, "champion", self.version())
+
+    def ask_by_tag(self) -> None:
+        self.client.set_model_version_tag(self.orchard.name, self.version(), "promote", "true")
 
     def take_alias(self) -> None:
         alias = self.random.choice(["champion", "previous", "challenger"])
@@ -67,11 +70,15 @@ def served_well(orchard: Orchard) -> int:
     return served.number
 
 
-def look(orchard: Orchard, keeper: Keeper) -> None:
-    """One round, in which expected failures are told and nothing else may happen."""
+def look(orchard: Orchard, orchestra: Orchestra, keeper: Keeper) -> None:
+    """A few rounds, in which expected failures are told and nothing else may happen."""
     for duty in (keeper.fetch, keeper.reconciler.reconcile, keeper.fetch):
         with contextlib.suppress(HoldfastError):
             duty(orchard.name)
+    orchestra.judge(orchard)
+    for request in orchard.store.requests.open_ones(orchard.name):
+        with contextlib.suppress(HoldfastError):
+            keeper.reconciler.answer(request)
 
 
 SOAK = [pytest.param(seed, 25, marks=pytest.mark.soak) for seed in range(11, 31)]
@@ -81,24 +88,25 @@ SOAK = [pytest.param(seed, 25, marks=pytest.mark.soak) for seed in range(11, 31)
 def test_whatever_is_done_in_the_registry_what_serves_is_verified_and_has_passed(
     orchard: Orchard, mlflow_folder: Path, seed: int, operations: int
 ) -> None:
-    keeper = Orchestra().keeper(orchard)
+    orchestra = Orchestra()
+    keeper = orchestra.keeper(orchard)
     for _ in range(2):
         orchard.promote()
-        look(orchard, keeper)
+        look(orchard, orchestra, keeper)
     for verdict in ("passed", "refused", "kept", None, "passed"):
         orchard.register(verdict)
     vandal, number = Vandal(orchard, mlflow_folder, seed), served_well(orchard)
     acts = []
     for _ in range(operations):
         acts.append(vandal.act())
-        look(orchard, keeper)
+        look(orchard, orchestra, keeper)
         newest = served_well(orchard)
         assert newest >= number, acts
         number = newest
     assert number > 2, "no request was granted"
     vandal.client.delete_registered_model(orchard.name)
     for _ in range(3):
-        look(orchard, keeper)
+        look(orchard, orchestra, keeper)
         assert served_well(orchard) == number
     with contextlib.suppress(NoSuchVersion):
         keeper.reconciler.reconcile(orchard.name)
