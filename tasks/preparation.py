@@ -34,7 +34,8 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     first_judge = order[int(len(order) * (1 - evaluation.judge))]
     days = times.astype("datetime64[D]").astype(str)
     found = roles_by_entity(days if schema.time else rows[schema.entity_column], 0.0, evaluation.anchor)
-    embargo = first_judge - np.timedelta64(round(project.labels.delay.total_seconds() * 1e6), "us")
+    delay = project.labels.delay.total_seconds() if schema.time else 0.0  # without times nothing is known of delays
+    embargo = first_judge - np.timedelta64(round(delay * 1e6), "us")
     found[(times >= embargo) & (times < first_judge)] = ""
     found[times >= first_judge] = "judge"
     return without_expired(project, rows, found)

@@ -1,12 +1,27 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from data.errors import BadDeclaration
 from data.schema import Rows
-from projects.declaration import Category, Evaluation, Labels, Model, Number, Project, Schema
-from tasks.preparation import place, roles, roles_by_entity
+from data.versions.snapshot import Snapshot, SnapshotFile
+from projects.declaration import (
+    Category,
+    Evaluation,
+    Gates,
+    Labels,
+    Model,
+    Monitors,
+    Number,
+    Project,
+    Schema,
+    Window,
+)
+from tasks.preparation import BATCH, place, roles, roles_by_entity
+from tasks.rejudging import came_since
 
 
 def project(**changed: Any) -> Project:
@@ -63,8 +78,55 @@ def test_by_time_the_newest_rows_judge_and_labels_unknown_then_are_embargoed() -
     assert (found == "").sum() == 48
 
 
+def test_without_times_the_newest_rows_judge_and_none_is_embargoed() -> None:
+    schema = replace(project().schema, time=None)
+    by_count, late = Monitors(window=Window(rows=100)), Labels(delay=timedelta(1))
+    delayed = project(schema=schema, evaluation=Evaluation(judge=0.25, anchor=0.2), labels=late, monitors=by_count)
+    found = roles(delayed, rows(400))
+    assert (found[300:] == "judge").all()
+    assert set(found[:300]) == {"train", "anchor"}
+
+
 def test_by_time_a_whole_day_is_either_anchor_or_not() -> None:
     found = roles(project(evaluation=Evaluation(judge=0.2, anchor=0.3)), stream := rows(48 * 40))
     days = stream["at"].astype("datetime64[D]")
     for day in set(days[found == "anchor"]):
         assert set(found[days == day]) <= {"anchor", "judge", ""}
+
+
+@pytest.mark.parametrize("exchangeable", [True, False])
+def test_anchor_rows_expire_by_the_newest_rows_time_and_are_never_learned_from(exchangeable: bool) -> None:
+    stream, share = rows(48 * 40), {"judge": 0.2, "anchor": 0.3, "exchangeable": exchangeable}
+    usual = roles(project(evaluation=Evaluation(**share)), stream)
+    expiring = roles(project(evaluation=Evaluation(**share, anchor_days=20)), stream)
+    old = stream["at"] < stream["at"].max() - np.timedelta64(20, "D")
+    assert (expiring[old & (usual == "anchor")] == "").all()
+    assert (old & (usual == "anchor")).any()
+    rest = ~old | (usual != "anchor")
+    assert (expiring[rest] == usual[rest]).all()
+    with pytest.raises(BadDeclaration, match="time column"):
+        project(evaluation=Evaluation(anchor_days=20), schema=replace(project().schema, time=None))
+    with pytest.raises(BadDeclaration, match="at least 1"):
+        Evaluation(anchor_days=0)
+
+
+def test_slices_are_columns_that_there_are() -> None:
+    assert project(gates=Gates(slices=("x",))).gates.slices == ("x",)
+    with pytest.raises(BadDeclaration, match="no column 'y' to slice by"):
+        project(gates=Gates(slices=("y",)))
+
+
+def test_rows_that_came_since_judge_a_version_anew() -> None:
+    stream = rows(48 * 40)
+    stream[BATCH] = np.where(np.arange(48 * 40) < 900, "one", "two").astype(object)
+    snapshot = Snapshot("p", "", 900, "", (SnapshotFile("one.parquet", "", 900, ""),))
+    judges = {name: values[800:900] for name, values in stream.items()}
+
+    def since(**changed: Any) -> np.ndarray:
+        return came_since(project(**changed), stream, judges, snapshot)
+
+    assert (since() == (np.arange(48 * 40) >= 800)).all()
+    timeless = replace(project().schema, time=None)
+    assert (since(schema=timeless) == (stream[BATCH] == "two")).all()
+    exchangeable = Evaluation(exchangeable=True)
+    assert (since(evaluation=exchangeable) == (roles(project(evaluation=exchangeable), stream) == "judge")).all()
