@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from serving import bodies
 from serving import openapi_schemas as schemas
 from serving.generations import Served
 from serving.keys import Client
@@ -10,6 +11,7 @@ from serving.labelling import LABEL_LIMIT
 from serving.openapi_schemas import Json
 from serving.state import State
 
+ARROW = bodies.ARROW.decode()
 ASKING: list[Json] = [{"bearer": []}, {"header": []}, {"basic": []}]
 SCHEMES: Json = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`authorization: Bearer hf_…`"},
@@ -60,15 +62,19 @@ def predict_operation(one: Served) -> Json:
     schema = one.predictor.schema
     rows = {"type": "array", "minItems": 1, "maxItems": one.row_limit, "items": schemas.row_schema(schema)}
     fails = {"409": "An id was answered before for other features, or an idempotency key for another body."}
+    asked, told = body_of("rows", rows), responses(schemas.answer_schema(one), READS | LIMITS | PROJECT | KEY | fails)
+    asked["content"][ARROW] = {"schema": schemas.STREAM}
+    told["200"]["content"][ARROW] = {"schema": schemas.STREAM}
     return {
         "tags": [one.project],
         "operationId": f"predict_{one.project}",
         "summary": f"Predict {schema.target}",
         "description": f"Served by generation {one.generation} (version {one.version}). Needs the scope `predict`. "
-        "A row without an id gets one; the same id with the same features gives the same answer.",
+        "A row without an id gets one; the same id with the same features gives the same answer. Rows in bulk may come "
+        f"as an Arrow stream, `{ARROW}`: a column a feature, not compressed. With that in `accept` so does the answer.",
         "parameters": [schemas.IDEMPOTENCY],
-        "requestBody": body_of("rows", rows),
-        "responses": responses(schemas.answer_schema(one), READS | LIMITS | PROJECT | KEY | fails),
+        "requestBody": asked,
+        "responses": told,
     }
 
 

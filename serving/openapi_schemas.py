@@ -14,6 +14,7 @@ IDENTIFIER: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "
 TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 with an offset; not in the future."}
 WHOLE: Json = {"type": "integer", "minimum": 0}
 TEXT: Json = {"type": "string"}
+STREAM: Json = {"type": "string", "format": "binary"}
 IDEMPOTENCY: Json = {
     "name": "idempotency-key",
     "in": "header",

@@ -3,10 +3,12 @@ import http.client
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 import psutil
+import pyarrow as pa
 import pytest
 import serving_parts as parts
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +30,24 @@ JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 TYPES = (JSON, f"{JSON}; charset=utf-16", ARROW, "text/plain", "")
 STUFFING = (b"", b"\0", b"\xff\xfe", b"[" * 3000, b'{"a":' * 3000, b" " * 9_000_000, b"1" * 5000)
 ANSWERED = {200, 400, 401, 404, 405, 409, 413, 415, 422}
+
+
+@cache
+def stream(path: str) -> bytes:
+    """Return the rows of a body as Arrow."""
+    table, sink = pa.Table.from_pylist(BODIES[path]["rows"] * 3), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as written:
+        written.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def flip(draw: Callable[..., Any], raw: bytes) -> bytes:
+    """Change some bytes of many."""
+    changed = bytearray(raw)
+    for _ in range(draw(st.integers(0, 4))):
+        changed[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
+    return bytes(changed)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -77,7 +97,11 @@ def asked(draw: Callable[..., Any]) -> tuple[str, str, bytes, dict[str, str]]:
     raw = json.dumps(body, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
     if draw(st.integers(0, 4)) == 0:
         raw = damage(draw, raw)
-    headers = {"content-type": draw(st.sampled_from([JSON] * 6 + list(TYPES)))}
+    headers = {"accept": draw(st.sampled_from(["*/*", "*/*", "*/*", ARROW]))}
+    if path.endswith("predict") and draw(st.integers(0, 3)) == 0:
+        raw = draw(st.sampled_from([flip, damage]))(draw, stream(path))
+        return "POST", path, raw, headers | {"content-type": ARROW}
+    headers["content-type"] = draw(st.sampled_from([JSON] * 6 + list(TYPES)))
     latin = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=250)
     for name in ("idempotency-key", "authorization", "content-encoding"):
         if draw(st.integers(0, 5)) == 0:
