@@ -9,6 +9,7 @@ from models.card_words import score, scored
 from monitoring.effects import NewDecision
 from monitoring.records import Generation
 from monitoring.store import open_store
+from tasks import contrast
 from tasks.settings import read_settings
 
 __all__ = ["home"]
@@ -87,3 +88,21 @@ def test_a_score_is_read_as_it_was_written(numbers: dict[str, float]) -> None:
 @pytest.mark.parametrize("text", ["", "accuracy", "accuracy high", "accuracy 0.9 [1]", "0.9", "a 1 [2, 3] <b>"])
 def test_what_somebody_else_wrote_as_a_score_is_none(text: str) -> None:
     assert set(scored(text).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        ({"rows.judge": "aa"}, {"rows.judge": "aa"}, "were scored on the same 40 judge rows"),
+        ({"rows.judge": "aa"}, {"rows.judge": "bb"}, "were not scored on the same judge rows"),
+        ({}, {"rows.judge": "bb"}, "was not recorded"),
+    ],
+)
+def test_numbers_side_by_side_say_whether_their_rows_are_the_same(
+    left: dict[str, str], right: dict[str, str], said: str
+) -> None:
+    card = {"quality": {"rows": {"judge": 40}}, "data": {}, "verdict": None}
+    a, b = {**card, "version": "1", "facts": left}, {**card, "version": "2", "facts": right}
+    roles = {role: contrast.same(a, b, role) for role in ("judge", "anchor")}
+    assert roles["anchor"] is None
+    assert said in contrast.compared_on(a, b, roles)
