@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from hashlib import sha256
@@ -10,16 +11,17 @@ from time import perf_counter
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from data.errors import HoldfastError
+from monitoring.store.journal import Logged
 from monitoring.store.replies import Key
 from serving import bodies
 from serving.admission import Guarded
-from serving.bodies import Headers, media_type, parsed
+from serving.bodies import ARROW, Headers, media_type, parsed
 from serving.generations import Served
 from serving.pages import create_pages
-from serving.refusals import JSON, NOSNIFF, ClientGone, Receive, Refused, Scope, Send, refused, send_refusal
+from serving.refusals import JSON, NOSNIFF, ClientGone, Header, Receive, Refused, Scope, Send, refused, send_refusal
 from serving.replies import answer_head, answer_json, newest
 from serving.state import State
-from serving.validation import ReadRow
+from serving.validation import ReadColumns, ReadRow
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
 LONGEST_KEY = 200
+KINDS = (bodies.JSON, ARROW)
+ARROW_TYPE = (b"content-type", ARROW)
 
 
 class Front:
@@ -70,7 +74,7 @@ class Front:
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "send a POST", "method")
-            body, rows = await self.predict(project, dict(scope["headers"]), receive)
+            kind, body, rows = await self.predict(project, dict(scope["headers"]), receive)
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
@@ -78,34 +82,56 @@ class Front:
             await send_refusal(send, told)
             self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:
-            headers = [JSON, (b"content-length", b"%d" % len(body)), NOSNIFF]
+            headers = [kind, (b"content-length", b"%d" % len(body)), NOSNIFF]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             self.state.count(project, 200, rows, perf_counter() - started)
 
-    async def predict(self, project: str, headers: Headers, receive: Receive) -> tuple[bytes, int]:
-        """Read, check, predict and log one request, all by the generation that serves as it arrives; count its rows.
+    async def predict(self, project: str, headers: Headers, receive: Receive) -> tuple[Header, bytes, int]:
+        """Read, check, predict and log one request; return the answer with its type, and how many rows it has.
 
         Raises: HoldfastError, as `refused` tells it.
         """
         state = self.state
         client = state.admit(headers.items(), "predict", project)
         state.generations.of(project)
-        if media_type(headers) != bodies.JSON:
-            raise Refused(415, "send JSON with the header 'content-type: application/json'", "content-type")
+        kind = media_type(headers)
+        if kind not in KINDS:
+            raise Refused(415, f"send {' or '.join(one.decode() for one in KINDS)}", "content-type")
         body = await state.bodies.read(headers, receive)
         try:
-            served, key = state.generations.of(project), key_of(headers, project, client.name, body)
-            rows = rows_of(served, body) if len(body) <= LARGE else await asyncio.to_thread(rows_of, served, body)
-            state.charge(client, len(rows))
-            logged = await state.batcher.submit(served, rows, key, len(body))
+            served = state.generations.of(project)  # the one that answers, whatever comes meanwhile
+            key = key_of(headers, project, client.name, body)
+            read = rows_of if kind == bodies.JSON else columns_of
+            aside = len(body) > LARGE or (kind == ARROW and "pyarrow" not in sys.modules)
+            question = await asyncio.to_thread(read, served, body) if aside else read(served, body)
+            state.charge(client, len(question))
+            logged = await state.batcher.submit(served, question, key, len(body))
         finally:
             state.bodies.release(len(body))
+        if newest(logged) == served.generation and ARROW not in headers.get(b"accept", b""):
+            return JSON, answer_json(served.head, served.generation, logged), len(question)
+        return *await asyncio.to_thread(self.told, project, logged, ARROW in headers.get(b"accept", b"")), len(question)
+
+    def told(self, project: str, logged: list[Logged], streamed: bool) -> tuple[Header, bytes]:
+        """Return an answer of any generation, as JSON or as an Arrow stream."""
         generation = newest(logged)
-        if generation == served.generation:
-            return answer_json(served.head, generation, logged), len(rows)
-        version = await asyncio.to_thread(state.version, project, generation)  # every row was answered before
-        return answer_json(answer_head(project, generation, version), generation, logged), len(rows)
+        version = self.state.version(project, generation)
+        if not streamed:
+            return JSON, answer_json(answer_head(project, generation, version), generation, logged)
+        from serving.arrow import answer_stream
+
+        return ARROW_TYPE, answer_stream(project, generation, version, logged)
+
+
+def columns_of(served: Served, body: bytes) -> ReadColumns:
+    """Read and validate an Arrow stream.
+
+    Raises: Refused 400, 415 or 422; BadRow.
+    """
+    from serving.arrow import read_columns
+
+    return read_columns(served.reader, body, served.row_limit)
 
 
 def rows_of(served: Served, body: bytes) -> list[ReadRow]:

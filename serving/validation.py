@@ -105,7 +105,8 @@ class RowReader:
     def identify(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Read the keys of a row that are no features: its identifiers, under either of their names."""
         known: dict[str, Any] = {}
-        for name in row.keys() - self.schema.features.keys():
+        features = self.schema.columns
+        for name in (name for name in row if name not in features or name == self.schema.target):
             role = self.aliases.get(name)
             if role is None:
                 raise BadRow(f"{where}.{name[:80]}", self.unknown(name))
