@@ -43,14 +43,16 @@ def apart(recorded: Path, remade: Path) -> Apart | None:
 
 
 def measured(unequal: list[str], known: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> Apart:
-    """Say how far tensors of the same shapes are apart."""
+    """Say how far tensors of the same shapes are apart; counters are left out where weights differ too."""
+    first = unequal[0]
+    unequal = [name for name in unequal if known[name].dtype.kind == "f"] or unequal
     gaps = {name: found[name].astype(np.float64) - known[name].astype(np.float64) for name in unequal}
     largest = max(float(np.abs(gap).max()) for gap in gaps.values())
-    whole = np.sqrt(sum(float(np.square(values.astype(np.float64)).sum()) for values in known.values()))
+    kept = [values for values in known.values() if values.dtype.kind == "f"] or list(known.values())
+    whole = np.sqrt(sum(float(np.square(values.astype(np.float64)).sum()) for values in kept))
     length = np.sqrt(sum(float(np.square(gap).sum()) for gap in gaps.values()))
-    first = unequal[0]
-    share = float(np.mean(gaps[first] != 0))
-    said = f"tensor {first}: {share:.0%} of its weights differ, by up to {np.abs(gaps[first]).max():.2g}"
+    gap = found[first].astype(np.float64) - known[first].astype(np.float64)
+    said = f"tensor {first}: {np.mean(gap != 0):.0%} of its weights differ, by up to {np.abs(gap).max():.2g}"
     return Apart(said, largest, float(length / whole) if whole else float("inf"))
 
 

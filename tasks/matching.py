@@ -73,7 +73,7 @@ def compared(case: Case, room: CleanRoom, threads: int | None) -> tuple[Outcome,
     if not files:
         case.found("training", f"again, to the same bytes: weights {case.facts['weights'][:12]}")
         return "identical", f"was trained again to the same bytes, weights sha256 {case.facts['weights'][:12]}" + (
-            f", although these differ: {excuse}" if excuse else ""
+            f", though with other {excuse}" if excuse else ""
         )
     first = "the encoder" if not encoders else weights.first if weights else f"{files[0]}, though the weights are equal"
     if not excuse:
@@ -96,17 +96,19 @@ def excused(
     metric = quality["metric"]
     if weights is not None:
         case.weights = {"largest": weights.largest, "relative": weights.relative}
-    size = f"weights by up to {weights.largest:.2g}, {weights.relative:.2g} of their length" if weights else first
+    size = (
+        f"weights differ by up to {weights.largest:.2g}, {weights.relative:.2g} of their length" if weights else first
+    )
     was, now = case.metrics[metric]
     said = f"{size}; {metric} {was:.4g} on record, {now:.4g} here"
     low, high = (float(known[metric].get(bound, was)) for bound in ("low", "high"))
     if not low <= now <= high:
         raise Parted(
-            f"was trained again on another machine ({excuse}), which does not explain it: {first}; {said}, "
+            f"was trained again with other {excuse}, which does not explain it: {first}; {said}, "
             f"outside [{low:.4g}, {high:.4g}]"
         )
     case.found("training", f"again, within the bounds of {metric}")
-    return "equivalent", f"was trained again on another machine ({excuse}): {said}"
+    return "equivalent", f"was trained again with other {excuse}: {said}, within [{low:.4g}, {high:.4g}]"
 
 
 def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> dict[str, list[str]]:
