@@ -20,6 +20,7 @@
   + NotPromotable      a version may not serve, with the gates it failed
     - StaleVerdict     a version was not judged against what serves now
   + LostRace           another promotion came first
+  + NoTrial            a version may not answer beside the champion, or none does
   + Answered           what people were asked has an answer already
   + Busy               another holder has the lease
   + StaleToken         the holder's fencing token is no longer the newest
@@ -161,6 +162,10 @@ class StaleVerdict(NotPromotable):
 
 class LostRace(HoldfastError):
     """Another promotion came first, so this one must be judged anew."""
+
+
+class NoTrial(HoldfastError):
+    """A version may not answer beside the champion, or none does."""
 
 
 class Answered(HoldfastError):

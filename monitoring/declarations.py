@@ -66,6 +66,33 @@ class Governor:
 
 
 @declared
+class Rollout:
+    """Whether a version that waits for a person meanwhile answers beside the champion, and when that ends by itself.
+
+    `mode`: "shadow" logs its answers and returns none; "canary" lets it answer a `share` of the keys, above 0 and at
+    most 0.5, always the same ones. It ends, and the champion goes on alone, once it is shown to be behind by more than
+    a margin: `error_margin`, rows it fails to answer, as a share of 0 to 1 above the champion's; `latency_margin`,
+    the 95th percentile of its answer's time as a multiple of the champion's; `metric_margin`, the project's metric on
+    labelled rows, in the metric's unit. Latency and metric are compared from `minimum_rows` of each on.
+    """
+
+    mode: Literal["none", "shadow", "canary"] = "none"
+    share: float = 0.1
+    minimum_rows: int = 200
+    error_margin: float = 0.01
+    latency_margin: float = 2.0
+    metric_margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 0.5:
+            raise BadDeclaration("share is above 0 and at most 0.5: the champion answers most rows")
+        if not (self.minimum_rows >= 1 and 0 <= self.error_margin < 1 and self.metric_margin >= 0):
+            raise BadDeclaration("minimum_rows is at least 1, error_margin in [0, 1), metric_margin not negative")
+        if not self.latency_margin >= 1:
+            raise BadDeclaration("latency_margin is a ratio of at least 1")
+
+
+@declared
 class Schedule:
     """How often flows start by themselves. Only `monitor` is armed from the start; `None` means never."""
 

@@ -11,7 +11,7 @@ from data.expectations import Expect
 from data.schema import Category, Column, Image, Number, Rows, Schema
 from data.sources import Batch, Bundled, Catalogued, Files, Query
 from models.declarations import Evaluation, Features, Gates, Model, Training
-from monitoring.declarations import Governor, Labels, Monitors, Schedule, Window
+from monitoring.declarations import Governor, Labels, Monitors, Rollout, Schedule, Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,7 @@ __all__ = [
     "Number",
     "Project",
     "Query",
+    "Rollout",
     "Rows",
     "Schedule",
     "Schema",
@@ -67,6 +68,7 @@ class Project:
     gates: Gates = Gates()
     monitors: Monitors = Monitors()
     governor: Governor = Governor()
+    rollout: Rollout = Rollout()
     schedule: Schedule = Schedule()
     scoring: Source | None = None
 

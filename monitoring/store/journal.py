@@ -11,7 +11,10 @@ from monitoring.store.replies import Claim, Key, Replies
 from monitoring.store.wire import Wire
 
 INTO = "predictions (project, id, generation, trial, sequence, at, row_time, features, output)"
-KNOWN = "SELECT id, features, output, generation FROM predictions WHERE project = ? AND "
+KNOWN = (
+    "SELECT p.id, p.features, p.output, p.generation, p.trial, t.version FROM predictions p "
+    "LEFT JOIN trials t ON t.id = p.trial WHERE p.project = ? AND "
+)
 NEWEST = "SELECT max(sequence) FROM predictions WHERE project = ? AND generation = ? AND trial = ?"
 
 Lane = tuple[str, int, int]
@@ -20,13 +23,18 @@ Lane = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Logged:
-    """One answered row, as it is to be logged or as the log holds it; `output` is the answer's JSON."""
+    """One answered row, as it is to be logged or as the log holds it; `output` is the answer's JSON.
+
+    `trial`: whose version answered beside the generation, and `version` which; 0: the generation itself did.
+    """
 
     id: str
     features: bytes
     output: bytes
     generation: int
     row_time: datetime | None = None  # None: the time of the answer
+    trial: int = 0
+    version: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +47,6 @@ class Entry:
     rows: list[Logged]
     named: bool
     key: Key | None = None
-    trial: int = 0
 
 
 class Conflict(NamedTuple):
@@ -117,7 +124,7 @@ class Journal:
 
     def take(self, entry: Entry, known: Known, counts: dict[Lane, int], new: list[tuple[Any, ...]]) -> list[Logged]:
         """Number an entry's new rows, and return all of its rows as the log will hold them."""
-        project, generation, trial = lane = (entry.project, entry.generation, entry.trial)
+        project, generation, trial = lane = (entry.project, entry.generation, 0)
         sequence = counts[lane] if lane in counts else self.count(lane)
         at = self.time(entry.at)
         logged = entry.rows
@@ -125,6 +132,10 @@ class Journal:
             logged = [known.setdefault((project, row.id), row) for row in entry.rows]
         for row, held in zip(entry.rows, logged, strict=True):
             if held is row:
+                if row.trial != trial:
+                    counts[lane], trial = sequence, row.trial
+                    lane = (project, generation, trial)
+                    sequence = counts[lane] if lane in counts else self.count(lane)
                 time = at if row.row_time is None else self.wire.time(row.row_time)
                 output = row.output.decode()
                 new.append((project, row.id, generation, trial, sequence, at, time, row.features, output))
@@ -168,8 +179,11 @@ class Journal:
 
     def held(self, project: str, ids: list[str]) -> dict[str, Logged]:
         """Return what the log holds under some ids."""
-        rows = self.wire.all(KNOWN + self.wire.among("id"), (project, self.wire.listed(ids)))
-        return {id_: Logged(id_, bytes(features), output.encode(), number) for id_, features, output, number in rows}
+        rows = self.wire.all(KNOWN + self.wire.among("p.id"), (project, self.wire.listed(ids)))
+        return {
+            id_: Logged(id_, bytes(features), output.encode(), number, None, trial, version)
+            for id_, features, output, number, trial, version in rows
+        }
 
 
 def strangers(entries: Sequence[Entry]) -> bool:

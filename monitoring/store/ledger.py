@@ -12,6 +12,7 @@ from monitoring.effects import NewDecision
 from monitoring.records import Decision, Generation, Message
 from monitoring.store import chain, outbox
 from monitoring.store.answers import answer_by
+from monitoring.store.endings import end_by
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import end_once
 from monitoring.store.leases import check_token
@@ -72,8 +73,8 @@ class Ledger:
         """Make `new` serve if generation `expected` (0: none) still does; it gets the next number.
 
         Its decisions, its reference, its messages, the alias to be written, the end of the intent that asked for it
-        and the answers to what people were asked stand or fall with it. `approval`: the question by whose answer
-        it serves.
+        and of the trial beside the one before, and the answers to what people were asked stand or fall with it.
+        `approval`: the question by whose answer it serves.
 
         Raises:
             Answered: `approval` is given and has an answer.
@@ -87,7 +88,7 @@ class Ledger:
             raise LostRace(f"{new.project} is at generation {found} already, not at {expected}: judge anew")
         new = replace(new, number=expected + 1)
         connection.execute(insert(generations).values(**_columns(new)))
-        for decision in (*decisions, *answer_by(connection, new, approval)):
+        for decision in (*decisions, *answer_by(connection, new, approval), *end_by(connection, new)):
             add_decision(connection, decision, new.at)
         if reference is not None:
             why = f"generation {new.number}"

@@ -23,6 +23,8 @@ from monitoring.store.notes import Notes
 from monitoring.store.predictions import PredictionLog
 from monitoring.store.references import References
 from monitoring.store.requests import Requests
+from monitoring.store.shadows import Shadows
+from monitoring.store.trials import Trials
 from monitoring.store.verdicts import Verdicts, insert_once
 
 
@@ -57,6 +59,8 @@ class Store:
         self.references = References(database)
         self.notes = Notes(database)
         self.clients = Clients(database)
+        self.trials = Trials(database)
+        self.shadows = Shadows(database)
 
     @writes
     def record_verdict(self, connection: Connection, verdict: Verdict, effects: Effects, now: datetime) -> bool:
@@ -74,6 +78,7 @@ class Store:
     def close(self) -> None:
         """Close every connection; the next call opens new ones."""
         self.journal.close()
+        self.shadows.close()
         self.database.close()
 
 

@@ -288,6 +288,8 @@ trials = Table(
     Column("ended_at", Utc),
     Column("outcome", String(40)),
     Column("reason", Text),
+    Column("measured", Json),  # what the service counted so far: monitoring.tally
+    Column("compared", Json),  # what the keeper made of it last
     _one_open("ux_trials_open", "ended_at IS NULL", "project"),
 )
 
@@ -299,6 +301,7 @@ shadows = Table(
     Column("prediction_id", String(200), primary_key=True),
     Column("at", Utc, nullable=False),
     Column("output", Json, nullable=False),
+    Index("ix_shadows_at", "trial", "at"),
 )
 
 leases = Table(

@@ -79,13 +79,20 @@ def plain(project: str, id_: str) -> Entry:
 
 def test_a_row_comes_back_as_whole_prediction(store: Store, project: str) -> None:
     late = NOON + timedelta(hours=3, microseconds=7)
-    rows = [Logged("a", bytes(range(256)), b'{"value":0.30000000000000004}', 3, late), Logged("b", b"[]", b"{}", 3)]
-    store.journal.write([Entry(project, 3, NOON, rows, named=True, trial=2)])
+    rows = [
+        Logged("a", bytes(range(256)), b'{"value":0.30000000000000004}', 3, late),
+        Logged("b", b"[]", b"{}", 3, trial=2),
+        Logged("c", b"[]", b"{}", 3),
+        Logged("d", b"[]", b"{}", 3, trial=2),
+    ]
+    store.journal.write([Entry(project, 3, NOON, rows, named=True)])
     a, b = store.predictions.get(project, "a"), store.predictions.get(project, "b")
     assert a is not None
     assert b is not None
     assert (a.at, a.row_time, a.features, a.output) == (NOON, late, bytes(range(256)), {"value": 0.1 + 0.2})
-    assert (b.row_time, b.generation, b.trial, b.sequence) == (NOON, 3, 2, 1)
+    assert (b.row_time, b.generation, b.trial, b.sequence) == (NOON, 3, 2, 0)
+    lanes = [(one.id, one.trial, one.sequence) for one in store.predictions.find(project, "abcd").values()]
+    assert sorted(lanes) == [("a", 0, 0), ("b", 2, 0), ("c", 0, 1), ("d", 2, 1)]
 
 
 def test_many_rows_take_few_statements_and_none_is_lost(store: Store, project: str) -> None:

@@ -103,6 +103,8 @@ def _trials() -> None:
         sa.Column("ended_at", TIME, nullable=True),
         sa.Column("outcome", sa.String(length=40), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("measured", sa.Text(), nullable=True),
+        sa.Column("compared", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_trials"),
     )
     _one_open("ux_trials_open", "trials", ["project"], "ended_at IS NULL")
@@ -115,3 +117,4 @@ def _trials() -> None:
         sa.Column("output", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("trial", "project", "prediction_id", name="pk_shadows"),
     )
+    op.create_index("ix_shadows_at", "shadows", ["trial", "at"])
