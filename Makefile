@@ -12,7 +12,7 @@ help:
 	@echo 'make test    install, then run every test (at most 15 minutes on 2 cores)'
 	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make up      start the stack in the foreground; make down stops it'
-	@echo 'make docs    write the generated pages; make bench and make reference measure; make soak runs the long failure tests'
+	@echo 'make docs    write the generated pages; make bench and make reference measure; make soak [SEED=7] runs the long failure tests'
 
 install: .venv/.installed
 
@@ -58,4 +58,4 @@ reference: install
 	@$(BIN)/python bench/false_alarms.py
 
 soak: install
-	@$(BIN)/python -m pytest --soak -m soak
+	@$(BIN)/python -m pytest --soak -m soak $(if $(SEED),--seed=$(SEED))

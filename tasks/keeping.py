@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from data.environment import child_environment
@@ -18,12 +19,12 @@ from data.errors import (
     HoldfastError,
 )
 from monitoring import alerts
-from monitoring.records import Intent, Message
+from monitoring.records import Generation, Intent, Message
 from tasks import model_cards, promotion, watching
 from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.hooking import Hook
-from tasks.placing import place, pointed
+from tasks.placing import intact, marks, place, pointed
 from tasks.reconciling import Reconciler
 from tasks.resources import Resources
 from tasks.settings import Settings
@@ -51,6 +52,7 @@ class Keeper:
         self.hook = Hook(resources)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
+        self.marks: dict[str, object] = {}
         self.asked: dict[tuple[int, int], datetime] = {}
         self.channels = channels(resources.settings, {"prefect": self.send_event})
 
@@ -78,13 +80,13 @@ class Keeper:
         return each
 
     def fetch(self, name: str) -> None:
-        """Bring the serving generation to disk, verified, and point the service at it.
+        """Bring the serving generation to disk, verified, and point the service at it; again where that is spoiled.
 
         A generation that fails its checks is answered with a rollback, once.
         """
         serving = self.resources.store.ledger.generation(name)
         home = self.resources.settings.home / "generations" / name
-        if serving is None or pointed(home) == serving.number or (name, serving.number) in self.refused:
+        if serving is None or (name, serving.number) in self.refused or self.stands(serving, home):
             return
         try:
             place(self.resources, serving, home)
@@ -94,6 +96,18 @@ class Keeper:
             said = f"version {serving.version} of {name} is not what was promoted, and is not served: {error}"
             alarm(self.resources, serving, said)
             promotion.rollback(self.resources, name, None, actor="keeper", reason=str(error))
+
+    def stands(self, serving: Generation, home: Path) -> bool:
+        """Tell whether the service is pointed at a generation whose files are sound; they are read when they change."""
+        if pointed(home) != serving.number:
+            return False
+        found = marks(home / str(serving.number))
+        if self.marks.get(serving.project) != found:
+            if not intact(serving, home):
+                logger.warning("%s: generation %d is spoiled on this disk", serving.project, serving.number)
+                return False
+            self.marks[serving.project] = found
+        return True
 
     def deliver(self) -> None:
         """Send what waits in the outbox: alerts to people, events to the orchestrator."""

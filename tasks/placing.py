@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.errors import Corrupt
 from models.declarations import Features
+from models.folder import verified
 from models.predictor import read_version
 from monitoring.records import Generation
 from tasks.ingestion import write_atomically
@@ -21,6 +22,21 @@ def pointed(home: Path) -> int | None:
         return int(json.loads((home / "current.json").read_text())["generation"])
     except (FileNotFoundError, ValueError, KeyError):
         return None
+
+
+def marks(folder: Path) -> tuple[tuple[object, ...], ...]:
+    """Return what changes with every change to a folder's files, as far as can be told without reading them."""
+    found = [(path.name, path.lstat()) for path in sorted(folder.glob("*"))]
+    return tuple((name, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_mode) for name, now in found)
+
+
+def intact(serving: Generation, home: Path) -> bool:
+    """Tell whether a generation's files on this disk are still what was promoted. Reads all of them."""
+    try:
+        verified(home / str(serving.number), serving.manifest_sha256)
+    except (Corrupt, OSError):
+        return False
+    return True
 
 
 def fetched(resources: Resources, serving: Generation, scratch: Path) -> Path:

@@ -29,6 +29,8 @@ DATASETS = Path(os.environ["HOLDFAST_DATASETS"]) if os.environ.get("HOLDFAST_DAT
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long failure tests at their full counts")
+    known = int(os.environ.get("SEED") or 1)
+    parser.addoption("--seed", type=int, default=known, help="what the failure tests draw from; also SEED")
 
 
 FLOORS = ("unit", "model", "integration", "end_to_end")
@@ -42,6 +44,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "soak" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="a soak: make soak runs it"))
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """What random failures are drawn from, so that they can be had again."""
+    return int(pytestconfig.getoption("--seed"))
 
 
 @pytest.fixture(autouse=True)
