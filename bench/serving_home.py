@@ -13,7 +13,7 @@ from data.schema import Category, Image, Number, Rows, Schema
 from models.encoding import EncodedSpec, Encoder
 from models.exporting import export
 from models.networks import mlp
-from models.predictor import write_version
+from models.writing import write_version
 
 LEVELS = ("red", "green", "blue")
 TABLE = Schema(

@@ -7,7 +7,7 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `purpose`: `task`, `target`, `inputs` (column -> what it holds)
 * `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
 * `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
-  (torch against ONNX), `parameters`
+  (torch against ONNX), `worker` (why a torch worker answers instead), `parameters`
 * `data`: `snapshot` (hash), `rows`, `revision`, `batches`, `first`, `last` (names of batches)
 * `facts`: what is needed to make it again; `limits`: sentences
 * `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
@@ -64,7 +64,7 @@ def compose(
         made_at: when it was registered.
         purpose: task, target and inputs.
         found: what `tasks.evaluation` wrote.
-        history: the epochs, and the `difference` of torch and ONNX.
+        history: the epochs, the `difference` of torch and ONNX, and why a torch `worker` has to answer.
         parameters: what the training was told.
         snapshot: what it learned from.
         facts: what is needed to make it again: code, lock, seed, …
@@ -108,6 +108,7 @@ def training(history: Mapping[str, Any]) -> dict[str, Any]:
         "best_loss": best.get("validation_loss"),
         "losses": [[epoch.get("train_loss"), epoch["validation_loss"]] for epoch in epochs[:EPOCHS]],
         "difference": history.get("difference"),
+        "worker": history.get("worker"),
     }
 
 

@@ -80,14 +80,22 @@ def learned(training: Mapping[str, Any]) -> str:
 def answers(card: Mapping[str, Any]) -> list[str]:
     """Say what answers, how fast, how large, and how far it is from the network that was trained."""
     found, said = card.get("quality", {}), []
-    difference = card.get("training", {}).get("difference")
-    if difference is not None:
+    difference, worker = (card.get("training", {}).get(name) for name in ("difference", "worker"))
+    if worker:
+        said.append(served_by_torch(worker, found))
+    elif difference is not None:
         said.append(f"What answers is the ONNX export; torch differs from it by {number(difference)} at most.")
     if found.get("latency_ms") is not None:
         said.append(f"95 of 100 single rows were answered within {latency(found)} where it was trained.")
     if found.get("size_mb") is not None:
         said.append(f"Its files are {size(found)}.")
     return said
+
+
+def served_by_torch(why: str, found: Mapping[str, Any]) -> str:
+    """Say that a torch worker answers, how fast where that was measured, and why."""
+    pace = f", {latency(found)} a row" if found.get("latency_ms") is not None else ""
+    return f"Served by a torch worker{pace}, instead of the ONNX export, because {why}."
 
 
 def latency(found: Mapping[str, Any]) -> str:

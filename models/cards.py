@@ -22,6 +22,7 @@ from models.card_words import (
     ordered,
     origin,
     plain,
+    served_by_torch,
     serving,
     thresholds,
     unnamed,
@@ -140,7 +141,9 @@ def again(card: Mapping[str, Any]) -> str:
 
 def training(history: Mapping[str, Any]) -> str:
     """Say how a training went, from its `history.json`."""
-    return learned(card_value.training(history))
+    known = card_value.training(history)
+    worker = served_by_torch(known["worker"], {}) if known["worker"] else ""
+    return f"{learned(known)} {worker}".strip()
 
 
 def headline(sentence: str) -> str:

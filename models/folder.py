@@ -22,7 +22,8 @@ WEIGHTS, PREDICTOR, NETWORK, GOLDEN, MLMODEL = (
 )
 MANIFEST = "manifest.json"
 LARGEST = {WEIGHTS: 2**32, NETWORK: 2**31, PREDICTOR: 2**25, GOLDEN: 2**28, MLMODEL: 2**22}  # bytes
-FORMAT = 1
+EXPORTED, BY_TORCH = 1, 2  # formats; the second has no network.onnx, and torch answers
+FILES = {EXPORTED: tuple(LARGEST), BY_TORCH: tuple(name for name in LARGEST if name != NETWORK)}
 CHUNK = 2**20  # bytes
 
 
@@ -33,13 +34,21 @@ def manifest_sha256(folder: Path) -> str:
 
 def size_mb(folder: Path) -> float:
     """Return the size of a version's files in 1,000,000 bytes."""
-    return sum((folder / name).stat().st_size for name in LARGEST) / 1e6
+    return sum((folder / name).stat().st_size for name in FILES[format_of(folder)]) / 1e6
+
+
+def format_of(folder: Path) -> int:
+    """Return the format of a folder that we write, by whether it holds an exported network."""
+    return EXPORTED if (folder / NETWORK).exists() else BY_TORCH
 
 
 def seal(folder: Path) -> str:
     """Write the manifest of a folder that holds a version's files, and return its hash."""
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in LARGEST}
-    write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
+    kind = format_of(folder)
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in FILES[kind]
+    }
+    write_json(folder / MANIFEST, {"format": kind, "files": files})
     return manifest_sha256(folder)
 
 
@@ -53,12 +62,12 @@ def verified(folder: Path, manifest: str | None = None) -> dict[str, bytes]:
     """
     expected = read_manifest(folder, manifest)
     present = {entry.name for entry in os.scandir(folder)}
-    wanted = {*LARGEST, MANIFEST}
+    wanted = {*expected, MANIFEST}
     if present != wanted:
-        raise Corrupt(str(folder), "its six files", ", ".join(sorted(present ^ wanted))[:200])
+        raise Corrupt(str(folder), f"its {len(wanted)} files", ", ".join(sorted(present ^ wanted))[:200])
     contents = {}
-    for name, limit in LARGEST.items():
-        path = folder / name
+    for name in sorted(expected, key=tuple(LARGEST).index):
+        path, limit = folder / name, LARGEST[name]
         size, digest = expected[name]["bytes"], expected[name]["sha256"]
         if regular_size(path, limit) != size:
             raise Corrupt(str(path), f"{size} bytes", f"{path.stat().st_size} bytes")
@@ -83,14 +92,16 @@ def read_manifest(folder: Path, manifest: str | None) -> dict[str, Any]:
         stored = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Corrupt(str(path), "JSON", str(error)) from error
-    files = stored.get("files") if isinstance(stored, dict) else None
+    kind, files = (stored.get("format"), stored.get("files")) if isinstance(stored, dict) else (None, None)
     if (
-        not isinstance(files, dict)
-        or files.keys() != LARGEST.keys()
+        type(kind) is not int
+        or kind not in FILES
+        or not isinstance(files, dict)
+        or files.keys() != set(FILES[kind])
         or not all(isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"} for entry in files.values())
-        or stored != {"format": FORMAT, "files": files}
+        or stored != {"format": kind, "files": files}
     ):
-        raise Corrupt(str(path), f"format {FORMAT} and five files", content[:60].decode(errors="replace"))
+        raise Corrupt(str(path), "a format and its files", content[:60].decode(errors="replace"))
     if content != json_bytes(stored):
         raise Corrupt(str(path), "JSON as we write it", "other spaces or order")
     return files

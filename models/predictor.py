@@ -4,55 +4,72 @@ Its process needs numpy, orjson and onnxruntime; never torch, pandas or a regist
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import orjson
 
 from data.descriptors import describe, described
-from data.errors import BadDeclaration, BadRow, Corrupt, TooFewRows
-from data.packing import pack_all, unpack_rows
-from data.schema import Category, Column, Number, Rows, Schema, length, take
+from data.errors import BadDeclaration, BadRow, Corrupt
+from data.packing import unpack_rows
+from data.schema import Category, Column, Number, Rows, Schema, length
 from models.declarations import Features
 from models.encoding import Encoder
 from models.folder import (
-    FORMAT,
+    BY_TORCH,
+    EXPORTED,
     GOLDEN,
-    MLMODEL,
     NETWORK,
     PREDICTOR,
     WEIGHTS,
     json_bytes,
     manifest_sha256,
-    seal,
+    read_manifest,
     verified,
-    write_json,
 )
 from models.outputs import Outputs
 from models.rowwise import RowEncoder
-from models.signature import mlmodel_text
+from models.torch_session import WORKING, Patience, Recipe, TorchSession
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-    from torch import nn
 
-__all__ = ["GOLDEN_ROWS", "Outputs", "Predictor", "manifest_sha256", "read_version", "write_version"]
+__all__ = ["GOLDEN_ROWS", "Outputs", "Predictor", "manifest_sha256", "read_version"]
 
 GOLDEN_ROWS = 16
 TOLERANCE = 1e-4  # of a probability, or of a value in the target's standard deviations; float32 keeps 1e-6
 CHUNK = 1024  # rows given to the network at once: bounds memory, and speed no longer grows
 
 
+class Named(Protocol):
+    """An input or output of a session."""
+
+    name: str
+
+
+class Session(Protocol):
+    """What answers encoded rows: onnxruntime's session, a torch worker's, or torch in this process."""
+
+    def get_inputs(self) -> Sequence[Named]:
+        """Return what it takes, in order."""
+
+    def get_outputs(self) -> Sequence[Named]:
+        """Return what it gives; the answer is the first."""
+
+    def run(self, names: Sequence[str] | None, given: Any) -> Sequence[Any]:
+        """Return the outputs of these names for arrays by input."""
+
+
 @dataclass(frozen=True)
 class Predictor:
-    """A version that answers. `difference`: the largest one seen between torch and ONNX at export."""
+    """A version that answers. `difference`: the largest one seen between torch and what answers, at export."""
 
     encoder: Encoder
-    session: "InferenceSession"
+    session: Session
     difference: float = 0.0
 
     @property
@@ -125,61 +142,42 @@ def take_slice(rows: Rows, start: int) -> Rows:
     return {name: values[start : start + CHUNK] for name, values in rows.items()}
 
 
-def write_version(folder: Path, *, encoder: Encoder, network: "nn.Module", golden: Rows, difference: float) -> str:
-    """Complete a folder that holds the exported `network.onnx` to a version, and return its manifest's hash.
-
-    `golden`: rows, of which the first 16 are kept with their answers; `difference`: what `export` returned.
-
-    Raises: Corrupt when a weight or an answer is not finite; TooFewRows without a golden row.
-    """
-    from safetensors.numpy import save
-
-    tensors = network.state_dict().items()
-    weights = {name: np.asarray(tensor.detach().cpu().numpy(), order="C") for name, tensor in tensors}
-    for name, values in weights.items():
-        if not np.isfinite(values).all():
-            raise Corrupt(f"weight {name}", "finite numbers", "NaN or infinity")
-    if not length(golden):
-        raise TooFewRows("golden rows of a version", 0, 1)
-    stored = {"format": FORMAT, "encoder": encoder.to_json(), "difference": difference}
-    predictor = Predictor(encoder, open_session((folder / NETWORK).read_bytes(), threads=1), difference)
-    (folder / WEIGHTS).write_bytes(save(weights))
-    write_json(folder / PREDICTOR, stored)
-    write_json(folder / GOLDEN, golden_answers(predictor, take(golden, np.arange(min(GOLDEN_ROWS, length(golden))))))
-    (folder / MLMODEL).write_text(mlmodel_text(encoder.schema))
-    manifest = seal(folder)
-    read_version(folder, features=encoder.features, manifest=manifest)
-    return manifest
-
-
-def golden_answers(predictor: Predictor, rows: Rows) -> dict[str, Any]:
-    """Return rows as the prediction log would keep them, with the answers that belong to them."""
-    packed = [base64.b64encode(row).decode() for row in pack_all(predictor.schema, rows)]
-    return {"rows": packed, "outputs": predictor.predict(rows).values.tolist()}
-
-
 def read_version(
-    folder: Path, *, features: Features | None = None, threads: int = 1, manifest: str | None = None
+    folder: Path,
+    *,
+    features: Features | None = None,
+    threads: int = 1,
+    manifest: str | None = None,
+    project: Path | None = None,
+    patience: Patience = WORKING,
 ) -> Predictor:
     """Open a version's folder, after every file's hash and then the golden answers have been checked.
 
     `features`: the project's feature code, which must be the code the version was trained with; `threads`:
-    of one answer; `manifest`: the hash on record for the folder, where one is known.
+    of one answer; `manifest`: the hash on record for the folder, where one is known. For a version that torch
+    answers: `project`, the project's file, where the network's code must be the same too, and `patience` with its
+    worker, which ends when nobody holds the predictor any more.
 
-    Raises: Corrupt, naming the file.
+    Raises: Corrupt, naming the file; BadDeclaration and ServerUnavailable when a torch worker does not come up.
     """
     contents = verified(folder, manifest)
     stored = parsed(folder / PREDICTOR, contents[PREDICTOR])
     golden = parsed(folder / GOLDEN, contents[GOLDEN])
+    kind = EXPORTED if NETWORK in contents else BY_TORCH
     try:
-        if stored["format"] != FORMAT:
-            raise Corrupt(str(folder), f"format {FORMAT}", f"format {stored['format']}")
+        if stored["format"] != kind or stored.get("served_by") != (None if kind == EXPORTED else "torch"):
+            raise Corrupt(str(folder), f"format {kind}", f"format {stored['format']}")
         encoder = Encoder.from_json(stored["encoder"], features)
-        predictor = Predictor(encoder, open_session(contents[NETWORK], threads), float(stored["difference"]))
         rows = unpack_rows(encoder.schema, [base64.b64decode(row, validate=True) for row in golden["rows"]])
-        expected = np.array(golden["outputs"], dtype=np.float64)
+        expected, difference = np.array(golden["outputs"], dtype=np.float64), float(stored["difference"])
+        recipe = None
+        if kind == BY_TORCH:
+            weights = read_manifest(folder, manifest)[WEIGHTS]["sha256"]
+            recipe = Recipe(folder.absolute(), weights, dict(stored["network"]), project, encoder.spec, threads)
     except (BadDeclaration, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(str(folder), "a version's content", f"{type(error).__name__} {error}") from error
+    session = TorchSession(recipe, patience) if recipe else open_session(contents[NETWORK], threads)
+    predictor = Predictor(encoder, session, difference)
     check_golden(folder, predictor, rows, expected)
     return predictor
 

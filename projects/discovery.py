@@ -20,7 +20,8 @@ from projects.declaration import Project
 
 SHIPPED = Path(__file__).parent
 RESERVED = {"__init__", "declaration", "discovery"}
-PRIVATE = re.compile(r"\bholdfast_projects_[0-9a-f]{12}(?=\.)")  # what a file writes as a dot
+PACKAGE = "holdfast_projects_"
+PRIVATE = re.compile(rf"\b{PACKAGE}[0-9a-f]{{12}}(?=\.)")  # what a file writes as a dot
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,23 @@ def load_all(folders: Iterable[Path]) -> tuple[dict[str, Project], dict[str, Bro
     return loaded, broken
 
 
+def file_of(project: Project) -> Path | None:
+    """Return the file that declares a loaded project, or a changed copy of one; None for one made elsewhere."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(PACKAGE):
+            found = getattr(module, "project", None)
+            if isinstance(found, Project) and found.name == project.name and found.model is project.model:
+                return Path(str(module.__file__))
+    return None
+
+
 def import_file(found: Found) -> ModuleType:
     """Import a project file under its private name, anew when its text has changed.
 
     Raises: BrokenProject, with the line in the file that failed.
     """
     folder = found.path.parent
-    package = f"holdfast_projects_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    package = f"{PACKAGE}{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     name = f"{package}.{found.name}"
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__holdfast_sha256__", None) == found.sha256:

@@ -102,8 +102,8 @@ def brought(resources: Resources, generation: Generation, scratch: Path) -> Pred
     folder = scratch / f"champion-{generation.number}"
     if not folder.exists():
         resources.models.download(generation.project, generation.version, folder)
-    features = resources.project(generation.project).features
-    return read_version(folder, features=features, manifest=generation.manifest_sha256)
+    features, file = resources.project(generation.project).features, resources.project_file(generation.project)
+    return read_version(folder, features=features, manifest=generation.manifest_sha256, project=file)
 
 
 def levels(champions: Champions) -> tuple[str, ...]:

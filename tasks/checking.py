@@ -17,12 +17,12 @@ from data.schema import Rows, concatenate, length, take
 from data.sources import fetch
 from data.validation import validate
 from models.encoding import Encoder
-from models.exporting import export
-from models.predictor import Predictor, read_version, write_version
+from models.predictor import Predictor, read_version
 from models.training import fit
+from models.writing import make_version
 from monitoring import calibration, reference, verdicts
 from projects.declaration import Project
-from projects.discovery import explain, failing_line
+from projects.discovery import explain, failing_line, file_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -106,11 +106,11 @@ def tiny_version(project: Project, rows: Rows, folder: Path) -> tuple[Predictor,
     trained = fit(project.model, training, encoder, rows, workdir=folder / "work", progress=lambda _: None)
     target = folder / "model"
     target.mkdir()
-    difference = export(trained.network, encoder, target / "network.onnx")
-    golden = take(rows, np.arange(min(16, length(rows))))
-    write_version(target, encoder=encoder, network=trained.network, golden=golden, difference=difference)
-    parameters = sum(parameter.numel() for parameter in trained.network.parameters())
-    return read_version(target, features=project.features), f"{parameters:,} parameters, ONNX within {difference:.1e}"
+    network, file = trained.network, file_of(project)
+    made = make_version(target, model=project.model, network=network, encoder=encoder, rows=rows, project=file)
+    answers = f"a torch worker answers: {made.worker}" if made.worker else f"ONNX within {made.difference:.1e}"
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return read_version(target, features=project.features, project=file), f"{parameters:,} parameters, {answers}"
 
 
 def predicted(predictor: Predictor, rows: Rows) -> tuple[Any, str]:

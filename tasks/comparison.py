@@ -18,6 +18,7 @@ from models.predictor import Predictor, read_version
 from models.slicing import cut
 from monitoring.records import Generation, Prediction
 from projects.declaration import Project
+from projects.discovery import file_of
 from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, unit
 from tasks.harvesting import rows_of
@@ -42,7 +43,7 @@ def judge_version(resources: Resources, project: Project, folder: Path, *, waive
 
     Raises: TooFewRows.
     """
-    candidate = read_version(folder / "model", features=project.features)
+    candidate = read_version(folder / "model", features=project.features, project=file_of(project))
     with TemporaryDirectory(dir=resources.settings.home, prefix=".champions-") as scratch:
         champions = summon(resources, project, Path(scratch))
     held = held_rows(resources, project, folder, champions.serving)

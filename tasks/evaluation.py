@@ -20,6 +20,7 @@ from models.predictor import Outputs, Predictor, read_version
 from models.residuals import residuals
 from models.slicing import cut
 from projects.declaration import Project
+from projects.discovery import file_of
 from tasks.preparation import BATCH, read_role
 
 LATENCY_ROWS = 200
@@ -51,7 +52,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     Each metric stands with its bootstrap interval; baselines stand beside the network, and the slices that the
     project names, over all rows that were held out.
     """
-    predictor = read_version(folder / "model", features=project.features)
+    predictor = read_version(folder / "model", features=project.features, project=file_of(project))
     judged = scored(project, predictor, read_role(folder, project.schema, "judge"))
     anchored = scored(project, predictor, read_role(folder, project.schema, "anchor"))
     train = read_role(folder, project.schema, "train")

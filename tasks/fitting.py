@@ -9,11 +9,11 @@ from typing import Any
 
 from models.declarations import Device
 from models.encoding import Encoder
-from models.exporting import export
-from models.predictor import write_version
 from models.training import Epoch
 from models.training import fit as fit_network
+from models.writing import make_version
 from projects.declaration import Project
+from projects.discovery import file_of
 from tasks.preparation import BATCH, read_role
 
 
@@ -46,19 +46,20 @@ def fit(
     target = folder / "model"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    difference = export(trained.network, encoder, target / "network.onnx")
-    manifest = write_version(target, encoder=encoder, network=trained.network, golden=train, difference=difference)
+    network, file = trained.network, file_of(project)
+    made = make_version(target, model=project.model, network=network, encoder=encoder, rows=train, project=file)
     history = [dataclasses.asdict(epoch) for epoch in trained.history]
     found = {
         "epochs": history,
-        "difference": difference,
+        "difference": made.difference,
+        "worker": made.worker,
         "parameters": parameters(dataclasses.replace(project, training=training)),
         "machine": trained.machine,
     }
     (folder / "history.json").write_text(json.dumps(found, indent=1))
     shutil.rmtree(work, ignore_errors=True)
-    progress(1.0, "exported")
-    return manifest
+    progress(1.0, "left to a torch worker" if made.worker else "exported")
+    return made.manifest
 
 
 def parameters(project: Project) -> dict[str, str]:

@@ -34,14 +34,14 @@ def judged_windows(resources: Resources, project: Project) -> list[tuple[WindowK
 def predictor_of(resources: Resources, generation: Generation) -> Predictor:
     """Return the predictor of a generation, as the keeper fetched it; the project's feature code is checked."""
     folder = resources.settings.home / "generations" / generation.project / str(generation.number)
-    features = resources.project(generation.project).features
-    return cached_predictor(folder, generation.manifest_sha256, features)
+    features, file = resources.project(generation.project).features, resources.project_file(generation.project)
+    return cached_predictor(folder, generation.manifest_sha256, features, file)
 
 
 @lru_cache(maxsize=8)
-def cached_predictor(folder: Path, manifest: str, features: object) -> Predictor:
+def cached_predictor(folder: Path, manifest: str, features: object, file: Path) -> Predictor:
     """Read a version folder once a process."""
-    return read_version(folder, features=features, manifest=manifest)  # type: ignore[arg-type]
+    return read_version(folder, features=features, manifest=manifest, project=file)  # type: ignore[arg-type]
 
 
 def logged_schema(resources: Resources, name: str, number: int) -> Schema:

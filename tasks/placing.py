@@ -44,12 +44,12 @@ def fetched(resources: Resources, serving: Generation, scratch: Path) -> Path:
 
     Raises: Corrupt.
     """
-    features = resources.project(serving.project).features
+    features, file = resources.project(serving.project).features, resources.project_file(serving.project)
     for attempt_left in (True, False):
         shutil.rmtree(scratch, ignore_errors=True)
         folder = resources.models.download(serving.project, serving.version, scratch)
         try:
-            read_version(folder, features=features, manifest=serving.manifest_sha256)
+            read_version(folder, features=features, manifest=serving.manifest_sha256, project=file)
         except Corrupt:
             if not attempt_left:
                 raise
@@ -64,8 +64,8 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     Raises: Corrupt.
     """
     target, scratch = home / str(serving.number), home / f".{serving.number}.part"
-    features = resources.project(serving.project).features
-    if not whole(target, features, serving.manifest_sha256):
+    features, file = resources.project(serving.project).features, resources.project_file(serving.project)
+    if not whole(target, features, serving.manifest_sha256, file):
         for rest in (target, *home.glob(f".*{serving.number}.part*")):
             shutil.rmtree(rest, ignore_errors=True)
         try:
@@ -82,10 +82,10 @@ def place(resources: Resources, serving: Generation, home: Path) -> None:
     logger.info("%s: generation %d (version %s) is on disk", serving.project, serving.number, serving.version)
 
 
-def whole(folder: Path, features: Features | None, manifest: str) -> bool:
+def whole(folder: Path, features: Features | None, manifest: str, file: Path) -> bool:
     """Tell whether a generation is on disk already, from a round that was killed before it pointed at it."""
     try:
-        read_version(folder, features=features, manifest=manifest)
+        read_version(folder, features=features, manifest=manifest, project=file)
     except Corrupt:
         return False
     return True

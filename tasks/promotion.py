@@ -18,6 +18,7 @@ from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
 from monitoring.records import Decision, Generation
 from projects.declaration import Project
+from projects.discovery import file_of
 from tasks import model_cards
 from tasks.asking import ask
 from tasks.referencing import build_reference
@@ -230,7 +231,7 @@ def serve(
     run_id = resources.models.run_of(project.name, version)
     with TemporaryDirectory(dir=resources.settings.home) as temporary:
         folder = resources.models.download(project.name, version, Path(temporary) / "model")
-        predictor = read_version(folder, features=project.features, manifest=manifest)
+        predictor = read_version(folder, features=project.features, manifest=manifest, project=file_of(project))
         if earlier:
             reference, cut = resources.store.references.get(project.name, earlier.number), earlier.cut
         else:

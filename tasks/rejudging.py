@@ -12,6 +12,7 @@ from data.versions import Snapshot
 from models.judging import Judgement
 from models.predictor import manifest_sha256, read_version
 from projects.declaration import Project
+from projects.discovery import file_of
 from tasks.comparison import judge_version
 from tasks.ingestion import write_snapshot
 from tasks.preparation import BATCH, gather, prepare, read_role, roles, write_role
@@ -39,7 +40,7 @@ def judge_anew(
         folder = Path(temporary)
         model = resources.models.download(project.name, version, folder / "model")
         expected = before.inputs["manifest"] if before else None
-        predictor = read_version(model, features=project.features, manifest=expected)
+        predictor = read_version(model, features=project.features, manifest=expected, project=file_of(project))
         own = dataclasses.replace(project, schema=predictor.schema)
         deal_again(resources, own, folder, snapshot)
         judgement = judge_version(resources, own, folder, waived=waived)

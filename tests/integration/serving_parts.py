@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from data.environment import child_environment
 from data.schema import Category, Number, Schema
 from models.encoding import Encoder
-from models.predictor import write_version
+from models.writing import write_version
 
 PRICES = Schema(
     columns={
@@ -117,10 +117,24 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-class Service:
-    """The real service in a process of its own."""
+SERVICE = (sys.executable, "-m", "serving")
+BROKEN = """
+import sys
+{mutation}
+from serving.__main__ import main
+sys.exit(main())
+"""
 
-    def __init__(self, home: Path, port: int, **variables: str) -> None:
+
+def broken(mutation: str) -> tuple[str, ...]:
+    """Return the command of a service some of whose code is changed first."""
+    return (sys.executable, "-c", BROKEN.format(mutation=mutation))
+
+
+class Service:
+    """The real service in a process of its own; `command` starts another in its place."""
+
+    def __init__(self, home: Path, port: int, *, command: Sequence[str] = SERVICE, **variables: str) -> None:
         self.home, self.port = home, port
         self.store_url = variables.get("HOLDFAST_DATABASE_URL") or f"sqlite:///{home / 'holdfast.db'}"
         self.url = f"http://127.0.0.1:{port}"
@@ -132,9 +146,7 @@ class Service:
             **variables,
         }
         with (home / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving"], env=child_environment(home, environment), stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, env=child_environment(home, environment), stdout=log, stderr=log)
 
     def wait(self) -> None:
         ready = self.home / "run" / "service.ready"
@@ -151,8 +163,8 @@ class Service:
 
 
 @contextmanager
-def serving(home: Path, **variables: str) -> Iterator[Service]:
-    service = Service(home, free_port(), **variables)
+def serving(home: Path, *, command: Sequence[str] = SERVICE, **variables: str) -> Iterator[Service]:
+    service = Service(home, free_port(), command=command, **variables)
     try:
         service.wait()
         yield service

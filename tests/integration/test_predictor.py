@@ -16,7 +16,8 @@ from models.encoding import Encoder
 from models.exporting import export
 from models.folder import LARGEST, MANIFEST, seal
 from models.networks import build
-from models.predictor import GOLDEN_ROWS, Predictor, manifest_sha256, read_version, write_version
+from models.predictor import GOLDEN_ROWS, Predictor, manifest_sha256, read_version
+from models.writing import write_version
 
 SCHEMA = Schema(
     columns={
