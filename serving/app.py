@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from time import perf_counter
@@ -61,11 +62,14 @@ class Front:
                 await asyncio.to_thread(self.state.stop)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+            cores = self.state.cores
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=cores.spread))
             try:
                 await asyncio.to_thread(self.state.start)
             except (HoldfastError, OSError) as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
+            cores.gather()
             await send({"type": "lifespan.startup.complete"})
 
     async def respond(self, project: str, scope: Scope, receive: Receive, send: Send) -> None:

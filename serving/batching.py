@@ -15,6 +15,7 @@ from monitoring.store.journal import Conflict, Entry, Logged, Outcome
 from monitoring.store.replies import Key
 from monitoring.store.wire import Locked
 from serving.answering import Question, answer
+from serving.cores import LONG_SECONDS, Cores
 from serving.deadlines import Deadlines
 from serving.generations import Served
 from serving.refusals import Refused
@@ -53,8 +54,9 @@ class Job:
 class Batcher:
     """Two threads, one behind the other: the network's and the log's writer."""
 
-    def __init__(self, write: Write, telemetry: Telemetry) -> None:
-        self.write, self.telemetry = write, telemetry
+    def __init__(self, write: Write, telemetry: Telemetry, cores: Cores) -> None:
+        self.write, self.telemetry, self.cores = write, telemetry, cores
+        self.long = False  # whether networks take long enough to have a core of their own
         self.to_predict: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.to_commit: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.deadlines: Deadlines[Job] = Deadlines(self.give_up)
@@ -104,6 +106,7 @@ class Batcher:
 
     def run(self, inbox: "queue.SimpleQueue[Job | None]", cap: int, handle: Callable[[list[Job]], None]) -> None:
         """Take what is queued, up to `cap` rows, and handle it; again until the end is queued."""
+        self.cores.gather()
         held: Job | None = None
         while (first := held or inbox.get()) is not None:
             held, ended = None, False
@@ -137,11 +140,15 @@ class Batcher:
 
     def predict(self, jobs: list[Job]) -> None:
         """Predict by generation, since each job stays with the one its rows were validated by."""
+        started = time.thread_time()
         groups: dict[int, list[Job]] = {}
         for job in jobs:
             groups.setdefault(id(job.served), []).append(job)
         for group in groups.values():
             self.predict_group(group)
+        if (time.thread_time() - started > LONG_SECONDS) != self.long:
+            self.long = not self.long
+            (self.cores.spread if self.long else self.cores.gather)()
 
     def predict_group(self, jobs: list[Job]) -> None:
         """Predict jobs of one generation together; if that fails each alone, so that only the culprit fails."""

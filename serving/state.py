@@ -7,6 +7,7 @@ from functools import cached_property
 from monitoring.store import Store, open_store
 from serving.batching import Batcher
 from serving.bodies import Bodies
+from serving.cores import Cores
 from serving.generations import Generations
 from serving.keys import Client, Keys, loopback
 from serving.pulse import Pulse
@@ -27,6 +28,7 @@ class State:
         self.settings = settings
         self.bodies = Bodies()
         self.telemetry = Telemetry()
+        self.cores = Cores(together=settings.service_cores == "one")
         self.generations = Generations(settings.home, settings.project_folders, self.telemetry.swapped)
 
     @cached_property
@@ -38,7 +40,7 @@ class State:
     @cached_property
     def batcher(self) -> Batcher:
         """Predicts and logs."""
-        return Batcher(self.store.journal.write, self.telemetry)
+        return Batcher(self.store.journal.write, self.telemetry, self.cores)
 
     @cached_property
     def pulse(self) -> Pulse:

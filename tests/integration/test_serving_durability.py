@@ -15,6 +15,7 @@ from data.errors import HoldfastError
 from monitoring.store import Store, open_store
 from serving import batching
 from serving.batching import Batcher
+from serving.cores import Cores
 from serving.generations import Generations, Served
 from serving.refusals import Refused
 from serving.telemetry import Telemetry
@@ -28,14 +29,14 @@ SECONDS = 4.0  # in which the service answers while its log does not: 2 are prom
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     home = tmp_path_factory.mktemp("home")
     parts.promote(home, 1, factor=2.0)
-    generations = Generations(home, (), lambda _: None)
+    generations = Generations(home, (), lambda _: None, lambda _: None)
     generations.look()
     return generations.of("prices")
 
 
 @contextmanager
 def batching_into(store: Store) -> Iterator[Batcher]:
-    batcher = Batcher(store.journal.write, Telemetry())
+    batcher = Batcher(store.journal.write, Telemetry(), Cores(together=True), lambda *_: None)
     batcher.start()
     try:
         yield batcher
