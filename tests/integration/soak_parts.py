@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections import Counter
@@ -15,15 +16,37 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
+from onnx import numpy_helper
+from serving_parts import NoWeights
 
 from data.packing import unpack_rows
-from models.predictor import TOLERANCE, Predictor
+from models.predictor import TOLERANCE, Predictor, read_version
+from models.writing import write_version
 from monitoring.records import Generation, Prediction
 from monitoring.store import Store
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SHOWN = 20  # problems of one kind
 Row = dict[str, Any]
+
+
+def variant(trained: Path, folder: Path, random: Random) -> tuple[str, Predictor]:
+    """Write a version whose answers differ from the others', and return its manifest's hash."""
+    folder.mkdir(parents=True)
+    shutil.copy(trained / "snapshot.json", folder)
+    original = read_version(trained / "model")
+    network = onnx.load(trained / "model" / "network.onnx")
+    for weights in network.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if values.dtype == np.float32:
+            weights.CopyFrom(numpy_helper.from_array(values * np.float32(random.uniform(0.6, 1.4)), weights.name))
+    (folder / "model").mkdir()
+    onnx.save(network, folder / "model" / "network.onnx")
+    golden = {"plum": np.array(["g1", "g2"], object), "size": np.array([0.5, -1.0]), "sugar": np.array([0.1, 0.2])}
+    encoder, nothing = original.encoder, NoWeights()
+    manifest = write_version(folder / "model", encoder=encoder, network=nothing, golden=golden, difference=0.0)  # type: ignore[arg-type]
+    return manifest, read_version(folder / "model")
 
 
 class Journal:

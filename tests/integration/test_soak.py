@@ -1,7 +1,6 @@
 """Load, kills, swaps and a vandal at once: what was acknowledged is in the log once, as answered (P1, P3, P5, P8)."""
 
 import contextlib
-import shutil
 import sys
 import time
 from collections import Counter
@@ -10,17 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
-import onnx
 import pytest
 import serving_parts as parts
 from loop_parts import Orchard, Orchestra
-from onnx import numpy_helper
-from soak_parts import Audit, Crowd, Journal, audit
+from soak_parts import Audit, Crowd, Journal, audit, variant
 from store_parts import KINDS, new_database
 from vandal_parts import Vandal, look, served_well
 
-from models.predictor import Predictor, read_version, write_version
 from tasks.placing import place
 
 VARIANTS = 4
@@ -40,24 +35,6 @@ class Plan:
 
 TWIN = Plan(kills=2, swaps=1, acts=2, spoilings=1, rows=20, seconds=60)
 SOAK = Plan(kills=24, swaps=10, acts=40, spoilings=4, rows=200, seconds=900)
-
-
-def variant(trained: Path, folder: Path, random: Random) -> tuple[str, Predictor]:
-    """Write a version whose answers differ from the others', and return its manifest's hash."""
-    folder.mkdir(parents=True)
-    shutil.copy(trained / "snapshot.json", folder)
-    original = read_version(trained / "model")
-    network = onnx.load(trained / "model" / "network.onnx")
-    for weights in network.graph.initializer:
-        values = numpy_helper.to_array(weights)
-        if values.dtype == np.float32:
-            weights.CopyFrom(numpy_helper.from_array(values * np.float32(random.uniform(0.6, 1.4)), weights.name))
-    (folder / "model").mkdir()
-    onnx.save(network, folder / "model" / "network.onnx")
-    golden = {"plum": np.array(["g1", "g2"], object), "size": np.array([0.5, -1.0]), "sugar": np.array([0.1, 0.2])}
-    encoder, nothing = original.encoder, parts.NoWeights()
-    manifest = write_version(folder / "model", encoder=encoder, network=nothing, golden=golden, difference=0.0)  # type: ignore[arg-type]
-    return manifest, read_version(folder / "model")
 
 
 def flip(path: Path, random: Random) -> None:
