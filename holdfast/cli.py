@@ -8,7 +8,15 @@ import typer
 from typer.core import TyperGroup
 
 from data.errors import HoldfastError, ServerUnavailable
-from holdfast import commands, console, model_commands, promotion_commands, service_commands, verify_command
+from holdfast import (
+    commands,
+    console,
+    model_commands,
+    promotion_commands,
+    service_commands,
+    trial_commands,
+    verify_command,
+)
 from holdfast.options import HERE, Home, Json, Projects, folders, lead_to
 
 if TYPE_CHECKING:
@@ -176,3 +184,4 @@ app.add_typer(verify_command.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(service_commands.keys, name="keys")
 app.add_typer(model_commands.app, name="models")
+app.add_typer(trial_commands.app, name="trial")

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from data.errors import BadDeclaration, nearest
-from models.resampling import Interval, interval
+from models.resampling import TAIL, Interval, interval
 
 Task = Literal["classification", "regression"]
 
@@ -94,10 +94,10 @@ def value_of(metric: str, sums: np.ndarray) -> np.ndarray:
     return np.sqrt(mean) if metric == "rmse" else np.asarray(mean)
 
 
-def bounds(metric: str, parts: np.ndarray, blocks: np.ndarray) -> Interval:
+def bounds(metric: str, parts: np.ndarray, blocks: np.ndarray, tail: float = TAIL) -> Interval:
     """Bound one model's metric; an accuracy by Clopper and Pearson where blocks are rows."""
     worst, best = (np.array([0.0, 1.0]), np.array([1.0, 1.0])) if metric == "accuracy" else (None, None)
-    return interval(lambda sums: value_of(metric, sums), parts, blocks, worst, best)
+    return interval(lambda sums: value_of(metric, sums), parts, blocks, worst, best, tail)
 
 
 def score(task: Task, truth: np.ndarray, values: np.ndarray, levels: Sequence[str] = ()) -> dict[str, float]:

@@ -66,14 +66,19 @@ def paired_interval(
 
 
 def interval(
-    value: Value, parts: np.ndarray, blocks: np.ndarray, worst: np.ndarray | None = None, best: np.ndarray | None = None
+    value: Value,
+    parts: np.ndarray,
+    blocks: np.ndarray,
+    worst: np.ndarray | None = None,
+    best: np.ndarray | None = None,
+    tail: float = TAIL,
 ) -> Interval:
     """Bound one model's metric; `worst` and `best` are the parts (P,) of the imagined row, where a metric has one."""
     if not np.isfinite(parts).all():
         return Interval(math.nan, math.nan, math.nan, len(parts), len(np.unique(blocks.astype(str))))
     sums = block_sums(parts, blocks)
     nothing = np.zeros(parts.shape[1])
-    low, high = ends(value, sums, nothing if worst is None else worst, nothing if best is None else best)
+    low, high = ends(value, sums, nothing if worst is None else worst, nothing if best is None else best, tail)
     return Interval(float(value(sums.sum(axis=0))), low, high, len(parts), len(sums))
 
 

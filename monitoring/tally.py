@@ -49,17 +49,21 @@ class Side:
 
 @dataclass
 class Tally:
-    """Both versions since a trial began. `dropped`: rows the shadow was too busy for; `problem`: why it can't run."""
+    """Both versions since a trial began. `dropped`: rows the shadow was too busy for; `problem`: why it can't run.
+
+    `unwritten`: those of them that were answered, and found no room on the way to the store.
+    """
 
     champion: Side = field(default_factory=Side)
     challenger: Side = field(default_factory=Side)
     dropped: int = 0
     problem: str = ""
+    unwritten: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         sides = {"champion": self.champion.to_json(), "challenger": self.challenger.to_json()}
-        return {**sides, "dropped": self.dropped, "problem": self.problem}
+        return {**sides, "dropped": self.dropped + self.unwritten, "problem": self.problem}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> "Tally":

@@ -26,18 +26,33 @@ Question = list[ReadRow] | ReadColumns
 
 def answer(served: "Served", questions: Sequence[Question]) -> list[Entry | Refused]:
     """Answer several requests, those that came row by row together; one whose output isn't finite is refused."""
-    at = datetime.now(UTC)
+    return entries(served, questions, answered(served, questions))
+
+
+def answered(served: "Served", questions: Sequence[Question]) -> list[list[Logged | None]]:
+    """Return each request's rows; None stands for one whose output isn't finite."""
     loose = [row for question in questions if isinstance(question, list) for row in question]
     chunks = (loose[start : start + CHUNK_ROWS] for start in range(0, len(loose), CHUNK_ROWS))
     together = iter([one for chunk in chunks for one in rows_answered(served, chunk)])
-    answered: list[Entry | Refused] = []
-    for question in questions:
-        if isinstance(question, list):
-            rows, named = list(islice(together, len(question))), any(row.named for row in question)
-        else:
-            rows, named = list(columns_answered(served, question)), question.named
-        answered.append(entry(served, at, rows, named=named))
-    return answered
+    return [
+        list(islice(together, len(question)) if isinstance(question, list) else columns_answered(served, question))
+        for question in questions
+    ]
+
+
+def entries(
+    served: "Served", questions: Sequence[Question], answers: Iterable[list[Logged | None]]
+) -> list[Entry | Refused]:
+    """Return what is to be logged of each request."""
+    at = datetime.now(UTC)
+    return [
+        entry(served, at, rows, named=is_named(question)) for question, rows in zip(questions, answers, strict=True)
+    ]
+
+
+def is_named(question: Question) -> bool:
+    """Whether a client has chosen an id."""
+    return any(row.named for row in question) if isinstance(question, list) else question.named
 
 
 def entry(served: "Served", at: datetime, rows: list[Logged | None], *, named: bool) -> Entry | Refused:

@@ -17,6 +17,7 @@ from monitoring.store.journal import Logged
 from serving.arrow_columns import Cells, numbers, pictures, texts, times
 from serving.arrow_messages import is_compressed
 from serving.refusals import Refused
+from serving.replies import tried_by
 from serving.validation import ReadColumns, RowReader, Unfit, identifier, new_id, objects, refuse_duplicates
 
 pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they freed
@@ -149,9 +150,13 @@ def batches_of(body: bytes, limit: int) -> list[Any]:
 def answer_stream(project: str, generation: int, version: str, rows: list[Logged]) -> bytes:
     """Return an answer as an Arrow stream: a row each, as in JSON, with the generation that answered it.
 
+    Where a trial goes on, `trial` and `version` are those of the rows that its version answered, and null elsewhere.
+
     Project, generation and version are in the schema's metadata.
     """
-    told = [{"id": row.id, **orjson.loads(row.output), "generation": row.generation} for row in rows]
+    told = [{"id": row.id, **orjson.loads(row.output), "generation": row.generation, **tried_by(row)} for row in rows]
+    if any(row.trial for row in rows):
+        told[0] = {**told[0], "version": told[0].get("version"), "trial": told[0].get("trial")}
     table = pa.Table.from_pylist(told)
     about = {"project": project, "generation": f"{generation}", "version": version}
     sink = pa.BufferOutputStream()

@@ -15,11 +15,13 @@ from monitoring.store.journal import Conflict, Entry, Logged, Outcome
 from monitoring.store.replies import Key
 from monitoring.store.wire import Locked
 from serving.answering import Question, answer
+from serving.canary import answer_on_trial
 from serving.cores import LONG_SECONDS, Cores
 from serving.deadlines import Deadlines
 from serving.generations import Served
 from serving.refusals import Refused
 from serving.telemetry import Telemetry
+from serving.trials import Challenger
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ COMMIT_SECONDS = 1.5  # a store that is locked, full or away holds nobody up for
 STOP_SECONDS = 10.0
 
 Write = Callable[[Sequence[Entry]], list[Outcome]]
+Offer = Callable[[Challenger, Question, Outcome], None]
 Result = list[Logged] | HoldfastError
 
 
@@ -54,8 +57,8 @@ class Job:
 class Batcher:
     """Two threads, one behind the other: the network's and the log's writer."""
 
-    def __init__(self, write: Write, telemetry: Telemetry, cores: Cores) -> None:
-        self.write, self.telemetry, self.cores = write, telemetry, cores
+    def __init__(self, write: Write, telemetry: Telemetry, cores: Cores, offer: Offer) -> None:
+        self.write, self.telemetry, self.cores, self.offer = write, telemetry, cores, offer
         self.long = False  # whether networks take long enough to have a core of their own
         self.to_predict: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.to_commit: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -153,8 +156,9 @@ class Batcher:
     def predict_group(self, jobs: list[Job]) -> None:
         """Predict jobs of one generation together; if that fails each alone, so that only the culprit fails."""
         served = jobs[0].served
+        ask = answer if served.challenger is None else answer_on_trial
         try:
-            entries = answer(served, [job.question for job in jobs])
+            entries = ask(served, [job.question for job in jobs])
         except Exception as error:  # the network or a project's feature code may raise anything; the thread must live
             if len(jobs) > 1:
                 for job in jobs:
@@ -200,6 +204,9 @@ class Batcher:
                 self.log_problem = ""
                 self.telemetry.committed_batch(sum(job.size for job in jobs), time.perf_counter() - started)
                 self.settle([(job, told(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)])
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    if job.served.challenger is not None:
+                        self.offer(job.served.challenger, job.question, outcome)
                 return
 
     def refuse(self, jobs: list[Job], why: str) -> None:

@@ -16,9 +16,11 @@ from data.errors import Corrupt, HoldfastError, NoChampion, nearest
 from data.packing import ListPacker
 from models.declarations import Features
 from models.predictor import Predictor, read_version
+from models.torch_session import SERVING
 from projects import discovery
 from serving.refusals import Refused
 from serving.replies import answer_head
+from serving.trials import Challenger, Recall, Trials
 from serving.validation import RowReader
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Served:
     predictor: Predictor
     row_limit: int = ROW_LIMIT
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    challenger: Challenger | None = None  # answers beside it while a trial goes on
 
     @cached_property
     def reader(self) -> RowReader:
@@ -88,8 +91,11 @@ def read_pointer(path: Path) -> Pointer:
 class Generations:
     """Watches HOME/generations. One thread loads; readers only ever take a whole `Served` from the table."""
 
-    def __init__(self, home: Path, project_folders: tuple[Path, ...], swapped: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Path, project_folders: tuple[Path, ...], swapped: Callable[[str], None], recall: Recall
+    ) -> None:
         self.folder, self.swapped = home / "generations", swapped
+        self.trials = Trials(self.folder, self.read, recall)
         self.project_folders = project_folders
         self.served: dict[str, Served] = {}
         self.versions: dict[tuple[str, int], str] = {}
@@ -138,6 +144,10 @@ class Generations:
             self.seen[name] = mark
             self.retry_at[name] = inf
             self.load(name, path)
+        for name, served in self.served.items():
+            beside = self.trials.beside(served)
+            if beside is not served:
+                self.served = {**self.served, name: beside}
 
     def load(self, name: str, path: Path) -> None:
         """Verify, warm and swap in one generation; if it fails the old one goes on and the reason is kept."""
@@ -168,14 +178,27 @@ class Generations:
             return
         if before and pointer.generation <= before.generation:
             raise Corrupt(f"generation of {name}", f"one above {before.generation}", str(pointer.generation))
-        predictor = read_version(pointer.folder, features=self.features(pointer), manifest=pointer.manifest_sha256)
         served = Served(
-            name, pointer.generation, pointer.version, pointer.manifest_sha256, predictor, pointer.row_limit
+            name, pointer.generation, pointer.version, pointer.manifest_sha256, self.read(pointer), pointer.row_limit
         )
         self.versions[name, served.generation] = served.version
         self.swapped(name)
         self.served = {**self.served, name: served}
         log.info("%s: generation %d (version %s) serves", name, served.generation, served.version)
+
+    def read(self, pointer: Pointer) -> Predictor:
+        """Open the version that a pointer names; its golden rows warm it.
+
+        Raises: Corrupt, BadDeclaration.
+        """
+        file = discovery.find(self.project_folders).get(pointer.project)
+        return read_version(
+            pointer.folder,
+            features=self.features(pointer),
+            manifest=pointer.manifest_sha256,
+            project=file.path if file else None,
+            patience=SERVING,
+        )
 
     def features(self, pointer: Pointer) -> Features | None:
         """Return the project's feature code if the version was trained with some; its hash is checked when read."""

@@ -115,7 +115,7 @@ def label_schema(schema: Schema) -> Json:
 
 
 def answer_schema(one: Served) -> Json:
-    """Return the JSON Schema of an answer; a row that an earlier generation answered names it."""
+    """Return the JSON Schema of an answer; a row that an earlier generation or a version on trial answered names it."""
     if one.predictor.task == "classification":
         share = {"type": "number", "minimum": 0, "maximum": 1}
         levels = dict.fromkeys(one.predictor.levels, share)
@@ -124,7 +124,7 @@ def answer_schema(one: Served) -> Json:
     else:
         fields = {"value": {"type": "number"}}
     row = exactly(id=IDENTIFIER | {"pattern": "."}, **fields)
-    row["properties"] = {**row["properties"], "generation": WHOLE}
+    row["properties"] = {**row["properties"], "generation": WHOLE, "version": TEXT, "trial": WHOLE}
     return exactly(
         project={"const": one.project}, generation=WHOLE, version=TEXT, predictions={"type": "array", "items": row}
     )

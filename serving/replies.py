@@ -24,6 +24,14 @@ def answer_json(head: bytes, generation: int, rows: list[Logged]) -> bytes:
 
 
 def row_json(row: Logged, generation: int) -> bytes:
-    """Return one row of an answer."""
+    """Return one row of an answer; who answered stands with a row that the answer's generation did not answer."""
     body = b'{"id":' + orjson.dumps(row.id) + b"," + row.output[1:]
-    return body if row.generation == generation else body[:-1] + b',"generation":%d}' % row.generation
+    if row.generation == generation and not row.trial:
+        return body
+    named = orjson.dumps({"generation": row.generation, **tried_by(row)})
+    return body[:-1] + b"," + named[1:]
+
+
+def tried_by(row: Logged) -> dict[str, int | str]:
+    """Name the version on trial that answered a row; nothing where the champion did."""
+    return {"version": row.version or "unknown", "trial": row.trial} if row.trial else {}

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from monitoring.store import Store, open_store
+from monitoring.tally import Tally
 from serving.batching import Batcher
 from serving.bodies import Bodies
 from serving.cores import Cores
 from serving.generations import Generations
 from serving.keys import Client, Keys, loopback
 from serving.pulse import Pulse
+from serving.shadowing import Shadowing
 from serving.telemetry import Telemetry
 from tasks.settings import Settings
 
@@ -29,7 +31,7 @@ class State:
         self.bodies = Bodies()
         self.telemetry = Telemetry()
         self.cores = Cores(together=settings.service_cores == "one")
-        self.generations = Generations(settings.home, settings.project_folders, self.telemetry.swapped)
+        self.generations = Generations(settings.home, settings.project_folders, self.telemetry.swapped, self.recall)
 
     @cached_property
     def store(self) -> Store:
@@ -40,7 +42,12 @@ class State:
     @cached_property
     def batcher(self) -> Batcher:
         """Predicts and logs."""
-        return Batcher(self.store.journal.write, self.telemetry, self.cores)
+        return Batcher(self.store.journal.write, self.telemetry, self.cores, self.shadowing.offer)
+
+    @cached_property
+    def shadowing(self) -> Shadowing:
+        """Runs challengers that nobody waits for, and reports on all."""
+        return Shadowing(self.store.shadows.append, self.generations.trials)
 
     @cached_property
     def pulse(self) -> Pulse:
@@ -56,6 +63,7 @@ class State:
     def start(self) -> None:
         """Open the store, load what serves, start the threads."""
         self.keys.start()
+        self.shadowing.start()
         self.batcher.start()
         self.pulse.start()
         self.generations.start()
@@ -64,6 +72,7 @@ class State:
         """Finish what is queued and end the threads."""
         self.generations.stop()
         self.batcher.stop()
+        self.shadowing.stop()
         self.pulse.stop()
         self.keys.stop()
 
@@ -95,6 +104,11 @@ class State:
             for past in self.store.ledger.generations(project):
                 versions.setdefault((project, past.number), past.version)
         return versions.get((project, generation), "unknown")
+
+    def recall(self, trial: int) -> Tally | None:
+        """Return what was counted of a trial by the processes before this one; None where it is over."""
+        found = self.store.trials.get(trial)
+        return None if found is None or found.ended_at else Tally.from_json(found.measured)
 
     def store_problem(self) -> str:
         """Say why the store can't be used; empty if it can."""

@@ -13,7 +13,7 @@ from monitoring.effects import NewDecision
 from monitoring.records import Message
 from monitoring.store.approvals import Approval
 from projects.declaration import Project
-from tasks import messages
+from tasks import messages, trials
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.settings import Settings
@@ -51,6 +51,7 @@ def ask(
         token=token,
         intent=intent,
     )
+    trials.offer(resources, project, version)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     return Report(sentence, advice(approval, waiver(gates)), links, gates)
 

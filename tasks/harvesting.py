@@ -59,9 +59,10 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
             continue
+        log = resources.store.predictions
         found += [
             prediction
-            for prediction in resources.store.predictions.rows(window, labelled=True)
+            for prediction in (*log.rows(window, labelled=True), *log.on_trial(window))
             if prediction.label is not None and prediction.row_time <= horizon
         ]
     done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])

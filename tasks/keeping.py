@@ -28,6 +28,7 @@ from tasks.placing import intact, marks, place, pointed
 from tasks.reconciling import Reconciler
 from tasks.resources import Resources
 from tasks.settings import Settings
+from tasks.trial_rounds import TrialRounds
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Keeper:
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
         self.reconciler = Reconciler(resources, start_run, run_state)
         self.hook = Hook(resources)
+        self.trials = TrialRounds(resources)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
         self.marks: dict[str, object] = {}
@@ -71,7 +73,7 @@ class Keeper:
         each: list[Duty] = [partial(self.reconciler.answer, one) for one in self.resources.store.requests.open_ones()]
         each += [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
-        each.append(self.hook.attend)
+        each += [self.hook.attend, self.trials.attend]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves

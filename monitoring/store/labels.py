@@ -57,8 +57,8 @@ class Labels:
 
     @reads
     def count(self, connection: Connection, project: str, generation: int | None = None) -> int:
-        """Return how many predictions of a generation, or of all, are labelled."""
-        where = [] if generation is None else [predictions.c.generation == generation]
+        """Return how many predictions of a generation (without those of trials beside it), or of all, are labelled."""
+        where = [] if generation is None else [predictions.c.generation == generation, predictions.c.trial == 0]
         return _count(connection, project, *where)
 
     @reads
@@ -84,7 +84,7 @@ _SPOILED = (
     verdicts.c.generation == predictions.c.generation,
     verdicts.c.check_name == "data",
     verdicts.c.outcome.in_(("fault", "failed")),
-    case((verdicts.c.start_row.is_(None), _BY_TIME), else_=_BY_ROWS),
+    case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )
 
 

@@ -67,8 +67,22 @@ class PredictionLog:
         }
 
     @reads
+    def on_trial(self, connection: Connection, window: WindowKey) -> list[Prediction]:
+        """Return the labelled predictions of a window's time that versions on trial gave, oldest first."""
+        query = _select(window.project).where(
+            predictions.c.generation == window.generation,
+            predictions.c.trial != 0,
+            labels.c.value.is_not(None),
+            *_between(window.start, window.end),
+        )
+        return _all(connection, query.order_by(*_OLDEST_FIRST))
+
+    @reads
     def rows(self, connection: Connection, window: WindowKey, *, labelled: bool = False) -> list[Prediction]:
-        """Return a window's predictions with their labels, oldest first; `labelled`: those that have one."""
+        """Return a window's predictions with their labels, oldest first; `labelled`: those that have one.
+
+        What a version on trial answered beside the generation is in no window.
+        """
         query = _select(window.project).where(predictions.c.generation == window.generation, predictions.c.trial == 0)
         if window.start_row is not None and window.end_row is not None:
             query = query.where(predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row)
@@ -97,6 +111,15 @@ class PredictionLog:
         """Return labelled predictions of rows of [since, until), oldest first, harvested or not."""
         query = _select(project).where(labels.c.value.is_not(None), *_between(since, until))
         return _all(connection, query.order_by(*_OLDEST_FIRST).limit(limit))
+
+    @reads
+    def newest(
+        self, connection: Connection, project: str, generation: int, *, trial: int, since: datetime, limit: int
+    ) -> list[Prediction]:
+        """Return the newest labelled predictions of a generation, or of a trial beside it, made since `since`."""
+        query = _select(project).where(*_of(project, generation, trial), predictions.c.at >= since)
+        query = query.where(labels.c.value.is_not(None))
+        return _all(connection, query.order_by(predictions.c.sequence.desc()).limit(limit))
 
     @reads
     def count(self, connection: Connection, project: str, generation: int | None = None) -> int:

@@ -1,0 +1,188 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+import serving_parts as parts
+from prefect_stack import until
+from store_parts import NOON, url
+from trial_parts import CHALLENGER, CHAMPION, Place, ask, factor_of, until_tried
+
+from data.packing import unpack_rows
+from monitoring.records import Label, WindowKey
+from monitoring.store.trials import Trial
+
+__all__ = ["url"]
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "home")
+
+
+def named(row: dict[str, Any], trial: Trial) -> None:
+    """Hold what a row says of who answered it against the key that it was dealt by."""
+    tried = factor_of(trial, row["id"]) == CHALLENGER
+    assert (row.get("trial"), row.get("version")) == ((trial.id, "7") if tried else (None, None))
+
+
+def test_a_canary_answers_its_keys_and_no_others_and_each_row_says_who_answered(place: Place) -> None:
+    trial = place.trial("canary", 0.4)
+    place.rounds.attend()
+    ids = [f"house {n}" for n in range(40)]
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until_tried(client, place, trial)
+        answer = ask(client, ids)
+        assert (answer["generation"], answer["version"]) == (1, "101")
+        assert {row["value"] for row in answer["predictions"]} == {10 * CHAMPION, 10 * CHALLENGER}
+        for row in answer["predictions"]:
+            assert row["value"] == 10 * factor_of(trial, row["id"])
+            named(row, trial)
+        alone = [ask(client, [one])["predictions"][0] for one in ids]
+        assert alone == answer["predictions"]
+        table = pa.table({"id": [*ids[:5], "new"], "size": [10.0] * 6, "note": ["a"] * 6})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        headers = {"content-type": ARROW, "accept": ARROW}
+        bulk = client.post("/v1/prices/predict", content=sink.getvalue().to_pybytes(), headers=headers)
+        for row in pa.ipc.open_stream(bulk.content).read_all().to_pylist():
+            assert row["value"] == 10 * factor_of(trial, row["id"])
+            named(row, trial)
+        place.resources.store.trials.get(trial.id)
+        until(lambda: (place.found(trial).measured or {})["champion"]["rows"] > 0)
+    predictor_schema = parts.PRICES
+    logged = place.store.predictions.find("prices", ids)
+    for one in logged.values():
+        assert one.output == {"value": 10 * factor_of(trial, one.id)}
+        assert one.trial == (trial.id if factor_of(trial, one.id) == CHALLENGER else 0)
+        assert unpack_rows(predictor_schema, [one.features])["house"][0] == one.id
+    window = WindowKey("prices", 1, 0, NOON, NOON, 0, 10**6)
+    assert {one.output["value"] for one in place.store.predictions.rows(window)} == {10 * CHAMPION}
+
+
+def test_a_shadow_is_logged_beside_the_answers_and_returned_to_nobody(place: Place) -> None:
+    trial = place.trial("shadow")
+    place.rounds.attend()
+    ids = [f"house {n}" for n in range(60)]
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until_tried(client, place, trial)
+        for one in ids:
+            (row,) = ask(client, [one])["predictions"]
+            assert row == {"id": one, "value": 10 * CHAMPION}
+        truth = [{"id": one, "label": 10 * CHALLENGER} for one in ids]
+        assert client.post("/v1/prices/labels", json={"labels": truth}).json()["new"] == len(ids)
+        until(lambda: len(place.store.shadows.pairs(trial, 1000, labelled=True)) == len(ids))
+    pairs = place.store.shadows.pairs(trial, 1000, labelled=True)
+    assert {one.id for one in pairs} == set(ids)
+    assert {(one.champion["value"], one.challenger["value"]) for one in pairs} == {(10 * CHAMPION, 10 * CHALLENGER)}
+    place.rounds.attend()
+    compared = place.found(trial).compared
+    assert compared is not None
+    assert (compared["behind"], compared["agreement"], compared["dropped"]) == ([], 0.0, 0)
+    told = compared["metric"]
+    assert (told["champion"], told["challenger"], told["gain"], told["rows"]) == (10.0, 0.0, 10.0, 60)
+
+
+def test_a_canary_that_fails_is_rolled_back_by_itself_while_the_champion_answers_its_rows(place: Place) -> None:
+    trial = place.trial("canary", 0.5, factor=None)
+    place.rounds.attend()
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until_tried(client, place, trial)
+        for n in range(30):
+            rows = ask(client, [f"{n}-{i}" for i in range(6)], size=-4.0)["predictions"]
+            assert [row["value"] for row in rows] == [-4.0 * CHAMPION] * 6
+            assert not any("trial" in row for row in rows)
+
+        def rolled_back() -> bool:
+            place.rounds.due.clear()
+            place.rounds.attend()
+            return place.found(trial).ended_at is not None
+
+        until(rolled_back, 10.0)
+        assert not (place.folder / "trial.json").exists()
+        until(lambda: not any("trial" in row for row in ask(client, [f"{time.monotonic()}-{i}" for i in range(20)])))
+        place.rounds.attend()
+    ended = place.found(trial)
+    assert ended.outcome == "behind"
+    assert "the margin is 5.00%" in (ended.reason or "")
+    assert place.store.ledger.generation("prices").number == 1  # type: ignore[union-attr]
+    lines = place.store.ledger.decisions("prices", kinds=("trial",), subject="version 7")
+    assert [line.inputs.get("outcome") for line in lines] == ["behind", None]
+    told = [one.payload for one in place.store.outbox.due(NOON.replace(year=2100), 100)]
+    assert [one["trial"] for one in told] == [trial.id]
+
+
+def test_a_canary_whose_answers_turn_out_worse_is_rolled_back(place: Place) -> None:
+    trial = place.trial("canary", 0.5)
+    place.rounds.attend()
+    ids = [f"house {n}" for n in range(200)]
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until_tried(client, place, trial)
+        for start in range(0, 200, 50):
+            ask(client, ids[start : start + 50])
+        labels = [Label(one, 10 * CHAMPION + 0.1, NOON) for one in ids]
+        assert place.store.labels.record("prices", labels, NOON).new == 200
+    place.rounds.due.clear()
+    place.rounds.attend()
+    ended = place.found(trial)
+    assert ended.outcome == "behind"
+    assert "mae 9.9 against the champion's 0.1" in (ended.reason or "")
+
+
+def test_a_trial_that_does_not_verify_never_runs_and_is_ended_with_the_reason(place: Place) -> None:
+    trial = place.trial("canary", 0.5)
+    place.rounds.attend()
+    network = place.folder / f"trial-{trial.id}" / "network.onnx"
+    network.write_bytes(network.read_bytes()[:-1])
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until(lambda: (place.found(trial).measured or {}).get("problem"), 10.0)
+        assert {row["value"] for row in ask(client, [str(n) for n in range(20)])["predictions"]} == {10 * CHAMPION}
+    place.rounds.attend()
+    assert place.found(trial).outcome == "unfit"
+    assert "corrupt" in (place.found(trial).reason or "")
+    assert not (place.folder / "trial.json").exists()
+
+
+def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answered(tmp_path: Path, url: str) -> None:
+    place = Place(tmp_path / "home", url)
+    trial = place.trial("canary", 0.5)
+    place.rounds.attend()
+    port, ended = parts.free_port(), threading.Event()
+    journal: dict[str, tuple[float, int]] = {}
+
+    def send(worker: int) -> None:
+        number = 0
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            while not ended.is_set():
+                number += 1
+                try:
+                    told = ask(client, [f"{worker}-{number}-{i}" for i in range(worker + 1)])
+                except httpx.TransportError:
+                    time.sleep(0.02)  # the service is dead; what was not answered is not in the journal
+                    continue
+                journal.update({one["id"]: (one["value"], one.get("trial", 0)) for one in told["predictions"]})
+
+    with ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(send, worker) for worker in range(3)]
+        for _ in range(2):
+            service = parts.Service(place.home, port, HOLDFAST_DATABASE_URL=url)
+            service.wait()
+            wanted = len(journal) + 300
+            until(lambda: len(journal) > wanted or any(one.done() for one in workers), pause=0.01)  # noqa: B023
+            service.kill()
+        ended.set()
+        for one in workers:
+            one.result()
+    logged = place.store.predictions.find("prices", journal)
+    assert {id_: (one.output["value"], one.trial) for id_, one in logged.items()} == journal
+    assert {trial for _, trial in journal.values()} == {0, trial.id}
+    for id_, (value, who) in journal.items():
+        assert who in (0, trial.id if factor_of(trial, id_) == CHALLENGER else 0)
+        assert value == 10 * (CHALLENGER if who else CHAMPION)
+    place.store.close()
