@@ -130,6 +130,12 @@ def run(port: int, pid: int, make: Make, seconds: float, connections: int, rate:
     )
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 def family(pid: int) -> list[psutil.Process]:
     """Return a server's process and those it started."""
     parent = psutil.Process(pid)
