@@ -71,6 +71,7 @@ LOGGED = exactly(
     project=TEXT,
     generation=WHOLE,
     version=TEXT,
+    trial=maybe(WHOLE),
     answered_at=TEXT | {"format": "date-time"},
     row_time=TEXT | {"format": "date-time"},
     features_sha256=TEXT | {"pattern": "^[0-9a-f]{64}$"},

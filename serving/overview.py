@@ -1,6 +1,6 @@
 """The one page for people: per project what serves, how it has been, what is open, and what was decided."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 from itertools import groupby
@@ -12,6 +12,7 @@ from data.errors import HoldfastError
 from models.links import front_page, version_page
 from monitoring.records import Decision, Incident
 from monitoring.store.approvals import Approval
+from monitoring.store.trials import Trial
 from monitoring.store.verdicts import Recorded
 from serving.html import link, tag
 from serving.state import State
@@ -20,6 +21,12 @@ CELLS = 48
 DECISIONS = 8
 INCIDENTS = 4
 REPORTS = 6
+COMPARED = (
+    ("rows", "rows", "{:,}"),
+    ("not answered", "failed", "{:,}"),
+    ("p95, ms", "p95_ms", "{:.2f}"),
+    ("metric on labelled rows", "metric", "{:.4g}"),
+)
 OUTCOMES = ("ok", "drift", "degraded", "fault", "failed", "insufficient")
 
 
@@ -93,6 +100,8 @@ def history(state: State, name: str) -> list[str]:
     store = state.store
     parts = [note(one.kind, incident_title(one), one.reason) for one in store.incidents.open_ones(name)]
     parts += [question(state, one) for one in store.approvals.open_ones(name)]
+    trial = store.trials.open(name)
+    parts += [on_trial(state, trial)] if trial else []
     served = state.generations.served.get(name)
     if served is not None:
         rows = store.predictions.count(name, served.generation)
@@ -170,6 +179,28 @@ def question(state: State, one: Approval) -> str:
     form = link(f"{prefect(state)}/runs/flow-run/{one.run}", "approve or reject") if one.run else ""
     until = tag("span", f"until {one.expires_at:%Y-%m-%d %H:%M} UTC, then it is a no", "soft small")
     return f'<div class="note asked"><b>{escape(one.reason)}</b><br>{form} {until}</div>'
+
+
+def on_trial(state: State, one: Trial) -> str:
+    """Return the version that answers beside the champion, and how both do as the keeper last saw it."""
+    does = f"answers {one.share:.3g} of the keys" if one.mode == "canary" else "answers in the shadow"
+    page = link(version_page(state.settings.mlflow_url, one.project, one.version), f"version {one.version}")
+    told = one.compared or {}
+    rows = [("", "champion", "on trial")]
+    rows += [(title, *both(told.get(key), form)) for title, key, form in COMPARED]
+    cells = "".join(f"<tr>{''.join(tag('td', cell) for cell in row)}</tr>" for row in rows)
+    agreed = told.get("agreement")
+    said = "" if agreed is None else tag("span", f"{agreed:.1%} of the answers agree", "soft small")
+    since = f"trial {one.id}, since {one.started_at:%Y-%m-%d %H:%M} UTC"
+    head = f"<b>{page} {does}</b> {tag('span', since, 'soft small')}"
+    return f'<div class="note asked">{head}<table>{cells}</table>{said}</div>'
+
+
+def both(found: Mapping[str, float] | None, form: str) -> tuple[str, str]:
+    """Return a number of the champion's and one of the challenger's."""
+    if found is None:
+        return "-", "-"
+    return form.format(found["champion"]), form.format(found["challenger"])
 
 
 def grouped(decisions: Iterable[Decision]) -> list[tuple[Decision, int]]:

@@ -98,10 +98,10 @@ class Shadowing:
 
     def write(self) -> None:
         """Commit answers and counts together; a trial that is over is dropped, a store that is away is asked again."""
-        running = dict(self.trials.running)
-        counts = {trial: tally.to_json() for trial, tally in running.items()}
+        running = list(self.trials.running.values())
+        counts = {trial: tally.to_json() for trial, tally in running}
         news = {trial: told for trial, told in counts.items() if self.told.get(trial) != told}
-        if not self.rows and not counts:
+        if not self.rows and not news:
             return
         try:
             going = self.append(self.rows, news)

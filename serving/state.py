@@ -97,8 +97,14 @@ class State:
         """Count one request; the one place where the hot path is measured."""
         self.telemetry.answered("predict", project, status, rows, seconds, reason)
 
-    def version(self, project: str, generation: int) -> str:
-        """Return the version that a generation served: from memory, for one of long ago from the ledger."""
+    def version(self, project: str, generation: int, trial: int = 0) -> str:
+        """Return the version that a generation served: from memory, for one of long ago from the ledger.
+
+        `trial`: the one whose version answered in its place.
+        """
+        if trial:
+            tried = self.store.trials.get(trial)
+            return tried.version if tried else "unknown"
         versions = self.generations.versions
         if (project, generation) not in versions:
             for past in self.store.ledger.generations(project):

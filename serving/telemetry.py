@@ -112,6 +112,7 @@ class Collected:
         yield from self.requests()
         yield from self.work()
         yield from self.generations()
+        yield from self.trials()
 
     def requests(self) -> "Iterator[Metric]":
         """Yield what was asked, and what became of it."""
@@ -167,6 +168,19 @@ class Collected:
         for name, count in sorted(self.state.telemetry.swaps.items()):
             swaps.add_metric([name], count)
         yield from (serves, broken, swaps)
+
+    def trials(self) -> "Iterator[Metric]":
+        """Yield what versions on trial, and champions beside them, were asked."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        names = ["project", "trial", "who", "outcome"]
+        rows = GaugeMetricFamily("holdfast_trial_rows", "Rows since the trial began; gone with it.", labels=names)
+        for name, (trial, tally) in sorted(self.state.generations.trials.running.copy().items()):
+            for who, side in (("champion", tally.champion), ("challenger", tally.challenger)):
+                rows.add_metric([name, str(trial), who, "answered"], side.rows - side.failed)
+                rows.add_metric([name, str(trial), who, "failed"], side.failed)
+            rows.add_metric([name, str(trial), "challenger", "dropped"], tally.dropped + tally.unwritten)
+        yield rows
 
 
 def exposition(state: "State") -> tuple[bytes, str]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,40 +56,33 @@ class Trials:
         self.seen: dict[str, tuple[object, ...]] = {}
         self.retry_at: dict[str, float] = {}
         self.over: set[int] = set()  # ended in the store, whatever the file says
-        self.running: dict[int, Tally] = {}  # also those that can't run, with the problem
+        self.running: dict[str, tuple[int, Tally]] = {}  # by project; also one that can't run, with the problem
 
     def beside(self, served: "Served") -> "Served":
         """Return what serves with the challenger that the keeper has put beside it, or without one."""
         name, path = served.project, self.folder / served.project / "trial.json"
         challenger = served.challenger
-        if challenger is not None and challenger.trial in self.over:
-            return self.leave(served)
         mark = mark_of(path)
-        if mark is None:
+        if mark is None or (challenger is not None and challenger.trial in self.over):
             self.seen.pop(name, None)
-            return served if challenger is None else self.leave(served)
+            self.running.pop(name, None)
+            return alone(served)
         mark = (*mark, served.generation)
-        if self.seen.get(name) == mark and time.monotonic() < self.retry_at.get(name, float("inf")):
+        if self.seen.get(name) == mark and time.monotonic() < self.retry_at.get(name, inf):
             return served
         self.seen[name] = mark
         self.retry_at.pop(name, None)
         found = self.loaded(served, path)
         if found is None:
-            return served if challenger is None else self.leave(served)
+            return alone(served)
         log.info("%s: version %s is on trial %d as a %s", name, found.served.version, found.trial, found.mode)
         return replace(served, challenger=found)
-
-    def leave(self, served: "Served") -> "Served":
-        """Return what serves alone again."""
-        assert served.challenger is not None
-        self.running.pop(served.challenger.trial, None)
-        log.info("%s: trial %d is over", served.project, served.challenger.trial)
-        return replace(served, challenger=None)
 
     def loaded(self, served: "Served", path: Path) -> Challenger | None:
         """Verify and warm the challenger; one that fails is never the champion's problem, and the keeper is told."""
         from serving.generations import read_pointer
 
+        self.running.pop(served.project, None)
         try:
             pointer = read_pointer(path)
             stored = orjson.loads(path.read_bytes())
@@ -107,7 +101,7 @@ class Trials:
         if tally is None:
             self.over.add(trial)
             return None
-        self.running[trial] = tally
+        self.running[served.project] = (trial, tally)
         try:
             predictor = self.load(pointer)
             check_alike(served.predictor, predictor)
@@ -118,6 +112,14 @@ class Trials:
         told = {"version": pointer.version, "manifest_sha256": pointer.manifest_sha256, "challenger": None}
         version = replace(served, predictor=predictor, **told)
         return Challenger(trial, "canary" if mode == "canary" else "shadow", share, version, tally)
+
+
+def alone(served: "Served") -> "Served":
+    """Return what serves without a challenger."""
+    if served.challenger is None:
+        return served
+    log.info("%s: trial %d is over", served.project, served.challenger.trial)
+    return replace(served, challenger=None)
 
 
 def check_alike(champion: Predictor, challenger: Predictor) -> None:

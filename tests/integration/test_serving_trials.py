@@ -1,6 +1,8 @@
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +11,27 @@ import pyarrow as pa
 import pytest
 import serving_parts as parts
 from prefect_stack import until
-from store_parts import NOON, url
+from store_parts import NOON
 from trial_parts import CHALLENGER, CHAMPION, Place, ask, factor_of, until_tried
 
-from data.packing import unpack_rows
+from data.packing import ListPacker, unpack_rows
 from monitoring.records import Label, WindowKey
+from monitoring.store.journal import Entry, Logged
 from monitoring.store.trials import Trial
+from monitoring.tally import Tally
+from serving.shadowing import WAITING_ROWS
+from serving.state import State
+from serving.validation import ReadRow
+from tasks import trials
 
-__all__ = ["url"]
 ARROW = "application/vnd.apache.arrow.stream"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "home")
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path / "home")
+    yield made
+    made.store.close()
 
 
 def named(row: dict[str, Any], trial: Trial) -> None:
@@ -54,14 +63,30 @@ def test_a_canary_answers_its_keys_and_no_others_and_each_row_says_who_answered(
         for row in pa.ipc.open_stream(bulk.content).read_all().to_pylist():
             assert row["value"] == 10 * factor_of(trial, row["id"])
             named(row, trial)
-        place.resources.store.trials.get(trial.id)
-        until(lambda: (place.found(trial).measured or {})["champion"]["rows"] > 0)
-    predictor_schema = parts.PRICES
+        keyed = {"rows": [{"id": one, "size": 10.0, "note": "a"} for one in ("k1", "k2", "k3", "k4", "k5")]}
+        first, again = (
+            client.post("/v1/prices/predict", json=keyed, headers={"idempotency-key": "one"}) for _ in range(2)
+        )
+        assert first.status_code == 200
+        assert first.content == again.content
+        mine = next(one for one in ids if factor_of(trial, one) == CHALLENGER)
+        told = client.get(f"/v1/prices/predictions/{mine}").json()
+        assert (told["generation"], told["version"], told["trial"]) == (1, "7", trial.id)
+        place.rounds.attend()
+        assert "answers 0.4 of the keys" in client.get("/").text
+        assert f'trial="{trial.id}",who="challenger"' in client.get("/metrics").text
+        trials.stop(place.resources, "prices", actor="ada", reason="enough")  # and no keeper looks
+
+        def over() -> bool:
+            rows = ask(client, [f"{time.monotonic()}-{n}" for n in range(20)])["predictions"]
+            return not any("trial" in row for row in rows)
+
+        until(over, 10.0)
     logged = place.store.predictions.find("prices", ids)
     for one in logged.values():
         assert one.output == {"value": 10 * factor_of(trial, one.id)}
         assert one.trial == (trial.id if factor_of(trial, one.id) == CHALLENGER else 0)
-        assert unpack_rows(predictor_schema, [one.features])["house"][0] == one.id
+        assert unpack_rows(parts.PRICES, [one.features])["house"][0] == one.id
     window = WindowKey("prices", 1, 0, NOON, NOON, 0, 10**6)
     assert {one.output["value"] for one in place.store.predictions.rows(window)} == {10 * CHAMPION}
 
@@ -100,14 +125,11 @@ def test_a_canary_that_fails_is_rolled_back_by_itself_while_the_champion_answers
             assert not any("trial" in row for row in rows)
 
         def rolled_back() -> bool:
-            place.rounds.due.clear()
-            place.rounds.attend()
+            place.look()
             return place.found(trial).ended_at is not None
 
         until(rolled_back, 10.0)
         assert not (place.folder / "trial.json").exists()
-        until(lambda: not any("trial" in row for row in ask(client, [f"{time.monotonic()}-{i}" for i in range(20)])))
-        place.rounds.attend()
     ended = place.found(trial)
     assert ended.outcome == "behind"
     assert "the margin is 5.00%" in (ended.reason or "")
@@ -118,21 +140,44 @@ def test_a_canary_that_fails_is_rolled_back_by_itself_while_the_champion_answers
     assert [one["trial"] for one in told] == [trial.id]
 
 
-def test_a_canary_whose_answers_turn_out_worse_is_rolled_back(place: Place) -> None:
+def row(id_: str, factor: float, trial: int = 0) -> Logged:
+    packed = ListPacker(parts.PRICES).pack(id_, id_, None, ["a", 10.0])
+    return Logged(id_, packed, b'{"value":%d}' % (10 * factor), 1, None, trial)
+
+
+def label(place: Place, ids: list[str], value: float) -> None:
+    assert place.store.labels.record("prices", [Label(one, value, NOON) for one in ids], NOON).new == len(ids)
+
+
+def test_a_canary_whose_answers_turn_out_worse_is_rolled_back_once_that_is_shown(place: Place) -> None:
     trial = place.trial("canary", 0.5)
-    place.rounds.attend()
-    ids = [f"house {n}" for n in range(200)]
-    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
-        until_tried(client, place, trial)
-        for start in range(0, 200, 50):
-            ask(client, ids[start : start + 50])
-        labels = [Label(one, 10 * CHAMPION + 0.1, NOON) for one in ids]
-        assert place.store.labels.record("prices", labels, NOON).new == 200
-    place.rounds.due.clear()
-    place.rounds.attend()
+    ids = [f"house {n}" for n in range(120)]
+    rows = [row(one, factor_of(trial, one), trial.id * (factor_of(trial, one) == CHALLENGER)) for one in ids]
+    place.store.journal.write([Entry("prices", 1, datetime.now(UTC), rows, named=True)])
+    label(place, ids[:60], 10 * CHAMPION + 0.1)
+    place.look()
+    assert place.found(trial).outcome is None  # of neither enough
+    label(place, ids[60:], 10 * CHAMPION + 0.1)
+    place.look()
     ended = place.found(trial)
     assert ended.outcome == "behind"
     assert "mae 9.9 against the champion's 0.1" in (ended.reason or "")
+    compared = ended.compared
+    assert compared is not None
+    assert compared["metric"]["high"] < -9
+
+
+def test_a_canary_as_good_as_the_champion_goes_on(place: Place) -> None:
+    trial = place.trial("canary", 0.5, factor=CHAMPION)
+    ids = [f"house {n}" for n in range(200)]
+    rows = [row(one, CHAMPION, trial.id * (factor_of(trial, one) == CHALLENGER)) for one in ids]
+    place.store.journal.write([Entry("prices", 1, datetime.now(UTC), rows, named=True)])
+    label(place, ids, 10 * CHAMPION + 0.1)
+    place.look()
+    found = place.found(trial)
+    assert found.outcome is None
+    assert found.compared is not None
+    assert found.compared["metric"]["gain"] == pytest.approx(0)
 
 
 def test_a_trial_that_does_not_verify_never_runs_and_is_ended_with_the_reason(place: Place) -> None:
@@ -140,17 +185,53 @@ def test_a_trial_that_does_not_verify_never_runs_and_is_ended_with_the_reason(pl
     place.rounds.attend()
     network = place.folder / f"trial-{trial.id}" / "network.onnx"
     network.write_bytes(network.read_bytes()[:-1])
-    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
-        until(lambda: (place.found(trial).measured or {}).get("problem"), 10.0)
-        assert {row["value"] for row in ask(client, [str(n) for n in range(20)])["predictions"]} == {10 * CHAMPION}
+    state = State(place.resources.settings)
+    state.generations.look()
+    served = state.generations.of("prices")
+    assert (served.generation, served.challenger, state.generations.problems) == (1, None, {})
+    state.shadowing.write()
+    state.store.close()
     place.rounds.attend()
     assert place.found(trial).outcome == "unfit"
     assert "corrupt" in (place.found(trial).reason or "")
     assert not (place.folder / "trial.json").exists()
 
 
-def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answered(tmp_path: Path, url: str) -> None:
-    place = Place(tmp_path / "home", url)
+def test_a_shadow_that_is_too_busy_drops_rows_and_counts_them(place: Place) -> None:
+    trial = place.trial("shadow")
+    place.rounds.attend()
+    state = State(place.resources.settings)
+    state.generations.look()
+    served = state.generations.of("prices")
+    assert served.challenger is not None
+    for n in range(40):  # nobody takes them
+        rows = [ReadRow(f"{n}-{i}", f"{n}-{i}", None, ["a", 1.0]) for i in range(100)]
+        state.shadowing.offer(served.challenger, rows, [])
+    assert state.shadowing.inbox.qsize() == WAITING_ROWS // 100
+    state.shadowing.start()
+    state.shadowing.stop()
+    assert place.store.shadows.count(trial.id) == WAITING_ROWS // 100 * 100
+    assert Tally.from_json(place.found(trial).measured).dropped == 4000 - WAITING_ROWS // 100 * 100
+    state.store.close()
+
+
+def test_a_generation_ends_the_trial_beside_the_one_before_and_the_service_lets_go_of_it(place: Place) -> None:
+    trial = place.trial("canary", 0.5)
+    place.rounds.attend()
+    state = State(place.resources.settings)
+    state.generations.look()
+    assert state.generations.of("prices").challenger is not None
+    place.promote(2, CHALLENGER)
+    assert place.found(trial).outcome == "superseded"
+    state.generations.look()
+    served = state.generations.of("prices")
+    assert (served.generation, served.challenger) == (2, None)
+    place.rounds.attend()
+    assert sorted(path.name for path in place.folder.iterdir()) == ["1", "2", "current.json"]
+    state.store.close()
+
+
+def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answered(place: Place) -> None:
     trial = place.trial("canary", 0.5)
     place.rounds.attend()
     port, ended = parts.free_port(), threading.Event()
@@ -171,9 +252,9 @@ def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answere
     with ThreadPoolExecutor(3) as pool:
         workers = [pool.submit(send, worker) for worker in range(3)]
         for _ in range(2):
-            service = parts.Service(place.home, port, HOLDFAST_DATABASE_URL=url)
+            service = parts.Service(place.home, port)
             service.wait()
-            wanted = len(journal) + 300
+            wanted = len(journal) + 200
             until(lambda: len(journal) > wanted or any(one.done() for one in workers), pause=0.01)  # noqa: B023
             service.kill()
         ended.set()
@@ -185,4 +266,3 @@ def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answere
     for id_, (value, who) in journal.items():
         assert who in (0, trial.id if factor_of(trial, id_) == CHALLENGER else 0)
         assert value == 10 * (CHALLENGER if who else CHAMPION)
-    place.store.close()

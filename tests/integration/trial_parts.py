@@ -43,12 +43,11 @@ MARGINS = {
 class Place:
     """A home whose champion doubles the size."""
 
-    def __init__(self, home: Path, url: str | None = None) -> None:
+    def __init__(self, home: Path) -> None:
         (home / "projects").mkdir(parents=True)
         (home / "projects" / "prices.py").write_text(PRICES)
         self.home, self.folder = home, home / "generations" / "prices"
-        self.url = url or f"sqlite:///{home / 'holdfast.db'}"
-        settings = Settings(home=home, projects=str(home / "projects"), database_url=self.url)
+        settings = Settings(home=home, projects=str(home / "projects"), embedded=True)
         self.resources = Resources(settings)
         self.rounds = TrialRounds(self.resources)
         self.promote(1, CHAMPION)
@@ -73,6 +72,11 @@ class Place:
         made = self.store.trials.start(new, line)
         scratch.replace(self.folder / f"trial-{made.id}")  # where the keeper would have downloaded it
         return made
+
+    def look(self) -> None:
+        """Let the keeper look, and compare."""
+        self.rounds.due.clear()
+        self.rounds.attend()
 
     def found(self, trial: Trial) -> Trial:
         found = self.store.trials.get(trial.id)
