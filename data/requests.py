@@ -34,7 +34,8 @@ def read_requests(frame: "pd.DataFrame", schema: Schema, name: str) -> Requests:
     """Read the rows of batch `name`.
 
     As in the service, a row without an entity is its own and the time may be left out. Without a key column each
-    row is keyed by the batch and its content, so that the same file gives the same keys in any order.
+    row is keyed by the batch, the whole frame's content and its own, so that the same file gives the same keys in any
+    order of its rows, and tomorrow's file of this name gives others.
 
     Raises: SchemaMismatch.
     """
@@ -53,14 +54,19 @@ def read_requests(frame: "pd.DataFrame", schema: Schema, name: str) -> Requests:
 
 
 def content_keys(frame: "pd.DataFrame", schema: Schema, name: str) -> list[str]:
-    """Return a key a row, made from the batch's name and the row's features; equal rows are numbered."""
+    """Return a key a row, from the batch's name, the frame's content and the row's; equal rows are numbered."""
+    known = [*schema.features, *(column for column in schema.identifiers if column != schema.key)]
+    columns = [frame[column].tolist() for column in known if column in frame.columns]
+    digests = [
+        hashlib.sha256(repr([plainly(value) for value in values]).encode()).hexdigest()[:24]
+        for values in zip(*columns, strict=True)
+    ]
+    whole = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:12]
     seen: dict[str, int] = {}
     keys = []
-    columns = [frame[column].tolist() for column in schema.features if column in frame.columns]
-    for values in zip(*columns, strict=True):
-        digest = hashlib.sha256(repr([plainly(value) for value in values]).encode()).hexdigest()[:24]
+    for digest in digests:
         seen[digest] = seen.get(digest, -1) + 1
-        keys.append(f"{name}-{digest}" + (f"-{seen[digest]}" if seen[digest] else ""))
+        keys.append(f"{name}-{whole}-{digest}" + (f"-{seen[digest]}" if seen[digest] else ""))
     return keys or [""] * len(frame)
 
 

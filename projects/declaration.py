@@ -53,6 +53,8 @@ class Project:
     """A use case: which data, which model, what must hold. A project file binds one to the name `project`.
 
     `source` gives rows with their labels, to learn from; `scoring` rows without, for `score/<project>` to answer.
+    There a key names one answer for ever: rows that are asked about again each day need a key for the row and the day,
+    or none at all.
     """
 
     name: str

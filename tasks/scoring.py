@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from data import quarantine
 from data.batches import file_sha256
@@ -75,7 +76,7 @@ def score(
         return Report("the scoring source has no batch")
     answered, known, unfit = (sum(row.row()[key] for row in scored) for key in ("answered", "known", "quarantined"))
     sentence = f"{answered:,} rows answered, {known:,} had been before, {unfit:,} in quarantine"
-    links = {f"{one.batch}.parquet": str(one.file) for one in scored}
+    links = {f"{one.batch}.parquet": str(one.file) for one in scored if one.file.exists()}
     return Report(sentence, links=links, table=[one.row() for one in scored])
 
 
@@ -112,11 +113,11 @@ def score_batch(resources: Resources, project: Project, batch: Batch, out: Path,
     rows = length(requests.rows)
     with parquet(out) as write:
         for start in range(0, rows, CHUNK):
-            serving = resources.store.ledger.generation(project.name)
-            if serving is not None and serving.number != generation.number:
-                before, (generation, predictor) = predictor, champion(resources, project.name)  # the rest is its
-                if predictor.schema != before.schema:
+            newer = promoted_meanwhile(resources, generation)
+            if newer is not None:
+                if newer[1].schema != predictor.schema:
                     raise LostRace(f"{project.name} was promoted to another schema meanwhile: score {batch.name} again")
+                generation, predictor = newer
             chosen = np.arange(start, min(start + CHUNK, rows))
             write(resources, answer(resources, generation, predictor, requests, chosen, scored))
             progress(min(1.0, (start + CHUNK) / max(1, rows)), f"{batch.name}: {chosen[-1] + 1:,} of {rows:,} rows")
@@ -144,6 +145,17 @@ def champion(resources: Resources, name: str) -> tuple[Generation, Predictor]:
     return generation, predictor_of(resources, generation)
 
 
+def promoted_meanwhile(resources: Resources, before: Generation) -> tuple[Generation, Predictor] | None:
+    """Return what serves now if it isn't `before` any more and is on this machine: the service waits for that too."""
+    serving = resources.store.ledger.generation(before.project)
+    if serving is None or serving.number == before.number:
+        return None
+    try:
+        return champion(resources, before.project)
+    except SourceUnavailable:
+        return None
+
+
 def answer(
     resources: Resources,
     generation: Generation,
@@ -168,7 +180,10 @@ def answer(
         if id_ not in stored:
             scored.unfit[position] = "the answer is not a finite number: nothing was logged"
         elif stored[id_].features != packed[i]:
-            scored.unfit[position] = f"{id_!r} was answered before, for other features"
+            scored.unfit[position] = (
+                f"{id_!r} was answered before, for other features: a key names one answer, so give each row one of its "
+                "own, as by the day it stands for"
+            )
         else:
             answered.append(stored[id_])
             scored.known += id_ in known
@@ -203,6 +218,9 @@ def parquet(path: Path) -> Iterator[Callable[[Resources, list[Prediction]], None
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    for rest in path.parent.glob(f".{path.name}.*.part"):  # of runs that were killed
+        if not psutil.pid_exists(int(rest.name.split(".")[-2])):
+            rest.unlink(missing_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     versions: dict[int, str] = {}
     writers: list[pq.ParquetWriter] = []
@@ -224,6 +242,8 @@ def parquet(path: Path) -> Iterator[Callable[[Resources, list[Prediction]], None
             writer.close()
         if writers:
             half.replace(path)
+        else:
+            path.unlink(missing_ok=True)  # no row was fit: an older file would pass for this run's
     finally:
         half.unlink(missing_ok=True)
 

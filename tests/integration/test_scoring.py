@@ -166,3 +166,29 @@ def test_a_declared_source_is_scored_without_a_file(orchard: Orchard, tmp_path: 
     )
     assert scored(orchard, None).table[0]["batch"] == "orchard"
     assert len(answers(orchard)) == 80
+
+
+def test_a_generation_that_is_not_on_the_machine_yet_holds_nothing_up(
+    orchard: Orchard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchard.serve()
+    monkeypatch.setattr(scoring, "CHUNK", 50)
+
+    def promote_elsewhere(share: float, text: str) -> None:
+        if share < 1:
+            orchard.serve("2")
+            (orchard.settings.home / "generations" / orchard.name / "2").rename(tmp_path / "elsewhere")
+
+    scoring.score(orchard, orchard.name, file=to_score(tmp_path), progress=promote_elsewhere)
+    assert set(answers(orchard)["version"]) == {"1"}
+
+
+def test_where_no_row_is_fit_no_older_file_passes_for_the_answers(orchard: Orchard, tmp_path: Path) -> None:
+    orchard.serve()
+    file = to_score(tmp_path)
+    scored(orchard, file)
+    pd.read_csv(file).assign(size=99).to_csv(file, index=False)
+    report = scored(orchard, file)
+    assert not scoring.target(orchard, orchard.name, "orchard").exists()
+    assert report.links == {}
+    assert orchard.store.ledger.decisions(orchard.name, kinds=("score",))[0].inputs["sha256"] is None
