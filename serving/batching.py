@@ -63,6 +63,7 @@ class Batcher:
         self.to_predict: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.to_commit: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.deadlines: Deadlines[Job] = Deadlines(self.give_up)
+        self.gathered: list[Job] = []
         self.waiting = self.weight = 0  # rows and bytes, until the threads are done with them
         self.log_problem = ""  # why the last commit failed; empty once one succeeds
         self.threads = [
@@ -99,8 +100,22 @@ class Batcher:
         self.waiting += job.size
         self.weight += weight
         self.deadlines.add(job)
-        self.to_predict.put(job)
+        self.gathered.append(job)
+        if len(self.gathered) == 1:
+            job.future.get_loop().call_soon(self.hand_over, 0)
         return job.future
+
+    def hand_over(self, before: int) -> None:
+        """Give the network's thread what was gathered, once a turn of the loop brought nothing more.
+
+        A thread that wakes for the first of many rows would take turns with the loop that reads the others.
+        """
+        if before < len(self.gathered) < BATCH_ROWS:
+            asyncio.get_running_loop().call_soon(self.hand_over, len(self.gathered))
+            return
+        gathered, self.gathered = self.gathered, []
+        for job in gathered:
+            self.to_predict.put(job)
 
     def give_up(self, job: Job) -> None:
         """Tell a client that waited long enough."""

@@ -60,32 +60,27 @@ class Bodies:
             raise self.too_large()
         reading = Reading()
         self.deadlines.add(reading)
-        try:
-            return await self.collect(receive)
-        except asyncio.CancelledError:
-            if not reading.late or reading.task is None:
-                raise
-            reading.task.uncancel()
-            raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} seconds", "body") from None
-        finally:
-            self.deadlines.waiting.discard(reading)
-
-    async def collect(self, receive: Receive) -> bytes:
-        """Collect the body's parts; what is collected when it fails is not held any longer."""
         parts: list[bytes] = []
         size, more = 0, True
         try:
             while more:
                 message = await receive()
-                part = part_of(message)
-                more = message.get("more_body", False)
+                part, more = part_of(message), message.get("more_body", False)
                 parts.append(part)
                 size += len(part)
                 self.held += len(part)
                 self.bound(size)
-        except BaseException:
+        except asyncio.CancelledError:
             self.release(size)
+            if not reading.late or reading.task is None:
+                raise
+            reading.task.uncancel()
+            raise Refused(408, f"the body did not arrive within {BODY_SECONDS:g} seconds", "body") from None
+        except BaseException:
+            self.release(size)  # what was collected is not held any longer
             raise
+        finally:
+            self.deadlines.waiting.discard(reading)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def bound(self, size: int) -> None:
