@@ -1,8 +1,6 @@
 """From a trained torch network to the ONNX file that answers, if that answers as the network does."""
 
-import contextlib
 import copy
-import io
 import logging
 import warnings
 from pathlib import Path
@@ -90,8 +88,7 @@ def write(network: "nn.Module", spec: EncodedSpec, traced: Inputs, path: Path) -
     """
     import torch
 
-    said = io.StringIO()  # the exporter prints its graph when it fails
-    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated, and warns about each traced shape
         try:
             torch.onnx.export(

@@ -13,6 +13,8 @@ from data.errors import BadDeclaration
 from data.schema import Rows, Schema, length
 from models.declarations import Features
 
+MODULE = ("__name__", "__file__", "__package__")  # where a module stands, which a class inside a function names
+
 
 def with_derived(schema: Schema, features: Features | None, rows: Rows) -> Rows:
     """Return the feature columns of `rows` and those that `features` computes from them.
@@ -57,6 +59,8 @@ def sources(function: Callable[..., Any], seen: set[str]) -> Iterator[str]:
     if not isinstance(plain, FunctionType):
         return
     for name in sorted(names_used(plain.__code__) & plain.__globals__.keys() - seen):
+        if name in MODULE:
+            continue
         seen.add(name)
         used = plain.__globals__[name]
         if isinstance(used, FunctionType) and used.__module__ == plain.__module__:

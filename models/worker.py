@@ -83,19 +83,25 @@ def network_of(asked: Mapping[str, Any], spec: EncodedSpec) -> "nn.Module":
 
     Raises: Unlike, and whatever the factory raises.
     """
+    path = Path(asked["folder"]) / WEIGHTS
+    content = read_whole(path, LARGEST[WEIGHTS])
+    if (found := hashlib.sha256(content).hexdigest()) != asked["weights_sha256"]:
+        raise Unlike(str(path), asked["weights_sha256"], found)
+    model = declared(asked["network"], asked["project"])
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     from models.networks import build
 
     torch.set_num_threads(asked["threads"])
     torch.set_num_interop_threads(1)
-    content = read_whole(Path(asked["folder"]) / WEIGHTS, LARGEST[WEIGHTS])
-    if (found := hashlib.sha256(content).hexdigest()) != asked["weights_sha256"]:
-        raise Unlike(str(Path(asked["folder"]) / WEIGHTS), asked["weights_sha256"], found)
     torch.manual_seed(0)
-    network = build(declared(asked["network"], asked["project"]), spec)
-    network.load_state_dict(load(content))
+    network = build(model, spec)
+    try:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise Unlike(f"{path} ({first_line(error)})", "its network's weights", "others") from error
     return network.to("cpu", torch.float32).eval()
 
 
@@ -172,6 +178,11 @@ def answer_all(network: "nn.Module", spec: EncodedSpec, requests: int, answers: 
         except Exception as error:  # noqa: BLE001 (the network is a stranger's code, and its parent is told)
             kind, answer = FAILED, said(error)
         send(answers, kind, answer)
+
+
+def first_line(error: Exception) -> str:
+    """Return the start of an error's text."""
+    return " ".join(str(error).split())[:200]
 
 
 def said(error: Exception) -> bytes:

@@ -82,7 +82,7 @@ class Front:
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
-            told = refused(error)
+            told = refused(error.with_traceback(None))  # whose frames would hold each other, and a generation
             await send_refusal(send, told)
             self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:

@@ -127,22 +127,30 @@ class Batcher:
         self.cores.gather()
         held: Job | None = None
         while (first := held or inbox.get()) is not None:
-            held, ended = None, False
-            jobs, size = [first], first.size
-            while size < cap and not inbox.empty():
-                job = inbox.get()
-                if job is None:
-                    ended = True
-                    break
-                if size + job.size > cap:
-                    held = job
-                    break
-                jobs.append(job)
-                size += job.size
-            if jobs := self.wanted(jobs):
-                handle(jobs)
+            held, ended = self.turn(first, inbox, cap, handle)
             if ended:
                 return
+            del first  # with its generation: what serves no more is let go now, not with the next request
+
+    def turn(
+        self, first: Job, inbox: "queue.SimpleQueue[Job | None]", cap: int, handle: Callable[[list[Job]], None]
+    ) -> tuple[Job | None, bool]:
+        """Handle a job with those queued behind it; return one that was one too many, and whether the end was there."""
+        held: Job | None = None
+        jobs, size, ended = [first], first.size, False
+        while size < cap and not inbox.empty():
+            job = inbox.get()
+            if job is None:
+                ended = True
+                break
+            if size + job.size > cap:
+                held = job
+                break
+            jobs.append(job)
+            size += job.size
+        if jobs := self.wanted(jobs):
+            handle(jobs)
+        return held, ended
 
     def wanted(self, jobs: list[Job]) -> list[Job]:
         """Return the jobs whose clients still wait, and let go of the others."""
@@ -179,9 +187,10 @@ class Batcher:
                 for job in jobs:
                     self.predict_group([job])
                 return
-            log.exception("%s generation %d failed to predict", served.project, served.generation)
-            said = error if isinstance(error, HoldfastError) else f"{type(error).__name__}: {str(error)[:200]}"
+            expected = isinstance(error, HoldfastError)
+            said = str(error) if expected else f"{type(error).__name__}: {str(error)[:200]}"
             why = f"generation {served.generation} failed to predict: {said}"
+            log.exception("%s %s", served.project, why, exc_info=not expected)
             self.settle([(jobs[0], Refused(503, why, reason="model"))])
             return
         self.telemetry.batches.add(sum(job.size for job in jobs))
