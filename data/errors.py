@@ -39,6 +39,11 @@ class HoldfastError(Exception):
     """Base of all expected failures; the CLI prints it on one line and exits with status 1."""
 
 
+def one_line(text: str) -> str:
+    """Return a stranger's text as one line that any log and page can take, half characters and all."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in " ".join(text.split()))
+
+
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """Return a hint naming the known word nearest to `wrong`, else all of them."""
     known = sorted(known)
@@ -118,7 +123,7 @@ class Corrupt(HoldfastError):
     """A file does not have the content that was recorded for it, so it is not used."""
 
     def __init__(self, what: str, expected: str, found: str) -> None:
-        super().__init__(f"{what} is corrupt: recorded {expected[:19]}, found {found[:19]}")
+        super().__init__(one_line(f"{what} is corrupt: recorded {expected[:19]}, found {found[:19]}"))
 
 
 class NotReplicated(HoldfastError):

@@ -22,14 +22,16 @@ WEIGHTS, PREDICTOR, NETWORK, GOLDEN, MLMODEL = (
 )
 MANIFEST = "manifest.json"
 LARGEST = {WEIGHTS: 2**32, NETWORK: 2**31, PREDICTOR: 2**25, GOLDEN: 2**28, MLMODEL: 2**22}  # bytes
+LIMITS = {**LARGEST, MANIFEST: 2**16}
 EXPORTED, BY_TORCH = 1, 2  # formats; the second has no network.onnx, and torch answers
 FILES = {EXPORTED: tuple(LARGEST), BY_TORCH: tuple(name for name in LARGEST if name != NETWORK)}
 CHUNK = 2**20  # bytes
+LONGEST_TABLE = 100_000_000  # bytes of a safetensors file's table, as the format bounds it
 
 
 def manifest_sha256(folder: Path) -> str:
     """Return the hash by which a version is known; it covers every file through their own hashes."""
-    return hashlib.sha256(read_whole(folder / MANIFEST, 2**16)).hexdigest()
+    return hashlib.sha256(read_whole(folder / MANIFEST, LIMITS[MANIFEST])).hexdigest()
 
 
 def size_mb(folder: Path) -> float:
@@ -72,6 +74,7 @@ def verified(folder: Path, manifest: str | None = None) -> dict[str, bytes]:
         if regular_size(path, limit) != size:
             raise Corrupt(str(path), f"{size} bytes", f"{path.stat().st_size} bytes")
         if name == WEIGHTS:
+            check_tensors(path, size)
             found = file_sha256(path)
         else:
             contents[name] = read_whole(path, size)
@@ -84,7 +87,7 @@ def verified(folder: Path, manifest: str | None = None) -> dict[str, bytes]:
 def read_manifest(folder: Path, manifest: str | None) -> dict[str, Any]:
     """Return name -> bytes and sha256, from a manifest written exactly as `seal` writes it."""
     path = folder / MANIFEST
-    content = read_whole(path, 2**16)
+    content = read_whole(path, LIMITS[MANIFEST])
     found = hashlib.sha256(content).hexdigest()
     if manifest is not None and manifest != found:
         raise Corrupt(str(path), manifest, found)
@@ -138,6 +141,24 @@ def file_sha256(path: Path) -> str:
         while piece := file.read(CHUNK):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def check_tensors(path: Path, size: int) -> None:
+    """Refuse a file of weights that doesn't begin as safetensors do, with a table that ends where the file does.
+
+    Nothing that serves an exported network reads its weights; whoever does later is not to find something else.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        head = file.read(length) if 2 <= length <= min(size - 8, LONGEST_TABLE) else b""
+    try:
+        table = orjson.loads(head)
+        ends = [entry["data_offsets"][1] for name, entry in table.items() if name != "__metadata__"]
+        whole = 8 + length + max([0, *ends]) == size
+    except (orjson.JSONDecodeError, AttributeError, LookupError, TypeError) as error:
+        raise Corrupt(str(path), "safetensors", "something else") from error
+    if not whole:
+        raise Corrupt(str(path), "all its tensors", f"{size} bytes")
 
 
 def json_bytes(value: object) -> bytes:

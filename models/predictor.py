@@ -23,6 +23,7 @@ from models.folder import (
     BY_TORCH,
     EXPORTED,
     GOLDEN,
+    MLMODEL,
     NETWORK,
     PREDICTOR,
     WEIGHTS,
@@ -33,6 +34,7 @@ from models.folder import (
 )
 from models.outputs import Outputs
 from models.rowwise import RowEncoder
+from models.signature import LOADER, names_our_loader
 from models.torch_session import WORKING, Patience, Recipe, TorchSession
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ def read_version(
     Raises: Corrupt, naming the file; BadDeclaration and ServerUnavailable when a torch worker does not come up.
     """
     contents = verified(folder, manifest)
+    if not names_our_loader(contents[MLMODEL]):
+        raise Corrupt(str(folder / MLMODEL), LOADER, "something else")
     stored = parsed(folder / PREDICTOR, contents[PREDICTOR])
     golden = parsed(folder / GOLDEN, contents[GOLDEN])
     kind = EXPORTED if NETWORK in contents else BY_TORCH

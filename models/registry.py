@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import Corrupt, NoSuchVersion, ServerUnavailable
 from models.card_value import CARD, read
 from models.cards import beneath, description
+from models.folder import LIMITS
 from models.links import run_page, version_page
 
 if TYPE_CHECKING:
@@ -303,13 +304,21 @@ class Registry:
     def download(self, project: str, version: str, target: Path) -> Path:
         """Fetch a version's folder as `target`, whole or not at all; whoever reads it verifies it.
 
-        Raises: NoSuchVersion; FileExistsError when there is something at `target`.
+        Raises: NoSuchVersion; Corrupt for what is no file of a version's, or larger than one may be, and then nothing
+            is fetched; FileExistsError when there is something at `target`.
         """
         run_id = self.run_of(project, version)
         if target.exists():
             raise FileExistsError(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as half, translated():
+            for entry in self.opened.list_artifacts(run_id, MODEL):
+                what, size = f"{entry.path} of run {run_id}", entry.file_size or 0
+                limit = LIMITS.get(entry.path.removeprefix(f"{MODEL}/"))
+                if entry.is_dir or limit is None:
+                    raise Corrupt(what, "no such file", "a folder" if entry.is_dir else "a stranger's")
+                if size > limit:
+                    raise Corrupt(what, f"≤ {limit} bytes", f"{size} bytes")
             fetched = Path(self.opened.download_artifacts(run_id, MODEL, half))
             if not fetched.is_dir() or not any(fetched.iterdir()):
                 raise NoSuchVersion(f"version {version} of {project} has no files in the registry")

@@ -5,6 +5,7 @@ import json
 from data.schema import Category, Column, Image, Number, Schema
 
 LOADER = "models.pyfunc"
+FLAVORS = {"python_function": {"loader_module": LOADER}}
 
 
 def mlmodel_text(schema: Schema) -> str:
@@ -14,10 +15,19 @@ def mlmodel_text(schema: Schema) -> str:
     classes = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
     outputs = classes if isinstance(target, Category) else [{"type": "double", "name": "value"}]
     described = {
-        "flavors": {"python_function": {"loader_module": LOADER}},
+        "flavors": FLAVORS,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},
     }
     return json.dumps(described, indent=1) + "\n"
+
+
+def names_our_loader(content: bytes) -> bool:
+    """Tell whether an `MLmodel` is written as above and names no code but ours: MLflow imports what it names."""
+    try:
+        said = json.loads(content)
+        return bool(said["flavors"] == FLAVORS and f"{json.dumps(said, indent=1)}\n".encode() == content)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def mlflow_type(column: Column) -> dict[str, object]:

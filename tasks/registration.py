@@ -103,7 +103,7 @@ def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
     """
     try:
         return Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = f"{type(error).__name__} {error}"
         raise Corrupt(f"snapshot.json of run {run_id}", "the snapshot it learned from", said) from error
 
