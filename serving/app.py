@@ -16,6 +16,7 @@ from monitoring.store.journal import Logged
 from monitoring.store.replies import Key
 from serving import bodies
 from serving.admission import Guarded
+from serving.answering import Question
 from serving.bodies import ARROW, Headers, media_type, parsed
 from serving.generations import Served
 from serving.pages import create_pages
@@ -28,6 +29,7 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Read = Callable[[Served, bytes], Question]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
 LONGEST_KEY = 200
@@ -106,7 +108,7 @@ class Front:
         try:
             served = state.generations.of(project)  # the one that answers, whatever comes meanwhile
             key = key_of(headers, project, client.name, body)
-            read = rows_of if kind == bodies.JSON else columns_of
+            read: Read = rows_of if kind == bodies.JSON else columns_of
             aside = len(body) > LARGE or (kind == ARROW and "pyarrow" not in sys.modules)
             question = await asyncio.to_thread(read, served, body) if aside else read(served, body)
             state.charge(client, len(question))
@@ -173,4 +175,5 @@ def predicted_project(path: str) -> str | None:
 def create_app(settings: Settings) -> Front:
     """Build the service; nothing is opened before the server's lifespan starts."""
     state = State(settings)
-    return Front(state, ProxyHeadersMiddleware(Guarded(state, create_pages(state))))
+    pages = Guarded(state, create_pages(state))
+    return Front(state, ProxyHeadersMiddleware(pages))  # type: ignore[arg-type] (uvicorn's words for the same)
