@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import sha256
 from time import perf_counter
+from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -175,5 +176,6 @@ def predicted_project(path: str) -> str | None:
 def create_app(settings: Settings) -> Front:
     """Build the service; nothing is opened before the server's lifespan starts."""
     state = State(settings)
-    pages = Guarded(state, create_pages(state))
-    return Front(state, ProxyHeadersMiddleware(pages))  # type: ignore[arg-type] (uvicorn's words for the same)
+    pages: Any = Guarded(state, create_pages(state))
+    proxied: Any = ProxyHeadersMiddleware(pages)  # uvicorn has other words for the same types
+    return Front(state, proxied)
