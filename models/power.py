@@ -19,6 +19,7 @@ from models.resampling import Interval
 
 Z_BOUND = 1.6449  # normal quantile of 95 %: the gate's
 Z_POWER = 0.8416  # of 80 %
+ALIKE = "a simple learner answers as the known model does"
 STEPS = 40  # halvings of the range in which a gain is looked for
 
 
@@ -55,26 +56,45 @@ def detectable(
     if few < MINIMUM_BLOCKS:
         said = f"{rows:,} labels in {few:,} {unit} can show no gain: {MINIMUM_BLOCKS} {unit} are needed"
         return Detectable(rows, None, said)
-    error = standard_error(gain(metric, Sample(blocks, known), pilot))
-    change = smallest_share(error, known, pilot) if metric == "accuracy" else enough(error)
+    if not (np.isfinite(known).all() and np.isfinite(pilot).all()):
+        return Detectable(rows, None, f"{rows:,} labels: not every answer is a number, so no gain can be foretold")
+    alike = np.array_equal(known, pilot)
+    if alike and metric != "accuracy":
+        return Detectable(rows, None, f"{rows:,} labels: {ALIKE}, which can't foretell what gain shows")
+    change = smallest_share(known, pilot, blocks) if metric == "accuracy" else smallest(metric, known, pilot, blocks)
     if not 0 < change < math.inf:
         return Detectable(rows, None, f"{rows:,} labels can't show even the gain of a perfect model")
     said = f"{change * 100:.1f} points" if metric == "accuracy" else amount(change, metric)
-    return Detectable(rows, change, f"{rows:,} labels can show a gain of {said} or more")
+    said = f"{rows:,} labels can show a gain of {said} or more"
+    return Detectable(rows, change, f"{said}, however far a candidate differs ({ALIKE})" if alike else said)
 
 
-def smallest_share(error: float, known: np.ndarray, pilot: np.ndarray) -> float:
+def smallest(metric: str, known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> float:
+    """Return the smallest gain that shows, were a candidate to differ from the known model as the pilot does."""
+    return enough(standard_error(gain(metric, Sample(blocks, known), pilot)))
+
+
+def smallest_share(known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> float:
     """Return the smallest gain in the share of right answers that shows; NaN where a perfect model's doesn't.
 
     The pilot differs from the known model, wrong in a share e of rows, in a share d of them. A candidate with
-    the gain g can differ in no more than 2 e - g of them, and varies less by that.
+    the gain g can differ in no more than 2 e - g of them, and varies less by that. A pilot that differs nowhere
+    can't tell how far one will: then it is held to differ as far as it can.
     """
-    wrong, differing = 1 - known[:, 0].mean(), (known[:, 0] != pilot[:, 0]).mean()
+    wrong = 1 - known[:, 0].mean()
+    if not wrong > 0:
+        return math.nan
+    alike = np.array_equal(known, pilot)
+    other = np.ones_like(known) if alike else pilot  # right everywhere: it differs where the known model is wrong
+    differing = (known[:, 0] != other[:, 0]).mean()
+    error = standard_error(gain("accuracy", Sample(blocks, known), other))
 
     def shows(change: float) -> bool:
-        return bool(change >= enough(error * math.sqrt(min(1.0, (2 * wrong - change) / differing))))
+        most = 2 * wrong - change
+        share = most if alike else min(float(differing), most)
+        return bool(change >= enough(error * math.sqrt(share / differing)))
 
-    if not (wrong > 0 and differing > 0 and shows(wrong)):
+    if not shows(wrong):
         return math.nan
     low, high = 0.0, float(wrong)
     for _ in range(STEPS):

@@ -84,3 +84,27 @@ def test_numbers_are_spoken_of_in_their_own_unit() -> None:
     assert said.change == pytest.approx(2.4865 * (errors[:, 0] - errors[:, 1]).std() / 30, rel=0.1)
     assert said.sentence.startswith("900 labels can show a gain of 0.1")
     assert said.sentence.endswith("of mae or more")
+
+
+def test_a_pilot_that_answers_as_the_known_model_leaves_the_bound_of_the_base_error() -> None:
+    rows, wrong = 1200, 120
+    alike = found(rows, wrong, wrong)  # in other rows
+    same = detectable("accuracy", parts(rows, wrong), parts(rows, wrong), np.arange(rows))
+    assert same.change is not None
+    assert alike.change is not None
+    # a candidate that differs in 2 e - g of the rows: g = 2.49 sqrt((2 e - g) / n)
+    assert same.change == pytest.approx(2.4865 * ((0.2 - same.change) / rows) ** 0.5, rel=0.1)
+    assert same.change == pytest.approx(alike.change, rel=0.15)  # as far from it as it can be
+    said = f"1,200 labels can show a gain of {same.change * 100:.1f} points or more, however far"
+    assert same.sentence.startswith(said)
+    assert "perfect" in detectable("accuracy", parts(300, 2), parts(300, 2), np.arange(300)).sentence
+
+
+def test_what_no_pilot_can_foretell_is_not_called_hopeless() -> None:
+    errors = np.column_stack([np.abs(np.random.default_rng(0).normal(0, 2, 900)), np.ones(900)])
+    same = detectable("mae", errors, errors, np.arange(900))
+    assert same.change is None
+    assert "answers as the known model does" in same.sentence
+    broken = detectable("mae", errors * np.nan, errors, np.arange(900))
+    assert broken.change is None
+    assert "not every answer is a number" in broken.sentence
