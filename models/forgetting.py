@@ -8,6 +8,8 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from data.errors import TooFewRows
 from models.comparison import Comparison, Sample, against, amount, gain, number, shown
 from models.declarations import Gates
@@ -60,27 +62,35 @@ def slices(gates: Gates, comparison: Comparison) -> Iterator[GateResult]:
     Those with enough rows share the 5 % (Bonferroni): unlike Holm's steps it gives each an interval to show, and all
     that is said of them is right together 19 times in 20.
     """
-    enough = [rows for rows in comparison.slices.values() if rows.rows >= gates.slice_rows]
-    tail = TAIL / max(len(enough), 1)
+    sharing = sum(rows.rows >= gates.slice_rows for rows in comparison.slices.values())
     for name, rows in comparison.slices.items():
         if rows.champion is None:
             yield alone(f"slice:{name}", comparison.metric, rows)
         else:
-            yield slice_held(f"slice:{name}", gates, comparison, rows, tail)
+            yield slice_held(f"slice:{name}", gates, comparison, rows, sharing)
 
 
-def slice_held(name: str, gates: Gates, comparison: Comparison, rows: Sample, tail: float) -> GateResult:
-    """Fail a slice that is shown to have lost, pass one shown to hold, and show any other: its rows can't tell."""
+def slice_held(name: str, gates: Gates, comparison: Comparison, rows: Sample, sharing: int) -> GateResult:
+    """Fail a slice that is shown to have lost, pass one shown to hold, and show any other: its rows can't tell.
+
+    `sharing`: how many slices share the 5 %. Answers that are no numbers fail; a metric that is not defined on
+    right ones (r2 where every truth is the same) only can't tell.
+    """
     assert rows.champion is not None
-    found = gain(comparison.metric, rows, rows.champion, tail)
+    found = gain(comparison.metric, rows, rows.champion, TAIL / max(sharing, 1))
     margin = gates.lost_in_slice
     few = found.finite and (found.rows < gates.slice_rows or found.blocks < MINIMUM_BLOCKS)
     passed = bool(found.low >= -margin) and not few
-    blind = not passed and (few or found.high >= 0)
+    undefined = not found.finite and bool(np.isfinite(rows.candidate).all() and np.isfinite(rows.champion).all())
+    blind = not passed and (few or undefined or found.high >= 0)
     said = f"{name}: {shown(found, comparison.metric, 'unseen', rows.unit)} against {against(comparison)}"
     said += f" where {rows.about}" if rows.about else ""
     said += f", {amount(margin, comparison.metric)} tolerated"
-    if few:
+    if sharing > 1:
+        said += f"; bounds wider than 95 %, so that all {sharing} slices' hold at once"
+    if undefined:
+        said += f"; insufficient: {comparison.metric} is not defined on these rows"
+    elif few:
         said += f"; insufficient: at least {gates.slice_rows:,} rows in {MINIMUM_BLOCKS} {rows.unit} are asked"
     elif blind:
         said += "; insufficient to tell"

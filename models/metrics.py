@@ -18,6 +18,7 @@ Task = Literal["classification", "regression"]
 HIGHER_IS_BETTER = {"accuracy": True, "f1": True, "log_loss": False, "mae": False, "rmse": False, "r2": True}
 DIRECTIONS = {**HIGHER_IS_BETTER, "balanced_accuracy": True, "roc_auc": True, "median_error": False}
 BOUNDED = frozenset({"accuracy", "f1"})  # between 0 and 1: shown to people in points
+ROUNDING = 1e-12  # share of a sum of squares that sums of rounded numbers may be off by
 TINY = float(np.finfo(float).eps)  # what scikit-learn clips a probability to
 
 
@@ -89,7 +90,7 @@ def value_of(metric: str, sums: np.ndarray) -> np.ndarray:
         squared, rows, total, square = np.moveaxis(sums, -1, 0)
         spread = square - total**2 / rows
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(spread > 0, 1 - squared / spread, np.nan))
+            return np.asarray(np.where(spread > ROUNDING * square, 1 - squared / spread, np.nan))
     mean = sums[..., 0] / sums[..., 1]
     return np.sqrt(mean) if metric == "rmse" else np.asarray(mean)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.schema import Category, Number
+from models import forgetting
 from models.comparison import sample
 from models.declarations import Gates
 from models.judging import Comparison, Judgement, Sample, judge
@@ -104,6 +105,30 @@ def test_nan_on_a_slice_is_not_a_pass() -> None:
     broken = rows(0, 0, 300)
     broken.candidate[3] = np.nan
     assert results(judge(GATES, compared(sun=broken))) == {"slice:day=sun": "failed"}
+
+
+def numbers(truth: float, count: int) -> Sample:
+    answers = np.random.default_rng(0).normal(truth, 1, (count, 1))
+    return sample("r2", np.full(count, truth), np.arange(count), candidate=answers + 0.5, champion=answers)
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.1, 3.7, 1e6 / 3])  # of which some have squares that add up inexactly
+def test_a_metric_that_a_slice_leaves_undefined_can_not_tell_but_answers_that_are_no_numbers_fail(truth: float) -> None:
+    slices = {"day=sun": numbers(truth, 300)}
+    comparison = Comparison(metric="r2", fresh=rows(40, 4, 412), champion="6", slices=slices)
+    [result] = forgetting.slices(GATES, comparison)
+    assert (result.passed, result.stands, result.shown) == (False, False, True)
+    assert result.sentence.endswith("insufficient: r2 is not defined on these rows")
+    slices["day=sun"].candidate[7] = np.nan
+    [result] = forgetting.slices(GATES, comparison)
+    assert (result.passed, result.stands, result.shown) == (False, True, False)
+
+
+def test_a_slice_says_that_its_bounds_are_wider_than_others() -> None:
+    alone, shared = compared(mon=rows(2, 2, 300)), compared(mon=rows(2, 2, 300), tue=rows(2, 2, 300))
+    assert "wider" not in line_of(judge(GATES, alone), "slice:day=mon")["sentence"]
+    said = line_of(judge(GATES, shared), "slice:day=mon")["sentence"]
+    assert said.endswith("5 points tolerated; bounds wider than 95 %, so that all 2 slices' hold at once")
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "log_loss"])
