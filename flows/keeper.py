@@ -47,9 +47,9 @@ def keep(settings: Settings, stopped: threading.Event) -> None:
             if last:
                 logger.info("all is well again")
             last = ""
-        except HoldfastError as error:
+        except Exception as error:
             if str(error) != last:
-                logger.warning("%s", error)
+                logger.warning("%s", error, exc_info=not isinstance(error, HoldfastError))
             last = str(error)
         touch(settings.home, "keeper")  # at work, even while a server is away
         stopped.wait(settings.keeper_seconds)

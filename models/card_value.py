@@ -39,6 +39,7 @@ PARTS: dict[str, type] = {
     **dict.fromkeys(("limits", "generations", "warnings"), list),
 }
 LARGEST = 4_000_000  # characters of a card that is read at all
+DEEPEST = 32  # parts within parts; ours have 6
 EPOCHS = 500  # of which the losses are kept
 
 
@@ -168,6 +169,9 @@ def read(text: str, what: str = "card.json") -> Card:
     """
     try:
         card = json.loads(text) if len(text) <= LARGEST else None
+        if not writable(card):
+            raise Corrupt(what, "numbers and depth", "what no card holds")
+        json.dumps(card, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Corrupt(what, "JSON", str(error)) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
@@ -181,6 +185,15 @@ def read(text: str, what: str = "card.json") -> Card:
     return card
 
 
+def writable(value: Any, depth: int = DEEPEST) -> bool:
+    """Tell whether a value read from JSON is no deeper than a card, with numbers that all can calculate with."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(writable(inner, depth - 1) for inner in value)
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
 def drawing(draw: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
     """Let a function that draws a card raise Corrupt for a part of a shape that none of ours has."""
 
@@ -188,7 +201,7 @@ def drawing(draw: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, 
     def drawn(card: Mapping[str, Any]) -> str:
         try:
             return draw(card)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise Corrupt(CARD, "a card's parts", f"{type(error).__name__} {error}") from error
 
     return drawn

@@ -13,11 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.environment import child_environment
-from data.errors import (
-    Corrupt,
-    DeliveryFailed,
-    HoldfastError,
-)
+from data.errors import Corrupt, DeliveryFailed, HoldfastError
 from monitoring import alerts
 from monitoring.records import Generation, Intent, Message
 from tasks import model_cards, promotion, watching
@@ -54,6 +50,7 @@ class Keeper:
         self.trials = TrialRounds(resources)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
+        self.broken: set[str] = set()
         self.marks: dict[str, object] = {}
         self.asked: dict[tuple[int, int], datetime] = {}
         self.channels = channels(resources.settings, {"prefect": self.send_event})
@@ -63,9 +60,28 @@ class Keeper:
 
         Raises: HoldfastError, the first failure, after every duty has been tried.
         """
-        failures = [error for duty in self.duties() if (error := attempt(duty))]
+        failures = [error for duty in self.duties() if (error := self.attempt(duty))]
         if failures:
             raise failures[0]
+
+    def attempt(self, duty: Duty) -> HoldfastError | None:
+        """Do one duty; a failure is returned so that the others still get their turn.
+
+        A bug, or what a stranger's data made of one, stops no other duty either; its traceback is logged once.
+        """
+        name = named(duty)
+        try:
+            duty()
+        except HoldfastError as error:
+            return error
+        except Exception as error:
+            if name not in self.broken:
+                logger.exception("%s failed unexpectedly; the other duties go on", name)
+            self.broken.add(name)
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            return HoldfastError(f"{name} failed unexpectedly: {said[:200]}; the traceback is in the keeper's log")
+        self.broken.discard(name)
+        return None
 
     def duties(self) -> list[Duty]:
         """Return what there is to do: what answers requests first."""
@@ -133,7 +149,7 @@ class Keeper:
         Raises: HoldfastError, the first failure, after every intent has been looked at.
         """
         looks = [partial(self.see_through, intent) for intent in self.resources.store.intents.open_ones()]
-        failures = [error for look in looks if (error := attempt(look))]
+        failures = [error for look in looks if (error := self.attempt(look))]
         if failures:
             raise failures[0]
 
@@ -218,13 +234,12 @@ class Keeper:
             )
 
 
-def attempt(duty: Duty) -> HoldfastError | None:
-    """Do one duty; an expected failure is returned so that the others still get their turn."""
-    try:
-        duty()
-    except HoldfastError as error:
-        return error
-    return None
+def named(duty: Duty) -> str:
+    """Name a duty and what it is about, for the log."""
+    if not isinstance(duty, partial):
+        return duty.__qualname__
+    about = (str(getattr(one, "id", one)) for one in duty.args if not isinstance(one, Resources))
+    return " ".join([duty.func.__qualname__, *about])
 
 
 def channels(settings: Settings, senders: Mapping[str, alerts.Sender]) -> alerts.Channels:

@@ -2,7 +2,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from loop_parts import Orchard, Orchestra, damage
+from loop_parts import Orchard, Orchestra, artifacts, damage
+from vandal_parts import POISONED, POISONS
 
 from data.errors import Corrupt, HoldfastError, NoSuchVersion
 from models.folder import NETWORK
@@ -34,6 +35,42 @@ def files(orchard: Orchard) -> dict[str, tuple[int, int]]:
 
 def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+def test_a_card_that_somebody_poisoned_keeps_the_keeper_from_nothing(
+    orchard: Orchard, keeper: Keeper, mlflow_folder: Path, poison: str
+) -> None:
+    serving, asked = orchard.promote(), orchard.register("refused")
+    orchard.models.client.set_registered_model_alias(orchard.name, "champion", asked)
+    orchard.store.requests.add(orchard.name, asked, "webhook", orchard.now())
+    for version in (serving, asked):
+        card = artifacts(mlflow_folder, orchard, version) / "card.json"
+        card.write_text(POISONED.replace("poison", poison))
+    keeper.round()
+    assert orchard.pointed is not None
+    assert orchard.store.requests.open_ones() == []
+    assert orchard.models.alias(orchard.name, "champion") == serving
+
+
+def test_a_bug_in_one_duty_stops_no_other_and_is_told_once_until_it_is_gone(
+    orchard: Orchard, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    orchard.promote()
+    orchard.store.requests.add(orchard.name, orchard.register(), "webhook", orchard.now())
+
+    def broken(*_: object) -> None:
+        raise OverflowError("int too large")
+
+    with monkeypatch.context() as bug:
+        bug.setattr(keeper.reconciler, "answer", broken)
+        for _ in range(3):
+            with pytest.raises(HoldfastError, match="broken 1 failed unexpectedly: OverflowError: int too large"):
+                keeper.round()
+    assert orchard.pointed is not None
+    assert caplog.text.count("Traceback") == 1
+    keeper.round()
+    assert orchard.store.requests.open_ones() == []
 
 
 class TestGenerations:

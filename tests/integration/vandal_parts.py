@@ -11,6 +11,13 @@ from data.errors import HoldfastError
 from models.predictor import read_version
 from tasks.keeping import Keeper
 
+POISONED = '{"format": 1, "quality": {"metric": "accuracy", "slices": [poison]}}'
+POISONS = {
+    "a number that no float holds": f'{{"value": 1{"0" * 400}}}',
+    "parts within parts": "[" * 600 + "]" * 600,
+    "half a character": r'{"slice": "\ud800", "rows": 1, "value": 0.5}',
+}
+
 
 class Vandal:
     """One wrong act after another, drawn from a seed."""
@@ -20,7 +27,7 @@ class Vandal:
         self.client = orchard.models.client
 
     def act(self) -> str:
-        often = [self.give_alias] * 5 + [self.flip_bytes] * 3 + [self.ask_by_tag]
+        often = [self.give_alias] * 5 + [self.flip_bytes] * 3 + [self.poison] * 2 + [self.ask_by_tag]
         act = self.random.choice([*often, self.take_alias, self.retag, self.delete_version, self.delete_run])
         with contextlib.suppress(MlflowException, IndexError):  # what is gone can't be spoiled again
             act()
@@ -55,6 +62,12 @@ class Vandal:
         for _ in range(3):
             content[self.random.randrange(len(content))] ^= 0xFF
         path.write_bytes(bytes(content))
+
+    def poison(self) -> None:
+        """JSON that some parsers and calculations choke on, in the place of a version's card or snapshot."""
+        folder = artifacts(self.folder, self.orchard, self.version())
+        name, poison = self.random.choice(["card.json", "snapshot.json"]), self.random.choice([*POISONS.values()])
+        (folder / name).write_text(POISONED.replace("poison", poison))
 
 
 def served_well(orchard: Orchard) -> int:
