@@ -18,7 +18,8 @@ from serving.arrow_columns import Cells, numbers, pictures, texts, times
 from serving.arrow_messages import is_compressed
 from serving.refusals import Refused
 from serving.replies import tried_by
-from serving.validation import ReadColumns, RowReader, Unfit, identifier, new_id, objects, refuse_duplicates
+from serving.validation import ReadColumns, RowReader, new_id, objects, refuse_duplicates
+from serving.values import Unfit, identifier
 
 pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they freed
 NO_STREAM = (pa.ArrowException, OSError, ValueError)

@@ -12,7 +12,8 @@ import pyarrow as pa
 from data.errors import BadRow
 from data.packing import EPOCH, microseconds
 from data.schema import Image, Number
-from serving.validation import FUTURE, Unfit, moment, objects, position
+from serving.validation import objects
+from serving.values import FUTURE, Unfit, moment, position
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 FIRST, LAST = microseconds(datetime.min.replace(tzinfo=UTC)), microseconds(datetime.max.replace(tzinfo=UTC))

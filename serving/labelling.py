@@ -6,7 +6,8 @@ from typing import Any
 from data.errors import BadRow, nearest
 from data.schema import Schema
 from monitoring.records import Label
-from serving.validation import Unfit, checker, identifier, kind, moment, refuse_duplicates
+from serving.validation import refuse_duplicates
+from serving.values import Unfit, checker, identifier, kind, moment
 
 LABEL_LIMIT = 10_000
 KEYS = ("id", "label", "time")

@@ -4,7 +4,7 @@ from typing import Any
 
 from data.schema import Category, Column, Image, Number, Schema, aliases
 from serving.generations import Served
-from serving.validation import LONGEST_ID, LONGEST_TEXT
+from serving.values import LONGEST_ID, LONGEST_TEXT
 
 Json = dict[str, Any]
 

@@ -21,7 +21,7 @@ from serving.refusals import ClientGone, Refused, refused
 from serving.reports import report
 from serving.state import State
 from serving.telemetry import exposition
-from serving.validation import Unfit, identifier
+from serving.values import Unfit, identifier
 from serving.webhook import add_webhook
 
 Asking = Annotated[Client, Depends(who_asks)]

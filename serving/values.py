@@ -1,0 +1,176 @@
+"""One value as strangers send it in JSON, read strictly by its column."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from math import inf, isfinite, nan
+from sys import float_info
+from typing import Any
+
+import numpy as np
+import orjson
+
+from data.errors import nearest
+from data.schema import Category, Column, Image, Number
+
+LONGEST_ID = 200
+LONGEST_TEXT = 1000
+FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
+LARGEST = float_info.max
+
+Check = Callable[[Any], Any]
+
+
+class Unfit(Exception):
+    """A value is not what its column says; `within` is the place inside the value, like [3][0]."""
+
+    def __init__(self, why: str, within: str = "") -> None:
+        self.why, self.within = why, within
+        super().__init__(why)
+
+
+def checker(column: Column) -> Check:
+    """Return the function that gives a column's value back as it is logged, or raises Unfit."""
+    if isinstance(column, Number):
+        return number_checker(column)
+    return image_checker(column) if isinstance(column, Image) else category_checker(column)
+
+
+def number_checker(column: Number) -> Check:
+    """Read a finite number within its bounds; NaN stands for null."""
+    low = -inf if column.low is None else column.low
+    high = inf if column.high is None else column.high
+    least, most = max(low, -LARGEST), min(high, LARGEST)
+
+    def check(value: Any) -> float:
+        if type(value) is float and least <= value <= most and not column.integer:
+            return value  # nearly all there are
+        if type(value) is not float and type(value) is not int:
+            if value is None and column.nullable:
+                return nan
+            raise Unfit(f"a number expected, not {kind(value)}")
+        number = float(value)
+        if not isfinite(number):
+            raise Unfit("a finite number expected")
+        if not low <= number <= high:
+            raise Unfit(f"{number:g} is outside [{low:g}, {high:g}]")
+        if column.integer and not number.is_integer():
+            raise Unfit(f"a whole number expected, not {number:g}")
+        return number
+
+    return check
+
+
+def category_checker(column: Category) -> Check:
+    """Read one of the levels, or any text where the set is open."""
+    levels = frozenset(column.levels)
+
+    def check(value: Any) -> str | None:
+        if type(value) is not str:
+            if value is None and column.nullable:
+                return None
+            raise Unfit(f"text expected, not {kind(value)}")
+        if value in levels:
+            return value
+        if not column.open:
+            raise Unfit(f"{shown(value)} is not a known level; {nearest(value[:80], column.levels)}")
+        if len(value) > LONGEST_TEXT or "\0" in value:
+            raise Unfit(f"text of at most {LONGEST_TEXT} characters without NUL expected")
+        return value
+
+    return check
+
+
+def image_checker(column: Image) -> Check:
+    """Read nested lists of whole pixel values as uint8 of the column's shape."""
+
+    def check(value: Any) -> np.ndarray:
+        quick = joined(value, column)
+        if quick is not None:
+            return quick
+        flat: list[Any] = [value]
+        for axis, expected in enumerate(column.shape):
+            for part in flat:
+                if type(part) is not list or len(part) != expected:
+                    found = f"{len(part)} values" if type(part) is list else kind(part)
+                    raise Unfit(f"lists of shape {column.shape} expected; axis {axis} has {found}, not {expected}")
+            flat = list(chain.from_iterable(flat))
+        if not set(map(type, flat)) <= {int}:
+            flat = whole(flat, column.shape)
+        try:
+            pixels = np.frombuffer(bytes(flat), np.uint8)
+        except ValueError:  # a value outside a byte
+            pixels = None
+        if pixels is None or pixels.max(initial=0) > column.high:
+            place = next(i for i, pixel in enumerate(flat) if not 0 <= pixel <= column.high)
+            raise Unfit(f"a pixel is 0 to {column.high}, not {flat[place]}", position(place, column.shape))
+        return pixels.reshape(column.shape)
+
+    return check
+
+
+def joined(value: Any, column: Image) -> np.ndarray | None:
+    """Return a picture of one channel that fits; None for what has to be looked at closely, most likely to refuse it.
+
+    Of what JSON has, `bytes` takes whole numbers, true and false; the latter are the ones that are written with an e.
+    """
+    fits = column.channels == 1 and type(value) is list and len(value) == column.height
+    if not fits or set(map(type, value)) != {list} or set(map(len, value)) != {column.width}:
+        return None
+    try:
+        pixels = np.frombuffer(b"".join(map(bytes, value)), np.uint8)
+    except (TypeError, ValueError):
+        return None
+    if b"e" in orjson.dumps(value) or (column.high < 255 and pixels.max(initial=0) > column.high):
+        return None
+    return pixels.reshape(column.shape)
+
+
+def whole(flat: list[Any], shape: tuple[int, ...]) -> list[int]:
+    """Turn 12.0 into 12 and refuse all else that is no whole number."""
+    for place, pixel in enumerate(flat):
+        if type(pixel) is not int and not (type(pixel) is float and pixel.is_integer()):
+            found = f"{pixel:g}" if type(pixel) is float else kind(pixel)
+            raise Unfit(f"a whole number expected, not {found}", position(place, shape))
+    return [int(pixel) for pixel in flat]
+
+
+def position(place: int, shape: tuple[int, ...]) -> str:
+    """Return a flat position as [row][column]."""
+    return "".join(f"[{int(i)}]" for i in np.unravel_index(place, shape))
+
+
+def identifier(value: Any) -> str:
+    """Read a key or an entity."""
+    if type(value) is not str:
+        raise Unfit(f"text expected, not {kind(value)}")
+    if not 0 < len(value) <= LONGEST_ID or not value.isprintable():
+        raise Unfit(f"1 to {LONGEST_ID} printable characters expected")
+    return value
+
+
+def moment(value: Any) -> datetime:
+    """Read an ISO 8601 time that names its offset; the result is in UTC."""
+    if type(value) is not str:
+        raise Unfit(f"an ISO 8601 time as text expected, not {kind(value)}")
+    try:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise Unfit(f"{shown(value)} names no offset; write 2026-01-31T12:00:00Z or …+01:00")
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise Unfit(f"{shown(value)} is no ISO 8601 time") from error
+    if at > datetime.now(UTC) + FUTURE:
+        raise Unfit(f"{shown(value)} lies in the future")
+    return at
+
+
+def kind(value: Any) -> str:
+    """Name a JSON value's type in JSON's words."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def shown(text: str) -> str:
+    """Quote text for a message, shortened."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}…")
