@@ -50,7 +50,9 @@ CHUNK = 1024  # rows given to the network at once: bounds memory, and speed no l
 class Named(Protocol):
     """An input or output of a session."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name."""
 
 
 class Session(Protocol):

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -113,12 +113,25 @@ def declared(recorded: Mapping[str, Any], project: str | None) -> Model:
     if "name" in recorded:
         return Model(network=recorded["name"], options=recorded["options"])
     what, expected = f"the network's code in {project or 'the project file'}", recorded["code_sha256"]
-    model = project_module(Path(project)).project.model if project else None
-    if model is None or isinstance(model.network, str):
+    if project is None:
         raise Unlike(what, expected, "none")
-    if (found := code_sha256(model.network)) != expected:
-        raise Unlike(what, expected, found)
-    return Model(network=model.network)
+    found = "none"
+    for factory in factories(project_module(Path(project))):
+        found = code_sha256(factory)
+        if found == expected:
+            return Model(network=factory)
+    raise Unlike(what, expected, found)
+
+
+def factories(module: ModuleType) -> list[Any]:
+    """Return the file's functions, of which one may have made an older version's network, and last the declared one."""
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, FunctionType) and value.__module__ == module.__name__
+    ]
+    declared = module.project.model.network
+    return [*own, *([] if isinstance(declared, str) else [declared])]
 
 
 def project_module(path: Path) -> ModuleType:

@@ -23,6 +23,7 @@ from torch import nn
 
 from data.errors import BadDeclaration, Corrupt
 from data.schema import Number, Rows, Schema
+from models import torch_session
 from models.cards import markdown, training
 from models.encoding import Encoder
 from models.exporting import NotExportable, export
@@ -337,3 +338,21 @@ def test_a_worker_dies_with_its_parent(trained: Path) -> None:
         os.kill(worker, signal.SIGSTOP)  # it does not see its pipe close
         parent.kill()
     until(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_an_older_networks_code_may_stand_beside_a_newer_one(trained: Path, tmp_path: Path) -> None:
+    edited = PROJECT.replace("network=waves", "network=ripples").replace(
+        "project = Project(", "def ripples(spec):\n    return None\n\n\nproject = Project("
+    )
+    (tmp_path / "waves.py").write_text(edited)
+    predictor = read_version(trained / "model", project=tmp_path / "waves.py")
+    assert len(predictor.predict(sea(3))) == 3
+
+
+def test_of_many_workers_most_rest_until_they_are_asked(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_session, "MOST_AWAKE", 1)
+    opened = [read_version(trained / "model", project=trained / "projects" / "waves.py") for _ in range(2)]
+    assert [len(one.session.workers) for one in opened] == [0, 1]  # type: ignore[attr-defined]
+    answers = [one.predict(sea(3)).values for one in opened[::-1]]
+    assert np.array_equal(*answers)
+    assert [len(one.session.workers) for one in opened] == [1, 0]  # type: ignore[attr-defined]

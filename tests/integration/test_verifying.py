@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from data.errors import NoChampion, NoSuchVersion, ServerUnavailable
 from data.versions import DataRegistry
 from holdfast.cli import app
+from models.cards import markdown
 from monitoring.records import Decision
-from tasks import promotion, provenance, registration
+from tasks import fitting, promotion, provenance, registration
 from tasks.cleanroom import CleanRoom
 from tasks.evaluation import evaluate
 from tasks.retraining import leased
@@ -292,3 +293,35 @@ def test_a_training_killed_and_resumed_again_and_again_gives_the_same_bytes(
     assert [int(kills) for _, kills, _ in lines] == [0, *[2] * rounds]
     assert lines[0][2] == "epoch 1 of 25"
     assert all(first != "epoch 1 of 25" for _, _, first in lines[1:])  # they went on where they were killed
+
+
+def test_a_version_that_a_torch_worker_answers_is_made_again_bit_for_bit_too(grove: Orchard) -> None:
+    grove.declare(
+        ("project = Project(", WAVES + "\n\nproject = Project("),
+        ('Model(network="mlp", options={"hidden": (8,)})', "Model(network=waves)"),
+    )
+    fitting.fit(grove.declared, grove.trained, device="cpu", progress=lambda _share, _what: None)
+    assert not (grove.trained / "model" / "network.onnx").exists()
+    evaluate(grove.declared, grove.trained)
+    version = register(grove)
+    found = verify(grove, grove.name, version)
+    assert found.outcome == "identical", found.sentence
+    card = grove.models.read_artifact(grove.models.run_of(grove.name, version), "card.json")
+    assert "Served by a torch worker, " in markdown(json.loads(card))
+
+
+WAVES = """
+def waves(spec):
+    import torch
+    from torch import nn
+
+    class Waves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(spec.numbers, spec.outputs)
+
+        def forward(self, numbers):
+            return self.head(torch.special.bessel_j0(numbers))  # which ONNX does not know
+
+    return Waves()
+"""
