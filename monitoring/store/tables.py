@@ -269,6 +269,7 @@ replies = Table(
     Column("ids", Json, nullable=False),  # of the predictions that answered, in their order
     Column("at", Utc, nullable=False),
     Index("ix_replies_at", "at"),
+    sqlite_with_rowid=False,
 )
 
 trials = Table(

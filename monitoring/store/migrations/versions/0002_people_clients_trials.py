@@ -82,6 +82,7 @@ def _service() -> None:
         sa.Column("ids", sa.Text(), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("project", "client", "key", name="pk_replies"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_replies_at", "replies", ["at"])
 
