@@ -17,6 +17,7 @@ app = typer.Typer()
 Project = Annotated[str, typer.Argument(help="A project's name.")]
 Device = Literal["auto", "cpu", "cuda"]
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
+GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval", "rows")  # the sentences are in the chain's reasons
 
 
 @app.command()
@@ -193,7 +194,7 @@ def why(
     home: Home = HERE,
     as_json: Json = False,
 ) -> None:
-    """Print the chain of decisions that led to something and followed from it."""
+    """Print the chain of decisions that led to something and followed from it, with the gates of each judging."""
     from dataclasses import asdict
 
     asked = " ".join(subject)
@@ -215,6 +216,10 @@ def why(
             for line in lines
         ]
     )
+    for line in lines:
+        if line.kind == "judge" and (gates := line.inputs.get("gates")):
+            console.say(f"\n{line.subject} of {line.project}, judged at {line.at:%Y-%m-%d %H:%M:%S}:")
+            console.table([{name: gate.get(name) for name in GATE_COLUMNS} for gate in gates])
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Rows that failed their expectations.")

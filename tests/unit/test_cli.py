@@ -97,6 +97,24 @@ def test_what_never_happened_has_no_reasons(home: Path) -> None:
     assert look(read_settings(home=home)).champions == []
 
 
+def test_a_chain_of_decisions_ends_in_the_numbers_of_each_judging(home: Path) -> None:
+    home.mkdir()
+    store = open_store(read_settings(home=home).store_url)
+    gate = {"gate": "better", "result": "failed", "value": -0.0123456, "threshold": 0.0, "interval": [-0.05, 0.02]}
+    inputs = {"version": "7", "gates": [{**gate, "rows": 412, "sentence": "better: no"}]}
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    for kind, held in (("judge", inputs), ("refuse", inputs), ("judge", {})):
+        store.ledger.decide("rents", kind=kind, subject="version 7", reason="REFUSED: no", inputs=held, now=now)
+    store.close()
+    code, said, _ = run("why", "version", "7", "--project", "rents", "--home", home)
+    assert code == 0
+    assert said.splitlines()[3:] == [
+        "",
+        "version 7 of rents, judged at 2026-11-01 00:00:00:",
+        "better\tfailed\t-0.01235\t0\t[-0.05, 0.02]\t412",
+    ]
+
+
 def test_a_broken_project_file_is_listed_beside_the_others(home: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from projects.declaration import Project\nproject = Project(nmae='mine')\n")
     code, said, _ = run("projects", "--json", "--projects", tmp_path, "--home", home)
