@@ -70,8 +70,8 @@ class Tally:
         """Read what `to_json` returned; nothing was counted where nothing is stored."""
         if not stored:
             return cls()
-        sides = (Side.from_json(stored[name]) for name in ("champion", "challenger"))
-        return cls(*sides, int(stored["dropped"]), str(stored["problem"]))
+        champion, challenger = (Side.from_json(stored[name]) for name in ("champion", "challenger"))
+        return cls(champion, challenger, int(stored["dropped"]), str(stored["problem"]))
 
     def latencies(self) -> tuple[float, float, int] | None:
         """Return the 95th percentiles, champion's first, and how many calls of each they stand on at least.

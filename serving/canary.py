@@ -92,8 +92,8 @@ def chosen(question: Question, places: list[int]) -> Question:
     if not isinstance(question, ReadColumns):
         return [question[place] for place in places]
     columns = take(question.columns, np.array(places, dtype=np.int64))
-    ids, times = ([held[place] for place in places] for held in (question.ids, question.times))
-    return ReadColumns(ids, times, columns, question.named)
+    ids, times = question.ids, question.times
+    return ReadColumns([ids[i] for i in places], [times[i] for i in places], columns, question.named)
 
 
 def merged(have: dict[int, Logged], rest: list[int], rows: list[Logged | None]) -> list[Logged | None]:

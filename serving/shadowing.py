@@ -99,7 +99,7 @@ class Shadowing:
     def write(self) -> None:
         """Commit answers and counts together; a trial that is over is dropped, a store that is away is asked again."""
         running = list(self.trials.running.values())
-        counts = {trial: tally.to_json() for trial, tally in running}
+        counts: dict[int, Mapping[str, Any]] = {trial: tally.to_json() for trial, tally in running}
         news = {trial: told for trial, told in counts.items() if self.told.get(trial) != told}
         if not self.rows and not news:
             return

@@ -109,8 +109,10 @@ class Trials:
             log.exception("%s: trial %d can't run", served.project, trial)
             tally.problem = f"{type(error).__name__}: {str(error)[:300]}"
             return None
-        told = {"version": pointer.version, "manifest_sha256": pointer.manifest_sha256, "challenger": None}
-        version = replace(served, predictor=predictor, **told)
+        manifest = pointer.manifest_sha256
+        version = replace(
+            served, version=pointer.version, manifest_sha256=manifest, predictor=predictor, challenger=None
+        )
         return Challenger(trial, "canary" if mode == "canary" else "shadow", share, version, tally)
 
 

@@ -153,9 +153,8 @@ def metric(resources: Resources, trial: Trial) -> Realised | None:
         found = gain(name, rows, rows.champion, TAIL)
     else:
         found = apart(name, its, usual)
-    ends = (found.estimate, found.low, found.high)
-    each = (float(value_of(name, one.candidate.sum(axis=0))) for one in (usual, its))
-    return Realised(name, *each, *ends, min(usual.rows, its.rows))
+    before, now = (float(value_of(name, one.candidate.sum(axis=0))) for one in (usual, its))
+    return Realised(name, before, now, found.estimate, found.low, found.high, min(usual.rows, its.rows))
 
 
 def scored(name: str, one: Answered, others: tuple[str, ...]) -> Sample:

@@ -106,7 +106,7 @@ def test_a_shadow_is_logged_beside_the_answers_and_returned_to_nobody(place: Pla
     pairs = place.store.shadows.pairs(trial, 1000, labelled=True)
     assert {one.id for one in pairs} == set(ids)
     assert {(one.champion["value"], one.challenger["value"]) for one in pairs} == {(10 * CHAMPION, 10 * CHALLENGER)}
-    place.rounds.attend()
+    place.look()
     compared = place.found(trial).compared
     assert compared is not None
     assert (compared["behind"], compared["agreement"], compared["dropped"]) == ([], 0.0, 0)
@@ -254,7 +254,7 @@ def test_whatever_a_canary_answered_before_a_kill_is_in_the_log_with_who_answere
         for _ in range(2):
             service = parts.Service(place.home, port)
             service.wait()
-            wanted = len(journal) + 200
+            wanted = len(journal) + 100
             until(lambda: len(journal) > wanted or any(one.done() for one in workers), pause=0.01)  # noqa: B023
             service.kill()
         ended.set()

@@ -1,13 +1,16 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import BadDeclaration
+from models.comparison import sample
 from monitoring.declarations import Rollout
-from monitoring.tally import FEWEST, Tally, bin_of
+from monitoring.tally import FEWEST, Side, Tally, bin_of
 from serving.trials import drawn
+from tasks.trial_comparison import Realised, apart, errors_behind, latency_behind, metric_behind
 
 KEYS = st.text(min_size=1, max_size=20)
 
@@ -58,3 +61,42 @@ def test_counts_go_on_where_another_process_has_left_them() -> None:
 def test_a_rollout_that_can_not_be_meant_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(BadDeclaration):
         Rollout(**wrong)  # type: ignore[arg-type]
+
+
+MARGINS = {"minimum_rows": 50, "error_margin": 0.01, "latency_margin": 2.0, "metric_margin": 0.02}
+
+
+def test_failures_count_once_they_show_more_than_the_margin_however_few_rows_there_were() -> None:
+    assert errors_behind(Side(1000, 0), Side(3, 2), MARGINS)
+    assert errors_behind(Side(1000, 0), Side(6, 6), MARGINS)
+    assert not errors_behind(Side(1000, 0), Side(100, 1), MARGINS)
+    assert not errors_behind(Side(1000, 0), Side(100, 2), MARGINS)
+    assert errors_behind(Side(1000, 0), Side(1000, 30), MARGINS)
+    assert not errors_behind(Side(1000, 30), Side(1000, 35), MARGINS)
+    assert not errors_behind(Side(0, 0), Side(0, 0), MARGINS)
+
+
+def test_latency_counts_beyond_the_margin_where_anybody_would_notice() -> None:
+    assert latency_behind(0.010, 0.021, MARGINS)
+    assert not latency_behind(0.010, 0.019, MARGINS)
+    assert not latency_behind(0.0001, 0.0019, MARGINS)
+
+
+@pytest.mark.parametrize(
+    ("high", "rows", "behind"), [(-0.03, 50, True), (-0.03, 49, False), (-0.01, 500, False), (float("nan"), 500, False)]
+)
+def test_a_metric_counts_once_even_its_better_end_is_below_the_margin(high: float, rows: int, behind: bool) -> None:
+    found = Realised("accuracy", 0.9, 0.8, -0.1, -0.2, high, rows)
+    assert bool(metric_behind(found, MARGINS)) is behind
+
+
+@given(good=st.integers(0, 60), of=st.integers(60, 80), seed=st.integers(0, 5))
+def test_a_difference_between_two_groups_turns_its_sign_with_them(good: int, of: int, seed: int) -> None:
+    noise = np.random.default_rng(seed)
+    one, other = (
+        sample("accuracy", np.array(["yes"] * of), np.arange(of), candidate=np.eye(2)[right], levels=("no", "yes"))
+        for right in ((np.arange(of) < good).astype(int), noise.integers(0, 2, of))
+    )
+    there, back = apart("accuracy", one, other), apart("accuracy", other, one)
+    assert there.low <= there.estimate <= there.high
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
