@@ -8,12 +8,14 @@ import numpy as np
 
 from data.descriptors import describe, described
 from data.schema import Rows, take
+from data.versions import Snapshot
 from models import metrics
 from models.compatibility import incompatibilities
 from models.folder import size_mb
 from models.gates import MINIMUM_BLOCKS
 from models.judging import Comparison, Judgement, Sample, judge, sample
 from models.learners import learned_answers
+from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from models.slicing import cut
 from monitoring.records import Generation, Prediction
@@ -60,14 +62,15 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
     answers = candidate.predict(fresh)
     truth = fresh[project.schema.target]
     theirs = serving.predict(fresh) if serving else None
-    new = sampled(project, candidate, champions, fresh, held.train)
-    old = sampled(project, candidate, champions, anchor)
+    new = sampled(project, candidate, champions, fresh, (answers, theirs), held.train)
+    known = (candidate.predict(anchor), serving.predict(anchor) if serving else None)
+    old = sampled(project, candidate, champions, anchor, known)
     return Comparison(
         metric=project.evaluation.metric,
         fresh=new,
         anchor=old.take(held.known) if serving and held.known.any() else None,
         metrics=metrics.score(project.task, truth, answers.values, answers.levels),
-        champion_metrics=metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs else {},
+        champion_metrics=metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs is not None else {},
         champion=champions.serving.version if champions.serving else None,
         latency_ms=latency_ms(candidate, fresh),
         common=old if serving and (champions.past or champions.gone) and old.rows else None,
@@ -79,16 +82,23 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
 
 
 def sampled(
-    project: Project, candidate: Predictor, champions: Champions, rows: Rows, train: Rows | None = None
+    project: Project,
+    candidate: Predictor,
+    champions: Champions,
+    rows: Rows,
+    answers: tuple[Outputs, Outputs | None],
+    train: Rows | None = None,
 ) -> Sample:
     """Return the models' answers to the same rows, as a gate compares them.
 
-    Rows that come with `train` are answered by the baselines too; others by every champion so far.
+    `answers`: the candidate's and the champion's. Rows that come with `train` are answered by the baselines too;
+    others by every champion so far.
     """
-    serving = champions.predictor
+    serving, (ours, theirs) = champions.predictor, answers
     if train is None:
-        past = {**champions.past, **({champions.serving.version: serving} if champions.serving and serving else {})}
-        others = {version: (one.predict(rows).values, one.levels) for version, one in past.items()}
+        others = {version: (one.predict(rows).values, one.levels) for version, one in champions.past.items()}
+        if champions.serving and theirs is not None:
+            others[champions.serving.version] = (theirs.values, theirs.levels)
     else:
         learned = learned_answers(project.gates.beat, candidate.encoder, train, rows, seed=project.training.seed)
         others = {name: (values, candidate.levels) for name, values in learned.items()}
@@ -96,8 +106,8 @@ def sampled(
         project.evaluation.metric,
         rows[project.schema.target],
         blocks(project, rows),
-        candidate=candidate.predict(rows).values,
-        champion=serving.predict(rows).values if serving else None,
+        candidate=ours.values,
+        champion=None if theirs is None else theirs.values,
         baseline=None if train is None else baseline_values(project, train, rows, candidate.levels),
         levels=candidate.levels,
         champion_levels=serving.levels if serving else None,
@@ -162,7 +172,7 @@ def unlearned(resources: Resources, project: Project, serving: Generation, rows:
         cut_ = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
         return np.asarray(rows[project.schema.time] > cut_)
     with TemporaryDirectory(dir=resources.settings.home) as scratch:
-        theirs = gather(resources.batches, snapshot_of(resources, serving.run_id), project.schema, Path(scratch))
+        theirs = gather(resources.batches, champion_snapshot(resources, serving), project.schema, Path(scratch))
     keys = theirs[project.schema.key][roles(project, theirs) == "train"]
     return ~np.isin(rows[project.schema.key].astype(str), keys.astype(str))
 
@@ -195,7 +205,15 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
 
 def champion_batches(resources: Resources, serving: Generation) -> frozenset[str]:
     """Return the names of the batches in the champion's snapshot."""
-    return frozenset(Path(file.name).stem for file in snapshot_of(resources, serving.run_id).files)
+    return frozenset(Path(file.name).stem for file in champion_snapshot(resources, serving).files)
+
+
+def champion_snapshot(resources: Resources, serving: Generation) -> Snapshot:
+    """Return what the champion learned from.
+
+    Raises: Corrupt.
+    """
+    return snapshot_of(resources, serving.project, serving.version, serving.run_id)
 
 
 def without_origin(rows: Rows) -> Rows:

@@ -8,9 +8,10 @@ from loop_parts import Orchard, artifacts
 
 from data.batches import read_batch
 from data.errors import TooFewRows
-from data.schema import length
+from data.schema import Rows, length
 from models.judging import Judgement
-from models.predictor import manifest_sha256
+from models.outputs import Outputs
+from models.predictor import Predictor, manifest_sha256
 from monitoring.records import Generation
 from tasks import champions, comparison, fitting, preparation, promotion, registration
 from tasks.prospects import prospects
@@ -48,6 +49,24 @@ def test_every_champion_so_far_is_asked_from_this_machine_or_from_the_registry(
     assert "of 2 champions so far the hardest to match" in str(line_of(judgement, "best_so_far")["sentence"])
     assert f"v{second} can't be asked" in str(line_of(judgement, "best_so_far")["sentence"])
     assert judgement.champion == third
+
+
+def test_each_model_answers_the_fresh_and_the_anchor_rows_once(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchard.promote()
+    orchard.promote()
+    asked: list[tuple[int, int]] = []
+    predict = Predictor.predict
+
+    def counted(self: Predictor, rows: Rows) -> Outputs:
+        asked.extend([(id(self), length(rows))] if length(rows) > 16 else [])  # its golden rows warm each once
+        return predict(self, rows)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    monkeypatch.setattr(comparison, "latency_ms", lambda *_: 1.0)  # which asks for single rows, many times
+    assert line_of(judged(orchard), "best_so_far")["result"] == "passed"
+    assert len(asked) == len(set(asked)) == 2 + 2 + 1  # candidate and champion on both, the earlier one on the anchor
 
 
 def test_a_loss_that_a_person_accepted_is_not_asked_about_again(orchard: Orchard) -> None:
