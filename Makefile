@@ -52,7 +52,7 @@ docs: install
 
 bench: install
 	@$(BIN)/python bench/drift.py
-	@echo "bench/serving.py needs a running stack: see its first lines"
+	@$(BIN)/python bench/serving.py
 
 reference: install
 	@$(BIN)/python bench/false_alarms.py
