@@ -157,7 +157,7 @@ class Encoder:
         if missing.any():
             scaled[missing] = 0.0
         if not flagged:
-            return scaled.astype(np.float32)
+            return np.asarray(scaled, dtype=np.float32)
         return np.concatenate([scaled, missing[:, flagged]], axis=1, dtype=np.float32)
 
     @cached_property
