@@ -109,11 +109,14 @@ def json_text(value: object) -> str:
 
 
 def combined(reports: dict[str, Report]) -> Report:
-    """Return one report of several steps: the last one's sentence, those of the others, the gates, details, links."""
-    *_, last = reports
-    lines = [f"- **{step}**: {escaped(report.sentence)}" for step, report in reports.items() if step != last]
+    """Return one report of several steps: the last one's sentence, those of the others, the gates, details, links.
+
+    What the last one's sentence says already, as it does the verdict, is not said again.
+    """
+    said = list(reports.values())[-1].sentence
+    lines = [f"- **{step}**: {escaped(one.sentence)}" for step, one in reports.items() if one.sentence not in said]
     gates = next((found for report in reports.values() if (found := gates_of(report))), "")
     details = {step: report.markdown for step, report in reports.items() if report.markdown}
     sections = [f"### {title}\n\n{text}" for title, text in {"gates": gates, **details}.items() if text]
     links = {title: url for report in reports.values() for title, url in report.links.items()}
-    return Report(reports[last].sentence, "\n\n".join(["\n".join(lines), *sections]), links)
+    return Report(said, "\n\n".join(["\n".join(lines), *sections]), links)

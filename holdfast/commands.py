@@ -1,8 +1,9 @@
 """The commands that do a project's work: each calls one task and prints its report."""
 
 import getpass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -99,7 +100,7 @@ def score(
     from tasks.scoring import score as run
 
     resources = lead_to(home, folders)
-    with progress(quiet=as_json) as show:
+    with console.progress(quiet=as_json) as show:
         found = run(resources, project, file=file, out=out, progress=show)
     console.report(found, as_json=as_json)
 
@@ -114,11 +115,13 @@ def train(
 ) -> None:
     """Train a candidate in this process, judge it, and let it serve if the project says so. Needs MLflow."""
     resources = lead_to(home, folders)
-    console.report(train_once(resources, project, device or resources.settings.device, quiet=as_json), as_json=as_json)
+    found = train_once(resources, project, device or resources.settings.device, quiet=as_json)
+    numbers = replace(found, table=[{name: gate.get(name) for name in GATE_COLUMNS} for gate in found.table])
+    console.report(found if as_json else numbers, as_json=as_json)
 
 
 def train_once(resources: "Resources", project: str, device: Device, *, quiet: bool) -> "Report":
-    """Take every step of a training and return the last one's report."""
+    """Take every step of a training and return the last one's report, which says the verdict."""
     from tasks import retraining
 
     def tell(found: "Report") -> "Report":
@@ -129,38 +132,13 @@ def train_once(resources: "Resources", project: str, device: Device, *, quiet: b
     with retraining.leased(resources, project, holder=f"{actor()} on the command line") as run:
         tell(retraining.collect(resources, run))
         tell(retraining.prepare(resources, run))
-        with progress(quiet=quiet) as show:
+        with console.progress(quiet=quiet) as show:
             report = retraining.fit(resources, run, device, show)
         tell(report)
-        for step in (retraining.evaluate, retraining.register, retraining.judge):
-            tell(step(resources, run))
+        tell(retraining.evaluate(resources, run))
+        tell(retraining.register(resources, run))
+        retraining.judge(resources, run)
         return retraining.settle(resources, run)
-
-
-class progress:  # noqa: N801 (used like a function)
-    """Show how far something long is, on a terminal."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.bar: Any = None
-        if console.on_terminal() and not quiet:
-            from rich.progress import Progress
-
-            self.bar = Progress(transient=True)
-            self.task = self.bar.add_task("starting", total=1.0)
-
-    def __enter__(self) -> Self:
-        if self.bar is not None:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def __call__(self, share: float, text: str) -> None:
-        """Move on to `share`, 0 to 1."""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=share, description=text)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from tasks.reports import Report
@@ -99,3 +99,29 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+class progress:  # noqa: N801 (used like a function)
+    """Show how far something long is, on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.bar: Any = None
+        if on_terminal() and not quiet:
+            from rich.progress import Progress
+
+            self.bar = Progress(transient=True)
+            self.task = self.bar.add_task("starting", total=1.0)
+
+    def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, share: float, text: str) -> None:
+        """Move on to `share`, 0 to 1."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=share, description=text)

@@ -42,9 +42,8 @@ def watch(resources: Resources, name: str) -> Report:
         waiting = resources.store.predictions.count(name, past[-1].number)
         return Report(f"no window is due; generation {past[-1].number} has answered {waiting} rows")
     worst = next((one for one in given if one.outcome not in ("ok", "insufficient")), given[-1])
-    sentence = (
-        f"{len(given)} verdicts; window {worst.window.index} of generation {worst.window.generation}: {worst.reason}"
-    )
+    many = f"{len(given)} verdict{'s' if len(given) > 1 else ''}"
+    sentence = f"{many}; window {worst.window.index} of generation {worst.window.generation}: {worst.reason}"
     links = overview(resources) | reports_of(resources, given)
     return Report(sentence, page(given), links, [row(one) for one in given])
 

@@ -43,6 +43,12 @@ def test_each_window_gets_one_verdict_a_check_however_many_watch_at_once(orchard
     assert watch(orchard, orchard.name).sentence.startswith("no window is due")
 
 
+def test_one_verdict_is_not_several(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 1, labelled=False)
+    assert watch(orchard, orchard.name).sentence.startswith("1 verdict; window 0 of generation 1: ")
+
+
 def test_a_storm_of_drift_is_one_incident_one_alert_and_one_retraining(orchard: Orchard) -> None:
     orchard.serve()
     send(orchard, 50, shift=3.0)

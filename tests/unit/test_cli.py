@@ -4,12 +4,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from flows.artifacts import combined
 from holdfast import console, doctor
 from holdfast.cli import app
 from holdfast.doctor import Finding
@@ -17,6 +19,7 @@ from holdfast.processes import free_ports
 from holdfast.status import look
 from monitoring.effects import NewDecision
 from monitoring.store import open_store
+from tasks import retraining
 from tasks.reports import Report
 from tasks.settings import read_settings
 
@@ -174,3 +177,21 @@ def test_without_a_terminal_tables_are_plain_lines(capsys: pytest.CaptureFixture
 def test_a_cell_holds_words_as_they_are_written_and_no_more_digits_than_are_read() -> None:
     assert console.text_of([229.83651473423663, 257.9415369453074]) == "[229.8, 257.9]"
     assert console.text_of({"city not one of ['köln']": 1}) == "{\"city not one of ['köln']\": 1}"
+
+
+def test_a_training_says_its_verdict_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = "KEPT: better: +0.1 points of accuracy"
+    gates = [{"gate": "better", "result": "failed", "value": 0.001, "sentence": "better: +0.1 points of accuracy"}]
+    steps = {name: Report(f"{name} is done") for name in ("collect", "prepare", "fit", "evaluate", "register")}
+    steps |= {"judge": Report(verdict, table=gates), "settle": Report(f"version 7 kept: {verdict}", table=gates)}
+    for name, told in steps.items():
+        monkeypatch.setattr(retraining, name, lambda *_, told=told: told)
+    monkeypatch.setattr(retraining, "leased", lambda *_, holder: nullcontext())
+    code, said, _ = run("train", "digits", "--home", home)
+    done = [f"{name} is done" for name in list(steps)[:5]]
+    assert (code, said.splitlines()) == (0, [*done, f"version 7 kept: {verdict}", "better\tfailed\t0.001\t-\t-\t-"])
+    assert json.loads(run("train", "digits", "--json", "--home", home)[1])["table"] == gates
+    page = combined(steps)
+    assert page.sentence == f"version 7 kept: {verdict}"
+    assert "is done" in page.markdown
+    assert verdict not in page.markdown
