@@ -42,6 +42,10 @@ class Browser:
     def open(self, url: str) -> None:
         self.call("POST", "url", {"url": url})
 
+    def reload(self) -> None:
+        """Ask for the page anew; opening an address that differs in nothing but what is after # does not."""
+        self.call("POST", "refresh", {})
+
     def run(self, script: str, *arguments: object) -> Any:
         return self.call("POST", "execute/sync", {"script": script, "args": list(arguments)})
 
@@ -63,9 +67,20 @@ class Browser:
             time.sleep(0.2)
         return lacking
 
+    def find(self, xpath: str) -> str:
+        return str(self.call("POST", "element", {"using": "xpath", "value": xpath})[ELEMENT])
+
+    def every(self, xpath: str) -> list[str]:
+        return [one[ELEMENT] for one in self.call("POST", "elements", {"using": "xpath", "value": xpath})]
+
+    def press(self, element: str) -> None:
+        self.call("POST", f"element/{element}/click", {})
+
     def click(self, xpath: str) -> None:
-        found = self.call("POST", "element", {"using": "xpath", "value": xpath})
-        self.call("POST", f"element/{found[ELEMENT]}/click", {})
+        self.press(self.find(xpath))
+
+    def type(self, xpath: str, text: str) -> None:
+        self.call("POST", f"element/{self.find(xpath)}/value", {"text": text})
 
     def picture(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("GET", "screenshot")))
