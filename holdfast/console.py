@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from data.wording import significant
+
 if TYPE_CHECKING:
     from tasks.reports import Report
 
@@ -66,7 +68,7 @@ def text_of(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return significant(value)
     if isinstance(value, dict | list | tuple):
         return json.dumps(shortened(value), default=str, ensure_ascii=False)
     return " ".join(str(value).split())

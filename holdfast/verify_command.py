@@ -6,7 +6,7 @@ import typer
 
 from data.errors import HoldfastError
 from holdfast import console
-from holdfast.commands import actor, progress
+from holdfast.commands import actor
 from holdfast.options import HERE, Home, Json, lead_to
 
 app = typer.Typer()
@@ -39,7 +39,7 @@ def verify(
 
     name, _, number = version.partition("@")
     try:
-        with progress(quiet=as_json) as show:
+        with console.progress(quiet=as_json) as show:
             found = run(
                 lead_to(home), name, number or "champion", quick=quick, threads=threads, progress=show, actor=actor()
             )

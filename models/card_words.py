@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from data.wording import significant
 from models.metrics import HIGHER_IS_BETTER
 
 FACTS = {
@@ -101,7 +102,7 @@ def served_by_torch(why: str, found: Mapping[str, Any]) -> str:
 def latency(found: Mapping[str, Any]) -> str:
     """Write the latency, where it was measured."""
     value = found.get("latency_ms")
-    return f"{value:.2g} ms" if isinstance(value, int | float) else number(value)
+    return f"{significant(value, 2)} ms" if isinstance(value, int | float) else number(value)
 
 
 def size(found: Mapping[str, Any]) -> str:
@@ -109,7 +110,7 @@ def size(found: Mapping[str, Any]) -> str:
     value = found.get("size_mb")
     if not isinstance(value, int | float):
         return number(value)
-    return f"{value:.3g} MB" if value >= 0.1 else f"{value * 1000:.3g} kB"
+    return f"{significant(value, 3)} MB" if value >= 0.1 else f"{significant(value * 1000, 3)} kB"
 
 
 def serving(card: Mapping[str, Any]) -> list[str]:
@@ -190,7 +191,7 @@ def number(value: Any) -> str:
         return "" if value is None else str(value)
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
+    return significant(value) if math.isfinite(value) else str(value)
 
 
 def plain(value: object) -> str:

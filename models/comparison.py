@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from data.wording import significant
 from models.metrics import BOUNDED, HIGHER_IS_BETTER, per_row, value_of
 from models.resampling import TAIL, Interval, paired_interval
 
@@ -133,8 +134,8 @@ def against(comparison: Comparison) -> str:
 
 def shown(found: Interval, metric: str, kind: str, blocks: str) -> str:
     """Write a difference for people: +6.1 points [+4.0, +8.3] on 412 fresh rows in 412 entities."""
-    scale, digits = (100, "+.1f") if metric in BOUNDED else (1, "+.4g")
-    low, middle, high = (format(end * scale, digits) for end in (found.low, found.estimate, found.high))
+    ends = (found.low, found.estimate, found.high)
+    low, middle, high = (f"{end * 100:+.1f}" if metric in BOUNDED else significant(end, sign="+") for end in ends)
     unit = " points" if metric in BOUNDED else ""
     unit += "" if metric == "accuracy" else f" of {metric}"
     unit += "" if HIGHER_IS_BETTER[metric] else " (above 0 is better)"
@@ -144,9 +145,9 @@ def shown(found: Interval, metric: str, kind: str, blocks: str) -> str:
 
 def amount(value: float, metric: str) -> str:
     """Write a margin for people, in the metric's unit."""
-    return f"{value * 100:.3g} points" if metric in BOUNDED else f"{value:.3g} of {metric}"
+    return f"{significant(value * 100, 3)} points" if metric in BOUNDED else f"{significant(value, 3)} of {metric}"
 
 
 def number(value: float) -> str:
     """Write a metric for people."""
-    return f"{value:.4g}"
+    return significant(value)

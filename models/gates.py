@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import BadDeclaration, nearest
+from data.wording import significant
 from models.comparison import Comparison, against, gain, number, shown
 from models.declarations import Gates
 from models.metrics import DIRECTIONS
@@ -117,7 +118,7 @@ def fast(limit: float, measured: float | None) -> GateResult:
     """Hold the 95th percentile of one row's answer against the limit, both in milliseconds."""
     if measured is None:
         return GateResult("latency", False, f"latency was not measured; {limit:g} ms asked", threshold=limit)
-    said = f"95 of 100 rows answered within {measured:.3g} ms, {limit:g} ms asked"
+    said = f"95 of 100 rows answered within {significant(measured, 3)} ms, {limit:g} ms asked"
     return GateResult("latency", bool(measured <= limit), said, measured, limit)
 
 
@@ -125,7 +126,7 @@ def small(limit: float, measured: float | None) -> GateResult:
     """Hold the size of the version's files against the limit, both in 1,000,000 bytes."""
     if measured is None:
         return GateResult("size", False, f"the size was not measured; at most {limit:g} MB asked", threshold=limit)
-    said = f"the files take {measured:.3g} MB, at most {limit:g} MB asked"
+    said = f"the files take {significant(measured, 3)} MB, at most {limit:g} MB asked"
     return GateResult("size", bool(measured <= limit), said, measured, limit)
 
 

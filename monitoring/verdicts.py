@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from data.schema import Column, Number, Rows, length
+from data.wording import significant
 from monitoring.binning import Binning
 from monitoring.calibration import Calibration, calibration_for
 from monitoring.declarations import Monitors
@@ -90,7 +91,7 @@ def moved(reference: Reference, name: str, values: np.ndarray, now: np.ndarray) 
         mean, _ = moments(values)
         shift = (mean - before) / spread
         if abs(shift) >= 2 * SMALL and np.isfinite(shift):
-            return f"{shift:+.1f} sigma ({before:.3g} to {mean:.3g})"
+            return f"{shift:+.1f} sigma ({significant(before, 3)} to {significant(mean, 3)})"
     return _changed_bin(reference.binnings[name], reference.counts[name], now)
 
 
@@ -176,7 +177,7 @@ def _words(task: str, found: Degradation) -> tuple[str, str, str, str]:
     if task == "classification":
         shown = f"{found.detectable:.1%}".replace("%", " points")
         return "accuracy", f"{1 - found.loss:.1%}", f"{1 - found.held_out:.1%}", shown
-    return "mean absolute error", f"{found.loss:.4g}", f"{found.held_out:.4g}", f"{found.detectable:.3g}"
+    return "mean absolute error", significant(found.loss), significant(found.held_out), significant(found.detectable, 3)
 
 
 def failed(window: WindowKey, check: Check, rows: int, why: str) -> Verdict:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from data.markdown import escaped, table
+from data.wording import significant
 from models.cards import gate_lines
 from models.judging import Judgement
 from monitoring.effects import NewDecision
@@ -95,7 +96,7 @@ def plain(value: object) -> str:
         return f"[{', '.join(plain(each) for each in value)}]"
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return significant(value) if isinstance(value, float) else str(value)
 
 
 def listed(resources: Resources, name: str | None, *, answered: bool) -> list[dict[str, Any]]:
