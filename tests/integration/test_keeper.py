@@ -111,6 +111,22 @@ class TestGenerations:
         root = orchard.settings.home / "generations" / orchard.name
         assert sorted(path.name for path in root.iterdir()) == ["1", "2", "current.json"]
 
+    @pytest.mark.parametrize("spoil", ["truncated", "removed", "grown"])
+    def test_a_folder_spoiled_after_it_was_pointed_at_is_fetched_again(
+        self, orchard: Orchard, keeper: Keeper, spoil: str
+    ) -> None:
+        orchard.promote()
+        keeper.fetch(orchard.name)
+        network = orchard.settings.home / "generations" / orchard.name / "1" / "network.onnx"
+        if spoil == "removed":
+            network.unlink()
+        else:
+            network.write_bytes(network.read_bytes()[:-1] if spoil == "truncated" else network.read_bytes() + b"!")
+        for watcher in (keeper, Orchestra().keeper(orchard)):  # one that has seen it whole, one that has not
+            watcher.fetch(orchard.name)
+            orchard.kept(1)
+        assert orchard.generations == ["1"]
+
     def test_a_folder_spoiled_before_it_was_pointed_at_is_fetched_again(
         self, orchard: Orchard, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
     ) -> None:
