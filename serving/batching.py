@@ -55,33 +55,38 @@ class Job:
 
 
 class Batcher:
-    """Two threads, one behind the other: the network's and the log's writer."""
+    """Two threads, one behind the other: the network's and the log's writer.
+
+    Beside the first stands one that waits for other processes, so that a slow one holds up no other project.
+    """
 
     def __init__(self, write: Write, telemetry: Telemetry, cores: Cores, offer: Offer) -> None:
         self.write, self.telemetry, self.cores, self.offer = write, telemetry, cores, offer
         self.long = False  # whether networks take long enough to have a core of their own
         self.to_predict: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.to_wait: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.to_commit: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.deadlines: Deadlines[Job] = Deadlines(self.give_up)
         self.gathered: list[Job] = []
         self.waiting = self.weight = 0  # rows and bytes, until the threads are done with them
         self.log_problem = ""  # why the last commit failed; empty once one succeeds
         self.threads = [
-            threading.Thread(target=self.run, args=(inbox, cap, handle), name=name, daemon=True)
+            (threading.Thread(target=self.run, args=(inbox, cap, handle), name=name, daemon=True), inbox)
             for name, inbox, cap, handle in (
                 ("predict", self.to_predict, BATCH_ROWS, self.predict),
+                ("wait", self.to_wait, BATCH_ROWS, self.predict_by_generation),
                 ("commit", self.to_commit, COMMIT_ROWS, self.commit),
             )
         ]
 
     def start(self) -> None:
-        """Start both threads."""
-        for thread in self.threads:
+        """Start the threads."""
+        for thread, _ in self.threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish what is queued, then end both threads; a database that doesn't answer is not waited for."""
-        for thread, inbox in zip(self.threads, (self.to_predict, self.to_commit), strict=True):
+        """Finish what is queued, then end the threads; a database that doesn't answer is not waited for."""
+        for thread, inbox in self.threads:
             inbox.put(None)
             thread.join(STOP_SECONDS)
 
@@ -115,7 +120,7 @@ class Batcher:
             return
         gathered, self.gathered = self.gathered, []
         for job in gathered:
-            self.to_predict.put(job)
+            (self.to_wait if job.served.distant else self.to_predict).put(job)
 
     def give_up(self, job: Job) -> None:
         """Tell a client that waited long enough."""
@@ -164,14 +169,18 @@ class Batcher:
         """Say that an answer took too long."""
         return Refused(503, self.log_problem or "no durable answer in time: ask again", "store", reason="log")
 
-    def predict(self, jobs: list[Job]) -> None:
+    def predict_by_generation(self, jobs: list[Job]) -> None:
         """Predict by generation, since each job stays with the one its rows were validated by."""
-        started = time.thread_time()
         groups: dict[int, list[Job]] = {}
         for job in jobs:
             groups.setdefault(id(job.served), []).append(job)
         for group in groups.values():
             self.predict_group(group)
+
+    def predict(self, jobs: list[Job]) -> None:
+        """Predict in this process, on as many cores as that takes."""
+        started = time.thread_time()
+        self.predict_by_generation(jobs)
         if (time.thread_time() - started > LONG_SECONDS) != self.long:
             self.long = not self.long
             (self.cores.spread if self.long else self.cores.gather)()

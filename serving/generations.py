@@ -16,7 +16,7 @@ from data.errors import Corrupt, HoldfastError, NoChampion, nearest
 from data.packing import ListPacker
 from models.declarations import Features
 from models.predictor import Predictor, read_version
-from models.torch_session import SERVING
+from models.torch_session import SERVING, TorchSession
 from projects import discovery
 from serving.refusals import Refused
 from serving.replies import answer_head
@@ -42,6 +42,12 @@ class Served:
     row_limit: int = ROW_LIMIT
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     challenger: Challenger | None = None  # answers beside it while a trial goes on
+
+    @cached_property
+    def distant(self) -> bool:
+        """Whether an answer is waited for from another process."""
+        beside = self.challenger is not None and self.challenger.served.distant
+        return beside or isinstance(self.predictor.session, TorchSession)
 
     @cached_property
     def reader(self) -> RowReader:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,7 @@ def test_the_service_answers_through_a_worker_without_torch_of_its_own_and_outli
     folder = tmp_path / "generations" / "waves" / "1"
     shutil.copytree(trained / "model", folder)
     parts.point(tmp_path, "waves", 1, manifest_sha256(folder))
+    parts.promote(tmp_path, 1, 2.0)
     journal: dict[str, float] = {}
     with (
         parts.serving(tmp_path, HOLDFAST_PROJECTS=str(trained / "projects")) as service,
@@ -300,6 +302,17 @@ def test_the_service_answers_through_a_worker_without_torch_of_its_own_and_outli
         assert set(said) <= {200, 503}
         [second] = workers(service.process.pid)
         assert second != first
+
+        os.kill(second, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=service.url, timeout=20) as other:
+            hangs = pool.submit(asked, other, journal)
+            others = []
+            while not hangs.done():
+                others.append(client.post("/v1/prices/predict", json={"rows": [{"size": 1.0, "note": "a"}]}))
+        assert hangs.result() == 503
+        assert len(others) > 3  # it hung for longer than one answer of another project takes
+        assert {answer.status_code for answer in others} == {200}
+        until(lambda: asked(client, journal) == 200)
 
         parts.price_version(tmp_path / "generations" / "waves" / "2", 2.0)
         parts.point(tmp_path, "waves", 2, manifest_sha256(tmp_path / "generations" / "waves" / "2"))
@@ -338,6 +351,13 @@ def test_a_worker_dies_with_its_parent(trained: Path) -> None:
         os.kill(worker, signal.SIGSTOP)  # it does not see its pipe close
         parent.kill()
     until(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_trained_again_it_is_the_same_version_to_the_byte(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "prepared", tmp_path / "prepared")
+    project = discovery.load("waves", [trained / "projects"])
+    fitting.fit(project, tmp_path, device="cpu", progress=lambda _share, _what: None)
+    assert manifest_sha256(tmp_path / "model") == manifest_sha256(trained / "model")
 
 
 def test_an_older_networks_code_may_stand_beside_a_newer_one(trained: Path, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def serve(grove: Orchard, version: str) -> None:
 
 
 def test_sources_that_only_the_registry_vouches_for_are_never_run(grove: Orchard) -> None:
-    version = grove.register()  # as somebody would who writes to MLflow alone
+    version = grove.register(ours=False)  # as somebody would who writes to MLflow alone
     with pytest.raises(NotOnRecord, match="train it again"):
         verify(grove, grove.name, version)
 
@@ -295,6 +295,7 @@ def test_a_training_killed_and_resumed_again_and_again_gives_the_same_bytes(
     assert all(first != "epoch 1 of 25" for _, _, first in lines[1:])  # they went on where they were killed
 
 
+@pytest.mark.soak  # its always-run twin stands in test_torch_worker.py
 def test_a_version_that_a_torch_worker_answers_is_made_again_bit_for_bit_too(grove: Orchard) -> None:
     grove.declare(
         ("project = Project(", WAVES + "\n\nproject = Project("),
