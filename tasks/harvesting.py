@@ -53,16 +53,22 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     horizon = clock(resources, project) - project.labels.delay
     wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
-    for window, verdict in judged_windows(resources, project):
+    windows = judged_windows(resources, project)
+    begins = {(window.generation, window.index): window.start for window, _ in windows}
+    for window, verdict in windows:
         if verdict.outcome in ("fault", "failed"):
             continue
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
             continue
         log = resources.store.predictions
+        # what a version on trial answered goes with the windows around it, and between two with the first
+        since = window.start if window.index else None
+        until = begins.get((window.generation, window.index + 1), window.end)
+        tried = log.on_trial(project.name, window.generation, since, until)
         found += [
             prediction
-            for prediction in (*log.rows(window, labelled=True), *log.on_trial(window))
+            for prediction in (*log.rows(window, labelled=True), *tried)
             if prediction.label is not None and prediction.row_time <= horizon
         ]
     done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])

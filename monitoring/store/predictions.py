@@ -67,13 +67,15 @@ class PredictionLog:
         }
 
     @reads
-    def on_trial(self, connection: Connection, window: WindowKey) -> list[Prediction]:
-        """Return the labelled predictions of a window's time that versions on trial gave, oldest first."""
-        query = _select(window.project).where(
-            predictions.c.generation == window.generation,
+    def on_trial(
+        self, connection: Connection, project: str, generation: int, start: datetime | None, end: datetime
+    ) -> list[Prediction]:
+        """Return the labelled predictions of rows of [start, end) that versions on trial gave, oldest first."""
+        query = _select(project).where(
+            predictions.c.generation == generation,
             predictions.c.trial != 0,
             labels.c.value.is_not(None),
-            *_between(window.start, window.end),
+            *_between(start, end),
         )
         return _all(connection, query.order_by(*_OLDEST_FIRST))
 

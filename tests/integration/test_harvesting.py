@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +38,24 @@ def test_what_was_labelled_is_harvested_once(orchard: Orchard, tmp_path: Path) -
     orchard.label(ids, rows)
     assert f"{WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence
     assert orchard.store.labels.count_unharvested(orchard.name) == 0
+
+
+def test_what_a_version_on_trial_answered_is_judged_by_no_window_and_harvested_with_those_around_it(
+    orchard: Orchard, tmp_path: Path
+) -> None:
+    orchard.serve()
+    rows = plums(2 * WINDOW)
+    ids = orchard.answer(rows)
+    tried = [
+        replace(one, id=f"t-{one.id}", trial=1) for one in orchard.store.predictions.find(orchard.name, ids).values()
+    ]
+    orchard.store.predictions.append([replace(one, row_time=one.row_time + timedelta(seconds=0.5)) for one in tried])
+    orchard.label([*ids, *(one.id for one in tried)], {name: np.tile(values, 2) for name, values in rows.items()})
+    watch(orchard, orchard.name)
+    assert [one.rows for one in orchard.verdicts()] == [WINDOW, WINDOW]
+    last = max(tried, key=lambda one: one.row_time)  # after the end of the last window
+    assert f"{4 * WINDOW - 1} rows accepted" in harvest(orchard, orchard.name).sentence
+    assert set(learned(orchard, tmp_path / "cache")["plum"]) == {*ids, *(one.id for one in tried)} - {last.id}
 
 
 def test_a_harvest_killed_before_it_was_noted_doubles_no_row(
