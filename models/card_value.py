@@ -40,6 +40,8 @@ PARTS: dict[str, type] = {
 }
 LARGEST = 4_000_000  # characters of a card that is read at all
 DEEPEST = 32  # parts within parts; ours have 6
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What JSON of another shape than ours makes of code that reads it."""
 EPOCHS = 500  # of which the losses are kept
 
 
@@ -201,7 +203,7 @@ def drawing(draw: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, 
     def drawn(card: Mapping[str, Any]) -> str:
         try:
             return draw(card)
-        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        except MALFORMED as error:
             raise Corrupt(CARD, "a card's parts", f"{type(error).__name__} {error}") from error
 
     return drawn

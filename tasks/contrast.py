@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data.errors import Corrupt
+from data.versions import SnapshotFile
 from models.card_value import Card
 from models.card_words import bounded, ordered, unnamed
 from models.folder import file_sha256
@@ -110,7 +111,7 @@ def machine(card: Card) -> dict[str, Any]:
 
 def batches(resources: Resources, a: Card, b: Card) -> dict[str, Any]:
     """Return the batches that only one snapshot holds, and those that both hold with other contents."""
-    pair = [{file.name: file for file in snapshot_of(resources, card["run"]).files} for card in (a, b)]
+    pair = [{file.name: file for file in learned_from(resources, card)} for card in (a, b)]
     before, after = pair
     return {
         "same": a["data"].get("snapshot") == b["data"].get("snapshot"),
@@ -123,6 +124,11 @@ def batches(resources: Resources, a: Card, b: Card) -> dict[str, Any]:
             if before[name].sha256 != after[name].sha256
         ],
     }
+
+
+def learned_from(resources: Resources, card: Card) -> tuple[SnapshotFile, ...]:
+    """Return the batches of a version's snapshot."""
+    return snapshot_of(resources, card["project"], card["version"], card["run"]).files
 
 
 def sources(resources: Resources, a: Card, b: Card) -> dict[str, Any]:

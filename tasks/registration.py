@@ -6,11 +6,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from data.errors import Corrupt
+from data.errors import Corrupt, NotPromotable
 from data.markdown import escaped
 from data.versions import Snapshot
 from models import card_value
 from models.card_pictures import confusion_png
+from models.card_value import MALFORMED
 from models.card_words import score
 from models.cards import beneath
 from models.judging import Judgement
@@ -19,7 +20,7 @@ from monitoring.records import Decision
 from projects.declaration import Project
 from tasks import model_cards
 from tasks.fitting import parameters
-from tasks.provenance import provenance
+from tasks.provenance import provenance, snapshot_sha256
 from tasks.resources import Resources
 
 
@@ -65,7 +66,7 @@ def tell_origin(
     told: dict[str, str],
     *,
     card: str,
-    token: int,
+    token: int | None,
 ) -> None:
     """Write to the ledger, once, how a version was made; what anyone writes in the registry can't change it.
 
@@ -96,16 +97,32 @@ def judged(resources: Resources, name: str, version: str) -> Decision | None:
     return model_cards.line(resources, name, version, "judge")
 
 
-def snapshot_of(resources: Resources, run_id: str) -> Snapshot:
-    """Return what a run learned from, as it was registered.
+def made(resources: Resources, name: str, version: str) -> Decision:
+    """Return how a training of ours made a version; what else is in the registry may not serve.
 
-    Raises: Corrupt, it is gone or somebody changed it.
+    Raises: NotPromotable, the ledger knows of none.
     """
+    found = origin(resources, name, version)
+    if found is None:
+        why = "was not made by a training of this home, so nothing vouches for what is in the registry"
+        raise NotPromotable(f"version {version} of {name} {why}: run train/{name} and promote the version it makes")
+    return found
+
+
+def snapshot_of(resources: Resources, name: str, version: str, run_id: str) -> Snapshot:
+    """Return what a version learned from, if it is what the ledger has on record.
+
+    Raises: Corrupt, it is gone or somebody changed it; NotPromotable, no training of ours made the version.
+    """
+    known, what = made(resources, name, version).inputs["facts"]["snapshot_sha256"], f"snapshot.json of run {run_id}"
     try:
-        return Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        said = f"{type(error).__name__} {error}"
-        raise Corrupt(f"snapshot.json of run {run_id}", "the snapshot it learned from", said) from error
+        snapshot = Snapshot.from_json(resources.models.read_artifact(run_id, "snapshot.json"))
+        found = snapshot_sha256(snapshot)
+    except (FileNotFoundError, *MALFORMED) as error:
+        raise Corrupt(what, "the snapshot it learned from", f"{type(error).__name__} {error}") from error
+    if found != known:
+        raise Corrupt(what, known, found)
+    return snapshot
 
 
 def tell_verdict(

@@ -16,7 +16,7 @@ from projects.discovery import file_of
 from tasks.comparison import judge_version
 from tasks.ingestion import write_snapshot
 from tasks.preparation import BATCH, gather, prepare, read_role, roles, write_role
-from tasks.registration import judged, snapshot_of
+from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
 
 
@@ -30,17 +30,18 @@ def judge_anew(
 
     Raises:
         NoSuchVersion: the registry has no such version, or no files of it.
+        NotPromotable: no training of ours made it.
         Corrupt: it is not what was registered, or its snapshot is not.
         TooFewRows: the anchor can't show the margin, whatever the candidate.
     """
-    before = judged(resources, project.name, version)
-    snapshot = snapshot_of(resources, resources.models.run_of(project.name, version))
+    run_id = resources.models.run_of(project.name, version)
+    known = made(resources, project.name, version).inputs["facts"]
+    snapshot = snapshot_of(resources, project.name, version, run_id)
     resources.settings.home.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=resources.settings.home, prefix=".judging-") as temporary:
         folder = Path(temporary)
         model = resources.models.download(project.name, version, folder / "model")
-        expected = before.inputs["manifest"] if before else None
-        predictor = read_version(model, features=project.features, manifest=expected, project=file_of(project))
+        predictor = read_version(model, features=project.features, manifest=known["manifest"], project=file_of(project))
         own = dataclasses.replace(project, schema=predictor.schema)
         deal_again(resources, own, folder, snapshot)
         judgement = judge_version(resources, own, folder, waived=waived)

@@ -91,7 +91,7 @@ class Requester:
         if version in past:
             promotion.rollback(self.resources, name, version, actor=actor, reason=how)
             return
-        self.resources.models.run_of(name, version)  # one that came in by another way can't be judged at all
+        registration.made(self.resources, name, version)
         if approving.settle_by_alias(self.resources, name, version, actor) is None:
             promotion.promote(self.resources, name, version, actor=actor, reason=how)
 

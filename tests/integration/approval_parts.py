@@ -57,7 +57,7 @@ def texts(orchard: Orchard) -> list[str]:
 
 def kinds(orchard: Orchard) -> list[str]:
     told = orchard.store.ledger.decisions(orchard.name)
-    return [line.kind for line in reversed(told) if line.kind != "judge"]
+    return [line.kind for line in reversed(told) if line.kind not in ("register", "judge")]
 
 
 def stage(orchard: Orchard, version: str) -> str:

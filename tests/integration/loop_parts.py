@@ -23,7 +23,7 @@ from models.judging import Judgement, Outcome
 from models.predictor import Predictor, manifest_sha256, read_version
 from monitoring.records import Generation, Label, Prediction, Verdict
 from projects.declaration import Project
-from tasks import evaluation, fitting, preparation, promoting, promotion, registration
+from tasks import evaluation, fitting, preparation, promoting, promotion, provenance, registration
 from tasks.ingestion import ingest, write_snapshot
 from tasks.keeping import Keeper
 from tasks.referencing import build_reference
@@ -108,12 +108,24 @@ class Orchard(Resources):
             text = text.replace(old, new)
         path.write_text(text)
 
-    def register(self, verdict: Outcome | None = "passed") -> str:
-        """Register the session's training once more, and judge it unless `verdict` is None."""
+    def register(self, verdict: Outcome | None = "passed", *, ours: bool = True) -> str:
+        """Register the session's training once more, and judge it unless `verdict` is None.
+
+        One that is not `ours` stands in MLflow alone.
+        """
         self.tokens += 1
         with self.models.start_run(self.name, name=f"train-{self.tokens}", tags={"token": str(self.tokens)}) as run:
             run.text("snapshot.json", (self.trained / "snapshot.json").read_text())
             version = self.models.register(self.name, run.id, self.trained / "model", card="# plums")
+        if ours:
+            snapshot = Snapshot.from_json((self.trained / "snapshot.json").read_text())
+            facts = {
+                "manifest": manifest_sha256(self.trained / "model"),
+                "snapshot": snapshot.hash,
+                "snapshot_rows": str(snapshot.rows),
+                "snapshot_sha256": provenance.snapshot_sha256(snapshot),
+            }
+            registration.tell_origin(self, self.name, version, facts, {}, card="", token=None)
         if verdict is not None:
             serving = self.store.ledger.generation(self.name)
             registration.tell_verdict(

@@ -278,15 +278,16 @@ def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(
         run.text("model/weights.txt", "none")
     by_hand = client.create_model_version(orchard.name, f"runs:/{run.id}/model", run.id).version
     of_no_run = client.create_model_version(orchard.name, "s3://elsewhere/model").version
-    for version in (str(by_hand), str(of_no_run)):
+    copied = orchard.register(verdict=None, ours=False)  # to the byte, and no training of ours made it
+    for version in (str(by_hand), str(of_no_run), copied):
         ask_for(orchard, version)
         keeper.reconciler.reconcile(orchard.name)
         orchestra.judge(orchard)
         keeper.reconciler.reconcile(orchard.name)
         assert champion(orchard) == serving
-        assert first_line(orchard, version).startswith("REFUSED")
-    assert len(orchestra.runs) == 1
-    assert len(refusals(orchard)) == 2
+        assert "was not made by a training of this home" in first_line(orchard, version)
+    assert orchestra.runs == []
+    assert len(refusals(orchard)) == 3
 
 
 def test_a_version_spoiled_or_deleted_never_serves(orchard: Orchard, keeper: Keeper, mlflow_folder: Path) -> None:
