@@ -34,7 +34,7 @@ def publish(api_url: str, flow: str, project: str, report: Report) -> None:
     with opened(api_url, timeout=5.0, patience=10.0) as api:
         create(api, "markdown", key_of(flow, project, "report"), report.sentence, page(report))
         if report.table:
-            table = [{name: plain(value) for name, value in row.items()} for row in report.table]
+            table = [{name: cell(value) for name, value in row.items()} for row in report.table]
             create(api, "table", key_of(flow, project, "table"), report.sentence, json_text(table))
 
 
@@ -90,14 +90,14 @@ def progress_bar(api_url: str, flow: str, project: str) -> Iterator[Callable[[fl
         yield tell
 
 
-def plain(value: object) -> object:
+def cell(value: object) -> object:
     """Return a table cell that JSON can hold and a person can read; NaN is shown as such."""
     if isinstance(value, bool) or value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):
-        return ", ".join(str(plain(each)) for each in value)
+        return ", ".join(str(cell(each)) for each in value)
     return str(value)
 
 

@@ -194,6 +194,13 @@ def number(value: Any) -> str:
     return significant(value) if math.isfinite(value) else str(value)
 
 
-def plain(value: object) -> str:
+def cell(value: object) -> str:
+    """Write a gate's number, name or interval; a dash where it has none."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(cell, value))}]"
+    return "-" if value is None else number(value)
+
+
+def quotable(value: object) -> str:
     """Return text that can stand between backticks."""
     return re.sub(r"[^\w.:/@+ -]", "", str(value))

@@ -6,6 +6,7 @@ Whatever comes from data (levels, file names, errors) is escaped: it can't becom
 import html
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from models.card_words import (
     answers,
     baselines,
     bounded,
+    cell,
     learned,
     number,
     ordered,
     origin,
-    plain,
+    quotable,
     served_by_torch,
     serving,
     thresholds,
@@ -33,6 +35,7 @@ from models.links import artifact_page
 LONGEST = 5000  # characters that MLflow's table keeps of a description
 LONGEST_HEAD, LONGEST_GATES = 1000, 1500  # characters of it
 TAIL = 300  # characters for the names of what is left out
+GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval", "rows")
 MOST_PAIRS, MOST_SLICES, MOST_BINS = 5, 12, 5
 BOUNDS = "In brackets: one-sided 95 % bounds. None of these rows was learned from."
 
@@ -135,7 +138,7 @@ def again(card: Mapping[str, Any]) -> str:
     facts = {title: card["facts"][name] for name, title in KEPT.items() if card.get("facts", {}).get(name)}
     if not facts:
         return ""
-    command = f"`{plain(card['reproduce'])}` does it and compares.\n\n" if card.get("reproduce") else ""
+    command = f"`{quotable(card['reproduce'])}` does it and compares.\n\n" if card.get("reproduce") else ""
     return command + table(("what", "value"), list(facts.items()))
 
 
@@ -174,20 +177,24 @@ def description(first_line: str, gates: Sequence[Mapping[str, Any]], text: str) 
 
 
 def foremost(gates: Sequence[Mapping[str, Any]]) -> str:
-    """List the gates as far as there is room: first those that stand in the way; the others are counted."""
+    """Tabulate the gates' numbers as far as there is room: first those that stand in the way; the others are counted.
+
+    What decided stands in the verdict above; every gate's sentence stands in the card.
+    """
     standing = [gate for gate in gates if gate["result"] not in ("passed", "shown")]
-    first = [*standing, *(gate for gate in gates if gate not in standing)]
-    lines: list[str] = []
-    for gate in first:
-        lines.append(gate_lines([gate]))
-        if sum(map(len, lines)) > LONGEST_GATES:
-            break
-    more = len(gates) - len(lines)
-    return "\n".join([*(line[:LONGEST_GATES] for line in lines), *([f"- {more} more"] if more else [])])
+    head, rule, *lines = spaced(gate_table([*standing, *(gate for gate in gates if gate not in standing)])).splitlines()
+    fits = sum(length <= LONGEST_GATES for length in accumulate(map(len, lines)))
+    more = f"\n\n{len(lines) - fits} more in the card." if fits < len(lines) else ""
+    return "\n".join((head, rule, *lines[:fits])) + more if fits else more.strip()
+
+
+def gate_table(gates: Sequence[Mapping[str, Any]]) -> str:
+    """Tabulate the numbers of `Judgement.table()`."""
+    return table(GATE_COLUMNS, [[cell(gate.get(name)) for name in GATE_COLUMNS] for gate in gates])
 
 
 def gate_lines(gates: Sequence[Mapping[str, Any]]) -> str:
-    """List the gates of `Judgement.table()`; long sentences break in a list, and don't in the viewers' tables."""
+    """List what the gates of `Judgement.table()` say; in a table such sentences leave no room for numbers."""
     return "\n".join(
         f"- **{escaped(gate['result'])}** {escaped(gate['gate'])}: {escaped(unnamed(gate))}" for gate in gates
     )

@@ -76,12 +76,12 @@ def narrowed_category(before: Category, after: Category) -> Iterator[str]:
     """Yield which levels are no longer accepted."""
     if before.open and not after.open:
         yield "no longer takes levels that it does not name"
-    lost = [level for level in before.levels if level not in after.levels and not (after.open and plain(level))]
+    lost = [level for level in before.levels if level not in after.levels and not (after.open and fits_open(level))]
     if lost:
         yield f"no longer has {', '.join(map(repr, lost[:3]))}" + (f" and {len(lost) - 3} more" if lost[3:] else "")
 
 
-def plain(level: str) -> bool:
+def fits_open(level: str) -> bool:
     """Whether an open set takes this text."""
     return len(level) <= LONGEST_TEXT and "\0" not in level
 

@@ -46,9 +46,9 @@ class Judgement:
             {
                 "gate": result.name,
                 "result": state(result),
-                "value": plain(result.value),
-                "threshold": plain(result.threshold),
-                "interval": None if result.interval is None else [plain(end) for end in result.interval],
+                "value": strict(result.value),
+                "threshold": strict(result.threshold),
+                "interval": None if result.interval is None else [strict(end) for end in result.interval],
                 "rows": result.rows,
                 "sentence": result.sentence,
             }
@@ -156,6 +156,6 @@ def state(result: GateResult) -> str:
     return "insufficient" if result.insufficient else "failed"
 
 
-def plain(value: float | None) -> float | str | None:
-    """Return a number as JSON can hold it."""
+def strict(value: float | None) -> float | str | None:
+    """Return a number as strict JSON can hold it: one that is not finite is its name."""
     return value if value is None or math.isfinite(value) else str(value)

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from data.markdown import escaped, table
-from data.wording import significant
-from models.cards import gate_lines
+from data.markdown import escaped
+from models.cards import gate_lines, gate_table
 from models.judging import Judgement
 from monitoring.effects import NewDecision
 from monitoring.records import Message
@@ -21,7 +20,6 @@ from tasks.settings import Settings
 
 SHOWN = ("passed", "shown")
 FORM = "approve or reject"
-GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval")
 
 
 def ask(
@@ -84,19 +82,9 @@ def advice(approval: Approval, waived: Sequence[str]) -> str:
 def page(resources: Resources, approval: Approval) -> Report:
     """Return what a person reads before answering: the gates' numbers, what they say, and what an answer does."""
     gates = asked_gates(resources, approval)
-    numbers = [[plain(gate.get(name)) for name in GATE_COLUMNS] for gate in gates]
-    parts = [table(GATE_COLUMNS, numbers), gate_lines(gates), advice(approval, [escaped(one) for one in waiver(gates)])]
+    parts = [gate_table(gates), gate_lines(gates), advice(approval, [escaped(one) for one in waiver(gates)])]
     links = {f"version {approval.version} in MLflow": resources.models.version_url(approval.project, approval.version)}
     return Report(f"{approval.project}: {approval.reason}", "\n\n".join(parts if gates else parts[2:]), links)
-
-
-def plain(value: object) -> str:
-    """Return a number of a gate's as people read it."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(plain(each) for each in value)}]"
-    if value is None:
-        return "-"
-    return significant(value) if isinstance(value, float) else str(value)
 
 
 def listed(resources: Resources, name: str | None, *, answered: bool) -> list[dict[str, Any]]:

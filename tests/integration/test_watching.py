@@ -6,9 +6,10 @@ from loop_parts import WINDOW, Orchard, Orchestra, plums
 from store_parts import generation, race
 
 from data.errors import HoldfastError
-from monitoring.effects import NewIncident
+from monitoring.effects import Effects, NewIncident
 from monitoring.incidents import effects
 from monitoring.records import Verdict, WindowKey
+from monitoring.verdicts import failed
 from tasks import watching
 from tasks.answering import acknowledge, approve_retraining
 from tasks.watching import reconsider, watch
@@ -45,7 +46,10 @@ def test_each_window_gets_one_verdict_a_check_however_many_watch_at_once(orchard
 
 def test_one_verdict_is_not_several(orchard: Orchard) -> None:
     orchard.serve()
-    send(orchard, 1, labelled=False)
+    send(orchard, 1)
+    window = WindowKey(orchard.name, 1, 0, orchard.now(), orchard.now(), 0, WINDOW)
+    before = failed(window, "data", WINDOW, "a test")  # as a watch that is killed then leaves it
+    assert orchard.store.record_verdict(before, Effects(), orchard.now())
     assert watch(orchard, orchard.name).sentence.startswith("1 verdict; window 0 of generation 1: ")
 
 

@@ -283,17 +283,20 @@ def test_a_card_whose_parts_were_bent_is_refused_and_no_bug(part: str) -> None:
             draw(bent)
 
 
-def test_a_description_lists_the_gates_that_failed_first_and_keeps_columns_apart() -> None:
+def test_a_description_tabulates_the_gates_that_failed_first_and_keeps_columns_apart() -> None:
     gates = [
-        {"gate": "floor:f1", "result": "passed", "sentence": "f1 0.9"},
-        {"gate": "better", "result": "failed", "sentence": "better: +3 [-1, 4]"},
+        {"gate": "floor:f1", "result": "passed", "value": 0.91234, "threshold": 0.5, "rows": 1204, "sentence": "f1"},
+        {"gate": "better", "result": "failed", "value": "nan", "threshold": 0.0, "interval": [-0.01, 12345.6]},
     ]
     text = description("KEPT: a_b", gates, "| a | b |")
-    assert text.splitlines()[2:] == [
-        r"- **failed** better: +3 \[-1, 4\]",
-        "- **passed** floor:f1: f1 0.9",
-        "",
-        "| a &emsp;| b |",
+    cells = [line.split(" &emsp;| ") for line in text.splitlines()[2:]]
+    assert cells == [
+        ["| gate", "result", "value", "threshold", "interval", "rows |"],
+        ["|---|---|---|---|---|---|"],
+        ["| better", "failed", "nan", "0", r"\[-0.01, 12346\]", "- |"],
+        [r"| floor:f1", "passed", "0.9123", "0.5", "-", "1,204 |"],
+        [""],
+        ["| a", "b |"],
     ]
 
 
@@ -308,15 +311,16 @@ def test_a_description_starts_with_the_verdict_and_leaves_whole_parts_out() -> N
 
 
 def test_of_many_gates_a_description_names_those_that_did_not_pass() -> None:
-    gates = [{"gate": f"slice:a={n}", "result": "shown", "sentence": "x" * 100} for n in range(80)]
-    gates[70] = {"gate": "better", "result": "failed", "sentence": "better: no"}
+    gates = [{"gate": f"slice:a={n}", "result": "shown", "value": n / 7, "sentence": "x" * 100} for n in range(80)]
+    gates[70] = {"gate": "better", "result": "failed", "value": -1.0, "sentence": "better: no"}
     told = description("REFUSED: no better", gates, "")
-    assert "- **failed** better: no" in told
-    shown = told.count("- **")
-    assert told.endswith(f"- {80 - shown} more")
-    longest = description("x" * 9000, [{**gates[0], "sentence": "y " * 9000}], "[x](y)\n\n## A\n\nb")
+    first, *others = [line for line in told.splitlines() if line.startswith("| ")][1:]
+    assert first.startswith("| better &emsp;| failed &emsp;| -1")
+    assert told.endswith(f"{79 - len(others)} more in the card.")
+    longest = description("x" * 9000, [{**gates[0], "gate": "y " * 9000}], "[x](y)\n\n## A\n\nb")
     assert len(longest) <= LONGEST
-    assert longest.endswith("[x](y)\n\n## A\n\nb")
+    assert longest.endswith("1 more in the card.\n\n[x](y)\n\n## A\n\nb")
+    assert description("CANDIDATE", [], "") == "CANDIDATE"
 
 
 def test_residuals_tell_how_far_off_and_no_single_row() -> None:
