@@ -36,7 +36,8 @@ class Features:
 class Model:
     """The network: a built-in's name (`cnn`, `mlp`) or a factory `(EncodedSpec) -> nn.Module`.
 
-    The factory imports torch inside itself. `options` are passed to a built-in: `hidden` (widths),
+    The factory imports torch inside itself; what ONNX can't express is served by a torch worker, slower, and the
+    factory stays in the file as long as its version serves. `options` are passed to a built-in: `hidden` (widths),
     `channels`, `dropout` (probability, 0 to 1), `activation` (`relu`, `gelu`, `silu`, `tanh`).
     """
 
