@@ -136,7 +136,7 @@ class Crowd:
         self.generations.add(answer["generation"])
         self.acknowledged += len(answer["predictions"])
 
-    def wait(self, reached: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, reached: Callable[[], bool], seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not reached():
             assert not any(worker.done() for worker in self.workers), [worker.exception() for worker in self.workers]

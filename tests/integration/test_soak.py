@@ -33,8 +33,8 @@ class Plan:
     seconds: float
 
 
-TWIN = Plan(kills=2, swaps=1, acts=2, spoilings=1, rows=20, seconds=60)
-SOAK = Plan(kills=24, swaps=10, acts=40, spoilings=4, rows=200, seconds=900)
+TWIN = Plan(kills=2, swaps=1, acts=2, spoilings=1, rows=20, seconds=300)
+SOAK = Plan(kills=24, swaps=10, acts=40, spoilings=4, rows=200, seconds=1800)
 
 
 def flip(path: Path, random: Random) -> None:
