@@ -1,6 +1,7 @@
 """The commands that do a project's work: each calls one task and prints its report."""
 
 import getpass
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +19,6 @@ app = typer.Typer()
 Project = Annotated[str, typer.Argument(help="A project's name.")]
 Device = Literal["auto", "cpu", "cuda"]
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
-GATE_COLUMNS = ("gate", "result", "value", "threshold", "interval", "rows")  # the sentences are in the chain's reasons
 
 
 @app.command()
@@ -116,8 +116,7 @@ def train(
     """Train a candidate in this process, judge it, and let it serve if the project says so. Needs MLflow."""
     resources = lead_to(home, folders)
     found = train_once(resources, project, device or resources.settings.device, quiet=as_json)
-    numbers = replace(found, table=[{name: gate.get(name) for name in GATE_COLUMNS} for gate in found.table])
-    console.report(found if as_json else numbers, as_json=as_json)
+    console.report(found if as_json else replace(found, table=numbers(found.table)), as_json=as_json)
 
 
 def train_once(resources: "Resources", project: str, device: Device, *, quiet: bool) -> "Report":
@@ -197,7 +196,14 @@ def why(
     for line in lines:
         if line.kind == "judge" and (gates := line.inputs.get("gates")):
             console.say(f"\n{line.subject} of {line.project}, judged at {line.at:%Y-%m-%d %H:%M:%S}:")
-            console.table([{name: gate.get(name) for name in GATE_COLUMNS} for gate in gates])
+            console.table(numbers(gates))
+
+
+def numbers(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is measured of gates, without their sentences, which the verdict holds."""
+    from models.cards import GATE_COLUMNS
+
+    return [{name: gate.get(name) for name in GATE_COLUMNS} for gate in gates]
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Rows that failed their expectations.")
