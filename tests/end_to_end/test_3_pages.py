@@ -81,7 +81,7 @@ def test_mlflow_shows_the_verdict_first_and_the_alias(live: Live, browser: Brows
     serving = live.resources.store.ledger.generation("digits")
     assert serving is not None
     browser.open(live.resources.models.version_url("digits", serving.version))
-    text = browser.shows(f"Version {serving.version}", "@ champion", "Limits", "Schema", "Model registry")
+    text = browser.shows(f"Version {serving.version}", "@ champion", "threshold", "Limits", "Schema", "Model registry")
     described = text[text.index("Description") :].splitlines()
     assert next(line for line in described[1:] if line not in ("", "Edit")).startswith("PASSED")
     browser.open(live.resources.models.run_url(serving.run_id))
