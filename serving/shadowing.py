@@ -16,6 +16,7 @@ from monitoring.store.journal import Logged, Outcome
 from monitoring.store.shadows import Shadow
 from serving.answering import Question
 from serving.canary import tried
+from serving.cores import LONG_SECONDS, Cores
 from serving.trials import Challenger, Trials
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ Asked = tuple[Challenger, Question]
 class Shadowing:
     """Bounded: the predicting queue by `WAITING_ROWS`, answers not yet written by `UNWRITTEN_ROWS`."""
 
-    def __init__(self, append: Append, trials: Trials) -> None:
-        self.append, self.trials = append, trials
+    def __init__(self, append: Append, trials: Trials, cores: Cores) -> None:
+        self.append, self.trials, self.cores = append, trials, cores
+        self.long = False  # whether networks take long enough to have a core of their own
         self.inbox: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
         self.offered = self.taken = 0  # rows; the first by the thread that commits, the second by this one
         self.rows: list[Shadow] = []
@@ -64,6 +66,7 @@ class Shadowing:
     def run(self) -> None:
         """Predict what is queued, and write twice a second; until the end is queued."""
         ended = False
+        self.cores.gather()
         while not ended:
             asked, ended = self.collect()
             for challenger in {id(one): one for one, _ in asked}.values():
@@ -89,8 +92,11 @@ class Shadowing:
 
     def predict(self, challenger: Challenger, questions: list[Question]) -> None:
         """Answer rows that nobody waits for."""
-        at, project = datetime.now(UTC), challenger.served.project
+        at, project, started = datetime.now(UTC), challenger.served.project, time.thread_time()
         rows = [row for part in tried(challenger, questions) for row in part if row is not None]
+        if (time.thread_time() - started > LONG_SECONDS) != self.long:
+            self.long = not self.long
+            (self.cores.spread if self.long else self.cores.gather)()
         self.taken += sum(map(len, questions))
         room = UNWRITTEN_ROWS - len(self.rows)
         challenger.tally.unwritten += max(len(rows) - room, 0)

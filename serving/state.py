@@ -47,7 +47,7 @@ class State:
     @cached_property
     def shadowing(self) -> Shadowing:
         """Runs challengers that nobody waits for, and reports on all."""
-        return Shadowing(self.store.shadows.append, self.generations.trials)
+        return Shadowing(self.store.shadows.append, self.generations.trials, self.cores)
 
     @cached_property
     def pulse(self) -> Pulse:
