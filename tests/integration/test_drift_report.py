@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from safetensors.numpy import save
 
 from data.packing import pack_all
 from data.schema import Category, Image, Number, Rows, Schema
@@ -130,8 +131,9 @@ def test_pending_reports_are_made_from_what_is_stored_and_only_once(
     folder = tmp_path / "generations" / "p" / "1"
     folder.mkdir(parents=True)
     write_json(folder / PREDICTOR, {"format": 1, "encoder": {"schema": schema.to_json()}})
-    for name in (WEIGHTS, NETWORK, GOLDEN, MLMODEL):
+    for name in (NETWORK, GOLDEN, MLMODEL):
         (folder / name).write_bytes(b"x")
+    (folder / WEIGHTS).write_bytes(save({"weight": np.zeros(1)}))
     seal(folder)
     url = f"sqlite:///{tmp_path / 'holdfast.db'}"
     store = open_store(url)
