@@ -12,6 +12,7 @@ from models.card_words import (
     answers,
     baselines,
     bounded,
+    first_line,
     latency,
     learned,
     number,
@@ -66,7 +67,7 @@ def header(card: Mapping[str, Any]) -> str:
     outcome = str(verdict.get("outcome") or "not judged")
     version = f' <span class="soft">version {escape(str(card["version"]))}</span>' if card.get("version") else ""
     warned = "".join(f'<p class="warning">{escape(str(one))}</p>' for one in card["warnings"])
-    sentence = escape(str(verdict.get("sentence") or "No verdict yet: its gates have not been held against anything."))
+    sentence = escape(str(first_line(card) or "No verdict yet: its gates have not been held against anything."))
     at = f'<p class="soft small">Judged {escape(when(str(verdict["at"])))}.</p>' if verdict.get("at") else ""
     return (
         f'<header><p class="kicker">Model card</p><h1>{escape(str(card.get("project")))}{version}</h1>'

@@ -113,6 +113,19 @@ def size(found: Mapping[str, Any]) -> str:
     return f"{significant(value, 3)} MB" if value >= 0.1 else f"{significant(value * 1000, 3)} kB"
 
 
+def first_line(card: Mapping[str, Any]) -> str:
+    """Say what a version's page says first: its verdict, or that it serves in spite of it."""
+    verdict = str((card.get("verdict") or {}).get("sentence") or "")
+    now = [one for one in card.get("generations", []) if one.get("until") is None]
+    if not now or not (now[-1].get("waived") or now[-1].get("rollback")):
+        return verdict
+    one = now[-1]
+    how = "by a rollback, " if one.get("rollback") else ""
+    how += f"waived: {', '.join(one['waived'])}, " if one.get("waived") else ""
+    said = f"CHAMPION since {when(one['since'])} (generation {one['generation']}), {how}by {one['by']}: {one['why']}"
+    return f"{said}; its verdict was {verdict}" if verdict else said
+
+
 def serving(card: Mapping[str, Any]) -> list[str]:
     """Say which generations a version was, the newest first."""
     lines, sentence = [], (card.get("verdict") or {}).get("sentence")

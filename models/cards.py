@@ -19,6 +19,7 @@ from models.card_words import (
     baselines,
     bounded,
     cell,
+    first_line,
     learned,
     number,
     ordered,
@@ -30,6 +31,7 @@ from models.card_words import (
     unnamed,
     worst_first,
 )
+from models.judging import hindering
 from models.links import artifact_page
 
 LONGEST = 5000  # characters that MLflow's table keeps of a description
@@ -48,7 +50,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     )
     verdict = card.get("verdict") or {}
     warnings = [f"**{escaped(warning)}**" for warning in card.get("warnings", [])]
-    parts = [title, *warnings, headline(verdict.get("sentence", "")), gate_lines(verdict.get("gates", [])), body(card)]
+    parts = [title, *warnings, headline(first_line(card)), gate_lines(verdict.get("gates", [])), body(card)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -181,7 +183,8 @@ def foremost(gates: Sequence[Mapping[str, Any]]) -> str:
 
     What decided stands in the verdict above; every gate's sentence stands in the card.
     """
-    standing = [gate for gate in gates if gate["result"] not in ("passed", "shown")]
+    names = hindering(gates)
+    standing = [gate for gate in gates if str(gate["gate"]) in names]
     head, rule, *lines = spaced(gate_table([*standing, *(gate for gate in gates if gate not in standing)])).splitlines()
     fits = sum(length <= LONGEST_GATES for length in accumulate(map(len, lines)))
     more = f"\n\n{len(lines) - fits} more in the card." if fits < len(lines) else ""

@@ -7,7 +7,7 @@ the candidate's own merits, and slices are shown.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,17 @@ from models.declarations import Gates
 from models.forgetting import anchor_rows_needed, best_so_far, check_anchor_size, not_worse, slices
 from models.gates import GateResult, better, own_merits
 
-__all__ = ["Comparison", "GateResult", "Judgement", "Outcome", "Sample", "anchor_rows_needed", "judge", "sample"]
+__all__ = [
+    "Comparison",
+    "GateResult",
+    "Judgement",
+    "Outcome",
+    "Sample",
+    "anchor_rows_needed",
+    "hindering",
+    "judge",
+    "sample",
+]
 
 CONTEST = ("better", "not_worse", "best_so_far")  # and the slices: what is asked of a candidate beside the champion
 WAIVABLE = (*CONTEST, "baseline", "linear", "tree", "latency", "size", "schema_incompatible")
@@ -54,6 +64,11 @@ class Judgement:
             }
             for result in self.results
         ]
+
+
+def hindering(table: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the gates in `Judgement.table` that stand in the way unless they are waived."""
+    return tuple(str(gate["gate"]) for gate in table if gate["result"] not in ("passed", "shown"))
 
 
 def judge(gates: Gates, comparison: Comparison, *, waived: tuple[str, ...] = ()) -> Judgement:

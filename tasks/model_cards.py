@@ -17,6 +17,7 @@ from data.schema import Category, Column, Image
 from models import card_value, cards
 from models.card_page import page
 from models.card_value import CARD, PAGE, Card
+from models.card_words import first_line
 from monitoring.records import Decision, Generation
 from monitoring.reference import from_bytes
 from monitoring.summary import summary
@@ -77,7 +78,7 @@ def write(resources: Resources, project: str, version: str, card: Card) -> None:
     models, verdict = resources.models, card["verdict"] or {}
     run_id = models.run_of(project, version)
     models.keep(run_id, {PAGE: page(card)})
-    models.head(project, version, verdict.get("sentence", ""), verdict.get("gates", []), cards.beneath(card))
+    models.head(project, version, first_line(card), verdict.get("gates", []), cards.beneath(card))
     models.keep(run_id, {CARD: card_value.to_json(card)})
 
 
@@ -161,8 +162,7 @@ def terms(
     resources: Resources, project: str, past: list[Generation], version: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the generations of one version, or of all, oldest first: since and until when, by whom, and why."""
-    rollbacks = resources.store.ledger.decisions(project, kinds=("rollback",))
-    back = {decision.inputs.get("generation") for decision in rollbacks}
+    back = resources.store.ledger.rollbacks(project)
     ends = [later.at.isoformat(timespec="seconds") for later in past[1:]]
     return [
         {

@@ -37,13 +37,19 @@ class Ledger:
     @reads
     def generation(self, connection: Connection, project: str) -> Generation | None:
         """Return what serves."""
-        return _newest(connection, project)
+        return serving(connection, project)
 
     @reads
     def generations(self, connection: Connection, project: str) -> list[Generation]:
         """Return everything that has served, oldest first."""
         query = select(generations).where(generations.c.project == project).order_by(generations.c.number)
         return [_generation(row) for row in connection.execute(query)]
+
+    @reads
+    def rollbacks(self, connection: Connection, project: str) -> frozenset[int]:
+        """Return the generations by which an earlier version came back."""
+        query = select(decisions.c.inputs).where(decisions.c.project == project, decisions.c.kind == "rollback")
+        return frozenset(inputs["generation"] for inputs in connection.scalars(query) if "generation" in inputs)
 
     @reads
     def projects(self, connection: Connection) -> list[str]:
@@ -82,7 +88,7 @@ class Ledger:
             StaleToken: `token` is given and is no longer the lease's.
         """
         settle_intent(connection, new.project, token, intent, "promoted", new.at)
-        newest = _newest(connection, new.project)
+        newest = serving(connection, new.project)
         found = newest.number if newest else 0
         if found != expected:
             raise LostRace(f"{new.project} is at generation {found} already, not at {expected}: judge anew")
@@ -203,7 +209,8 @@ def settle_intent(
         end_once(connection, outcome, now, intents.c.id == intent, intents.c.ended_at.is_(None))
 
 
-def _newest(connection: Connection, project: str) -> Generation | None:
+def serving(connection: Connection, project: str) -> Generation | None:
+    """Return what serves, as this transaction sees it."""
     query = select(generations).where(generations.c.project == project).order_by(generations.c.number.desc()).limit(1)
     row = connection.execute(query).first()
     return None if row is None else _generation(row)

@@ -12,6 +12,7 @@ from data.versions import Snapshot, SnapshotFile
 from data.versions.snapshot import folder_hash
 from models import card_value
 from models.card_page import page
+from models.card_words import first_line
 from models.cards import beneath, description, markdown
 from models.folder import manifest_sha256
 from tasks import contrast, history, model_cards, promotion, registration
@@ -45,10 +46,10 @@ def told(orchard: Orchard, version: str) -> card_value.Card:
     """The card, once all that is drawn from it is found to say the same."""
     run_id = orchard.models.run_of(orchard.name, version)
     card = card_value.read(orchard.models.read_artifact(run_id, "card.json"))
-    verdict = card["verdict"] or {"sentence": "", "gates": []}
+    gates = card["verdict"]["gates"] if card["verdict"] else []
     assert orchard.models.read_artifact(run_id, "card.html") == page(card)
     shown = orchard.models.version(orchard.name, version).description
-    assert shown == description(verdict["sentence"], verdict["gates"], beneath(card))
+    assert shown == description(first_line(card), gates, beneath(card))
     return card
 
 
@@ -79,6 +80,23 @@ def test_a_card_follows_its_version_from_registration_to_retirement(orchard: Orc
     promotion.rollback(orchard, orchard.name, one, actor="ann", reason="no")
     first, again = told(orchard, one)["generations"]
     assert (first["rollback"], again["rollback"], again["until"]) == (False, True, None)
+
+
+def test_the_page_of_a_version_that_serves_in_spite_of_its_verdict_says_first_that_it_serves(
+    orchard: Orchard, tmp_path: Path
+) -> None:
+    one = trained_version(orchard, tmp_path)
+    judge(orchard, one, "kept")
+    promotion.promote(orchard, orchard.name, one, actor="ann", reason="a test", waive=("better",))
+    page = orchard.models.version(orchard.name, one).description
+    assert page.startswith("CHAMPION since ")
+    assert "(generation 1), waived: better, by ann: a test; its verdict was KEPT" in page.splitlines()[0]
+    assert "CHAMPION since" in orchard.models.read_artifact(orchard.models.run_of(orchard.name, one), "card.html")
+    orchard.promote()
+    assert orchard.models.version(orchard.name, one).description.startswith("KEPT")
+    promotion.rollback(orchard, orchard.name, one, actor="ann", reason="worse")
+    page = orchard.models.version(orchard.name, one).description
+    assert "(generation 3), by a rollback, waived: better, by ann: rollback: worse" in page.splitlines()[0]
 
 
 def test_a_training_registered_again_has_the_same_card(orchard: Orchard, tmp_path: Path) -> None:
