@@ -1,6 +1,7 @@
 """What serves and what has served, as models that can be asked again about the rows of a judging."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def summon(resources: Resources, project: Project, scratch: Path) -> Champions:
         why = one_line(error)
     past: dict[str, Predictor] = {}
     gone: dict[str, str] = {}
-    for generation in before(generations):
+    for generation in before(generations, resources.store.ledger.rollbacks(project.name)):
         try:
             past[generation.version] = brought(resources, generation, scratch)
         except HoldfastError as error:
@@ -83,9 +84,13 @@ def one_line(error: HoldfastError) -> str:
     return " ".join(str(error).split())[:120]
 
 
-def before(generations: list[Generation]) -> list[Generation]:
-    """Return one generation of each version that served before today's, oldest first, since a loss was accepted."""
-    accepted = max((i for i, one in enumerate(generations) if ACCEPTED in one.waived), default=0)
+def before(generations: list[Generation], rollbacks: Collection[int] = ()) -> list[Generation]:
+    """Return one generation of each version that served before today's, oldest first, since a loss was accepted.
+
+    A rollback brings back the waivers of old, by which nobody accepts what was lost since.
+    """
+    waived = (i for i, one in enumerate(generations) if ACCEPTED in one.waived and one.number not in rollbacks)
+    accepted = max(waived, default=0)
     serving = generations[-1].version
     found = list({one.version: one for one in generations[accepted:] if one.version != serving}.values())
     if len(found) <= MOST:

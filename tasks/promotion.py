@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable, StaleVerdict
-from models.judging import Judgement
+from models.judging import Judgement, hindering
 from models.predictor import read_version
 from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
@@ -104,14 +104,10 @@ def promote(
     resources.models.known(name, version)
     verdict = verdict_on(resources, name, version)
     gates = verdict.inputs["gates"]
-    unshown = [str(gate["gate"]) for gate in gates if gate["result"] not in ("passed", "shown")]
-    if serving and compared_with(verdict) != serving.version:
-        if "better" not in waive:
-            raise StaleVerdict(
-                f"version {version} of {name} was judged against {named(verdict)}, not against {serving.version}, "
-                f"and lacks better; to serve it all the same: {waiver(name, version, ['better'])}"
-            )
-        unshown += [] if "better" in unshown else ["better"]
+    unshown = hindering(gates)
+    if serving and compared_with(verdict) != serving.version:  # a waiver accepts a result, and there is none
+        said = f"version {version} of {name} was judged against {named(verdict)}, not against {serving.version}"
+        raise StaleVerdict(f"{said}: judge it anew (holdfast promote does)")
     failed = [gate for gate in unshown if gate not in waive]
     if failed:
         said = f"version {version} of {name} failed {', '.join(failed)}; to serve it all the same: "
@@ -127,7 +123,7 @@ def promote(
         actor=actor,
         reason=reason,
         gates=gates,
-        waived=tuple(unshown),
+        waived=unshown,
         approval=approval,
     )
 
@@ -193,8 +189,7 @@ def rollback(resources: Resources, name: str, to: str | None, *, actor: str, rea
 
 def standing(resources: Resources, name: str) -> list[Generation]:
     """Return the generations that rollbacks go back along, oldest first; the last one serves."""
-    rollbacks = resources.store.ledger.decisions(name, kinds=("rollback",))
-    back = {decision.inputs["generation"] for decision in rollbacks}
+    back = resources.store.ledger.rollbacks(name)
     found: list[Generation] = []
     for entry in resources.store.ledger.generations(name):
         places = [place for place, one in enumerate(found) if one.version == entry.version]

@@ -1,3 +1,4 @@
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -7,12 +8,12 @@ import pytest
 from loop_parts import Orchard, artifacts, damage, judgement
 from store_parts import race
 
-from data.errors import Corrupt, LostRace, NoSuchVersion, NotPromotable
+from data.errors import Corrupt, LostRace, NoSuchVersion, NotPromotable, StaleVerdict
 from models.folder import MLMODEL, seal
 from models.predictor import read_version
 from monitoring.effects import NewIncident
 from monitoring.records import IncidentKind
-from tasks import promoting, promotion, referencing, retraining
+from tasks import champions, promoting, promotion, referencing, retraining
 from tasks.retraining import leased
 
 
@@ -91,7 +92,8 @@ def test_a_version_that_was_replaced_in_the_registry_by_another_whole_one_is_not
     first, second, third = orchard.promote(), orchard.promote(), orchard.register()
     for version in (first, third):
         folder = artifacts(mlflow_folder, orchard, version) / "model"
-        (folder / MLMODEL).write_text((folder / MLMODEL).read_text() + "\n")
+        said = json.loads((folder / MLMODEL).read_text())
+        (folder / MLMODEL).write_text(json.dumps({**said, "note": "another"}, indent=1) + "\n")
         seal(folder)
         read_version(folder)  # nothing is wrong with it but that nobody judged it
     with pytest.raises(Corrupt, match=r"manifest\.json"):
@@ -101,15 +103,18 @@ def test_a_version_that_was_replaced_in_the_registry_by_another_whole_one_is_not
     assert orchard.generations == [first, second]
 
 
-def test_a_challenger_that_was_never_compared_with_the_champion_has_not_shown_to_be_better(orchard: Orchard) -> None:
+def test_a_challenger_that_was_never_compared_with_the_champion_is_judged_anew_whatever_is_waived(
+    orchard: Orchard,
+) -> None:
     waiting, champion = orchard.register(), orchard.promote()
-    with pytest.raises(
-        NotPromotable, match=f"against no champion, not against {champion}, and lacks better; .* --waive"
-    ):
-        promote(orchard, waiting)
-    promote(orchard, waiting, waive=("better",), reason="it was the better one all along")
+    for waive in ((), ("better",)):
+        with pytest.raises(StaleVerdict, match=f"against no champion, not against {champion}: judge it anew"):
+            promote(orchard, waiting, waive=waive, reason="it was the better one all along")
+    why = "it was the better one all along"
+    promoting.promote(orchard, orchard.name, waiting, actor="ada", reason=why, waive=("better",))
     assert orchard.generations == [champion, waiting]
     assert orchard.serving.waived == ("better",)
+    assert {gate["gate"] for gate in orchard.serving.gates} >= {"better", "not_worse", "schema_incompatible"}
 
 
 def test_a_training_whose_champion_was_replaced_meanwhile_is_judged_anew_and_promotes_nothing_by_its_old_verdict(
@@ -182,6 +187,28 @@ def test_a_rollback_is_a_new_generation_with_the_gates_and_the_reference_of_the_
     assert references[2] == references[0]
     assert orchard.models.aliases(orchard.name)["champion"] == first
     assert orchard.models.aliases(orchard.name)["previous"] == second
+
+
+def test_a_rollback_accepts_no_loss_anew(orchard: Orchard) -> None:
+    first, accepted, later = orchard.promote(), orchard.register(), orchard.register()
+    serving = orchard.serving
+    for version, waived in ((accepted, ("best_so_far",)), (later, ())):
+        promotion.serve(
+            orchard,
+            orchard.declared,
+            version,
+            replaces=serving,
+            manifest=serving.manifest_sha256,
+            actor="ada",
+            reason="the world has changed",
+            gates=serving.gates,
+            waived=waived,
+        )
+        serving = orchard.serving
+    promotion.rollback(orchard, orchard.name, accepted, actor="ada", reason="worse")
+    assert orchard.generations == [first, accepted, later, accepted]
+    asked = champions.summon(orchard, orchard.declared, orchard.settings.home)
+    assert list(asked.past) == [later]
 
 
 def test_a_swap_closes_what_it_answers_and_leaves_faults_to_be_mended(orchard: Orchard) -> None:
