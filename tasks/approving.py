@@ -3,6 +3,7 @@
 import logging
 
 from data.errors import Answered, BadSetting, Corrupt, LostRace, NoSuchVersion, NotPromotable
+from models.judging import hindering
 from monitoring.effects import NewDecision
 from monitoring.store.approvals import Approval
 from tasks import asking, promotion
@@ -29,7 +30,7 @@ def approve(resources: Resources, name: str, version: str, *, actor: str, reason
     approval = asked(resources, name, version)
     if approval.answered_at is not None:
         return before(approval, "approved")
-    waive = asking.waiver(asking.asked_gates(resources, approval))
+    waive = hindering(asking.asked_gates(resources, approval))
     try:
         return promotion.promote(resources, name, version, actor=actor, reason=why, waive=waive, approval=approval.id)
     except (Answered, LostRace, NotPromotable):
@@ -71,12 +72,15 @@ def reject(resources: Resources, name: str, version: str, *, actor: str, reason:
 def settle_by_alias(resources: Resources, name: str, version: str, actor: str) -> Report | None:
     """Take an alias that a person gave in the registry for a yes; None where nobody was asked.
 
-    Raises: NotPromotable, where a yes needs a reason, and what `approve` raises.
+    Raises: NotPromotable, where somebody said no or a yes needs a reason, and what `approve` raises.
     """
+    last = resources.store.approvals.latest(name, version)
+    if last is not None and last.answer == "rejected":
+        raise NotPromotable(told(last))
     approval = open_question(resources, name, version)
     if approval is None:
         return None
-    waived = asking.waiver(asking.asked_gates(resources, approval))
+    waived = hindering(asking.asked_gates(resources, approval))
     if waived:
         raise NotPromotable(
             f"a yes to version {version} of {name} waives {', '.join(waived)} and needs a reason: "

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from data.markdown import escaped
 from models.cards import gate_lines, gate_table
-from models.judging import Judgement
+from models.judging import Judgement, hindering
 from monitoring.effects import NewDecision
 from monitoring.records import Message
 from monitoring.store.approvals import Approval
@@ -18,7 +18,6 @@ from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.settings import Settings
 
-SHOWN = ("passed", "shown")
 FORM = "approve or reject"
 
 
@@ -36,7 +35,7 @@ def ask(
 
     The keeper makes the form in Prefect and sends the alert that links to it (tasks.forms).
 
-    Raises: StaleToken.
+    Raises: StaleToken, LostRace.
     """
     gates, now = judgement.table(), resources.now()
     sentence = f"version {version} waits for a person: {judgement.sentence}"
@@ -52,12 +51,7 @@ def ask(
     )
     trials.offer(resources, project, version)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
-    return Report(sentence, advice(approval, waiver(gates)), links, gates)
-
-
-def waiver(gates: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the gates that a yes would waive, by name."""
-    return tuple(str(gate["gate"]) for gate in gates if gate["result"] not in SHOWN)
+    return Report(sentence, advice(approval, hindering(gates)), links, gates)
 
 
 def asked_gates(resources: Resources, approval: Approval) -> list[Mapping[str, Any]]:
@@ -82,7 +76,7 @@ def advice(approval: Approval, waived: Sequence[str]) -> str:
 def page(resources: Resources, approval: Approval) -> Report:
     """Return what a person reads before answering: the gates' numbers, what they say, and what an answer does."""
     gates = asked_gates(resources, approval)
-    parts = [gate_table(gates), gate_lines(gates), advice(approval, [escaped(one) for one in waiver(gates)])]
+    parts = [gate_table(gates), gate_lines(gates), advice(approval, [escaped(one) for one in hindering(gates)])]
     links = {f"version {approval.version} in MLflow": resources.models.version_url(approval.project, approval.version)}
     return Report(f"{approval.project}: {approval.reason}", "\n\n".join(parts if gates else parts[2:]), links)
 
@@ -109,14 +103,14 @@ def listed(resources: Resources, name: str | None, *, answered: bool) -> list[di
 
 def question(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
     """Return the alert that asks; `run` shows the form."""
-    text = f"{approval.reason}. {advice(approval, waiver(asked_gates(resources, approval)))}"
+    text = f"{approval.reason}. {advice(approval, hindering(asked_gates(resources, approval)))}"
     return alert(resources, approval, "asked", text, run)
 
 
 def reminder(resources: Resources, approval: Approval, run: str | None) -> tuple[Message, ...]:
     """Return the alert that asks once more."""
     since = duration(resources.now() - approval.asked_at)
-    said = advice(approval, waiver(asked_gates(resources, approval)))
+    said = advice(approval, hindering(asked_gates(resources, approval)))
     return alert(resources, approval, "reminder", f"for {since} {approval.reason}. {said}", run)
 
 

@@ -19,7 +19,7 @@ EndRun = Callable[[str, str, str], bool]
 LOST = {"Failed", "Crashed", "Missing", "Completed"}  # a run that a person cancelled is made anew by the reminder only
 LOOK = timedelta(seconds=30)
 LONGEST = timedelta(hours=1)
-STAGES = {"rejected": "refused", "expired": "expired", "void": "candidate"}
+STAGES = {"rejected": "refused", "expired": "refused", "void": "candidate"}
 
 
 class Forms:

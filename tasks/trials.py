@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data.errors import BadSetting, HoldfastError, NoTrial, StaleVerdict
+from models.judging import hindering
 from models.predictor import read_version
 from monitoring.effects import NewDecision
 from monitoring.records import Generation, Message
@@ -80,8 +81,10 @@ def checked(resources: Resources, project: Project, serving: Generation, version
         raise StaleVerdict(
             f"{about} was judged against {against}, not against version {serving.version}: judge it anew"
         )
-    failed = [str(gate["gate"]) for gate in verdict.inputs["gates"] if gate["result"] not in ("passed", "shown")]
-    if failed and resources.store.approvals.latest(name, version) is None:
+    failed, asked = hindering(verdict.inputs["gates"]), resources.store.approvals.latest(name, version)
+    if asked is not None and asked.answer in ("rejected", "expired"):
+        raise NoTrial(f"{about} was {asked.answer} by {asked.actor}: it can't be tried")
+    if failed and (asked is None or asked.answer == "void"):
         raise NoTrial(f"{about} failed {', '.join(failed)}, and people are not asked about it: it can't be tried")
     manifest = str(verdict.inputs["manifest"])
     with TemporaryDirectory(dir=resources.settings.home) as scratch:

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
+from data.errors import LostRace
 from monitoring.effects import NewDecision
 from monitoring.records import Message
 from monitoring.store import outbox
 from monitoring.store.answers import Answer, answer_once
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.ledger import add_decision, settle_intent
+from monitoring.store.ledger import add_decision, serving, settle_intent
 from monitoring.store.tables import approvals
 
 
@@ -63,9 +64,14 @@ class Approvals:
 
         The decision, and the end of the intent that led here, stand or fall with it.
 
-        Raises: StaleToken: `token` is given and is no longer the lease's.
+        Raises:
+            LostRace: `champion` is not what serves.
+            StaleToken: `token` is given and is no longer the lease's.
         """
-        project = decision.project
+        project, serves = decision.project, serving(connection, decision.project)
+        if (serves.version if serves else None) != champion:
+            against = f"version {champion}" if champion else "no champion"
+            raise LostRace(f"version {version} was judged against {against}, and that serves no more: judge anew")
         settle_intent(connection, project, token, intent, "challenger", now)
         same = (approvals.c.project == project, approvals.c.version == version, approvals.c.answered_at.is_(None))
         if found := _all(connection, *same):

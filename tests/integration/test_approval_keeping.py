@@ -67,7 +67,7 @@ def test_it_reminds_once_at_half_the_time_and_then_takes_silence_for_a_no(
     assert f"nobody answered within 3 days, so it is a no; version {champion} goes on serving" in over
     assert asked.startswith(f"version {version} waits for a person")
     attend(orchard, orchestra)
-    assert (question(orchard, version).answer, stage(orchard, version)) == ("expired", "expired")
+    assert (question(orchard, version).answer, stage(orchard, version)) == ("expired", "refused")
     assert kinds(orchard) == ["promote", "ask", "expire"]
     assert [(run, name) for run, name, _ in orchestra.ended] == [(question(orchard, version).run, "Closed")]
     with pytest.raises(Answered, match="nobody answered within 3 days"):

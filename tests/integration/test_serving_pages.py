@@ -37,7 +37,7 @@ def fill(store: Store) -> None:
     past, _ = store.incidents.open(NewIncident("prices", "fault", 1, "a dead sensor", {}), NOW)
     store.incidents.close(past.id, "a healthy window came", NOW)
     ask = NewDecision("prices", "ask", "version 2", f"version 2 waits for a person: {EVIL}")
-    asked, _ = store.approvals.ask(ask, version="2", champion="1", now=NOW, expires_at=NOW + timedelta(days=3))
+    asked, _ = store.approvals.ask(ask, version="2", champion=None, now=NOW, expires_at=NOW + timedelta(days=3))
     store.approvals.note_run(asked.id, "0123-run", NOW)
     store.verdicts.attach_report(verdict(6, "data", "drift", "").window, "data", {"html": "prices/w6.html"})
 

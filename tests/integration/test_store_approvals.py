@@ -76,10 +76,21 @@ def test_a_promotion_answers_its_own_question_and_makes_those_against_others_voi
     assert [one.id for one in store.approvals.open_ones(project)] == [against.id]  # it is about what serves again
 
 
+def test_nobody_is_asked_about_a_version_that_was_judged_against_another_champion(store: Store, project: str) -> None:
+    store.ledger.append_generation(0, generation(project, "1"))
+    intent, _ = store.intents.open(project, None, NOON)
+    for champion in (None, "2"):
+        with pytest.raises(LostRace, match="serves no more: judge anew"):
+            ask(store, project, champion=champion, intent=intent.id)
+    assert store.approvals.open_ones(project) == []
+    assert [one.outcome for one in store.intents.all(project)] == [None]
+    assert kinds(store, project) == []
+
+
 def test_a_yes_and_a_no_at_once_leave_a_champion_or_a_refusal_and_never_both(store: Store, project: str) -> None:
     for number in range(5):
-        asked = ask(store, project, str(number + 1), champion=None)
-        served = len(store.ledger.generations(project))
+        past = store.ledger.generations(project)
+        asked, served = ask(store, project, str(number + 1), champion=past[-1].version if past else None), len(past)
 
         def act(which: int, asked: Approval = asked, served: int = served) -> object:
             if which:

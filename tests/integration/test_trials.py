@@ -130,6 +130,8 @@ class TestEndings:
         assert outcome == "rejected"
         assert "not on a Friday" in reason
         assert pointer(orchard) is None
+        with pytest.raises(NoTrial, match="was rejected by ada: it can't be tried"):
+            start(orchard, second)  # though it passed
         start(orchard, first)  # about which people are asked
         ask(orchard)
         assert (running(orchard).version, running(orchard).actor) == (first, "ada")
