@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from monitoring.store.requests import ALIAS, TAG
 from serving.bodies import Bodies, parsed
 from serving.refusals import Refused
 from serving.state import State
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 LIMIT = 128 << 10  # bytes; a tag's value is the longest thing told, and MLflow cuts it
 PATIENCE = 300.0  # seconds; what is older, or as much ahead, is not believed
 DELIVERY = 200  # characters of a delivery's id
-ALIAS, TAG = "champion", "promote"
 
 
 def add_webhook(app: FastAPI, state: State) -> None:

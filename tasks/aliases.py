@@ -14,6 +14,12 @@ UNKNOWN = "unauthenticated (MLflow UI)"
 logger = logging.getLogger(__name__)
 
 
+def own(resources: Resources, name: str, version: str) -> bool:
+    """Tell whether the alias on this version is one that we wrote or were about to write, and so asks for nothing."""
+    state = resources.store.ledger.alias(name)
+    return version in (state.written, state.intended)
+
+
 def give_back(resources: Resources, serving: Generation) -> None:
     """Restore an alias that somebody took from what serves, on record."""
     if not restore(resources, serving):

@@ -21,7 +21,7 @@ from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.hooking import Hook
 from tasks.placing import intact, marks, place, pointed
-from tasks.reconciling import Reconciler
+from tasks.requesting import Requester
 from tasks.resources import Resources
 from tasks.settings import Settings
 from tasks.trial_rounds import TrialRounds
@@ -45,7 +45,7 @@ class Keeper:
         self.emit, self.start_run, self.run_state = emit, start_run, run_state
         self.reporting: subprocess.Popen[bytes] | None = None
         self.reconciled_at = resources.now() - timedelta(seconds=ALIAS_SECONDS)
-        self.reconciler = Reconciler(resources, start_run, run_state)
+        self.requester = Requester(resources, start_run, run_state)
         self.hook = Hook(resources)
         self.trials = TrialRounds(resources)
         self.forms = Forms(resources, start_run, run_state, end_run)
@@ -86,14 +86,14 @@ class Keeper:
     def duties(self) -> list[Duty]:
         """Return what there is to do: what answers requests first."""
         names = self.resources.store.ledger.projects()
-        each: list[Duty] = [partial(self.reconciler.answer, one) for one in self.resources.store.requests.open_ones()]
+        each: list[Duty] = [partial(self.requester.answer, one) for one in self.resources.store.requests.open_ones()]
         each += [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
         each += [self.hook.attend, self.trials.attend]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves
-            each += [partial(self.reconciler.reconcile, name) for name in sorted({*names, *judged})]
+            each += [partial(self.requester.reconcile, name) for name in sorted({*names, *judged})]
             each += [partial(model_cards.renew, self.resources, name) for name in names]
         return each
 

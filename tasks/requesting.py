@@ -11,11 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from data.errors import Answered, HoldfastError, LostRace, NoSuchVersion, NotPromotable, ServerUnavailable, StaleVerdict
+from models.judging import hindering
 from monitoring.records import Decision, Generation
-from monitoring.store.requests import Request
+from monitoring.store.requests import ALIAS, TAG, Request
 from tasks import approving, promotion, registration
-from tasks.aliases import UNKNOWN, give_back, leave, restore
+from tasks.aliases import UNKNOWN, close, give_back, leave, left, own, restore
 from tasks.forms import RunState, StartRun
+from tasks.placing import pointed
 from tasks.promoting import ATTEMPTS, fresh
 from tasks.resources import Resources
 
@@ -24,18 +26,49 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ALIAS, TAG = "champion", "promote"
 PATIENCE = timedelta(hours=1)  # an alias that comes back within it was put back once, and is left where it is
 OVER = {"Completed", "Failed", "Crashed", "Cancelled", "Missing"}
 PATH = re.compile(r"(?<![\w:/.])/(?:[\w.@+-]+/)+([\w.@+-]*)")
 
 
 class Requester:
-    """Answers requests. `start_run` and `run_state` speak to the orchestrator."""
+    """Answers requests, and finds those that no webhook told of. `start_run`, `run_state` speak to the orchestrator."""
 
     def __init__(self, resources: Resources, start_run: StartRun, run_state: RunState) -> None:
         self.resources = resources
         self.start_run, self.run_state = start_run, run_state
+
+    def reconcile(self, name: str) -> None:
+        """Compare the registry with the ledger: the alias, and the tags that ask for a version."""
+        serving = self.resources.store.ledger.generation(name)
+        found = self.resources.models.alias(name, ALIAS)
+        serves = serving is not None and serving.version == found
+        if found is None or serves or left(self.resources, name) != found:
+            close(self.resources, name, "alias", f"the alias names {f'version {found}' if found else 'nothing'} now")
+            self.follow(name, found, serving)
+        for tagged in self.resources.models.tagged(name, TAG, "true"):
+            self.ask(name, tagged)
+
+    def follow(self, name: str, found: str | None, serving: Generation | None) -> None:
+        """Act on what the alias names: all is well, it was lost, or a person moved it."""
+        state = self.resources.store.ledger.alias(name)
+        if serving is not None and found == serving.version:
+            if state.written != serving.version:
+                promotion.mirror(self.resources, name)
+            if pointed(self.resources.settings.home / "generations" / name) == serving.number:
+                close(self.resources, name, "registry", f"version {found} serves")
+        elif serving is not None and (found is None or own(self.resources, name, found)):
+            taken = found is None and state.written == state.intended == serving.version
+            (give_back if taken else restore)(self.resources, serving)
+        elif found is not None:
+            self.ask(name, found)
+
+    def ask(self, name: str, version: str) -> None:
+        """Record a request that no webhook told of, and answer it."""
+        request, made = self.resources.store.requests.add(name, version, "poll", self.resources.now())
+        if made:
+            logger.info("%s: version %s is asked for", name, version)
+        self.answer(request)
 
     def answer(self, request: Request) -> None:
         """Bring a request one step further; one that waits for its run or for a server is looked at again.
@@ -54,8 +87,11 @@ class Requester:
             self.settle(request, serving)
         elif (before := self.decided(request)) is not None:
             self.carry_out(request, asked, before, serving)
+        elif serving and asked == {ALIAS} and own(self.resources, name, version):
+            restore(self.resources, serving)
+            self.withdraw(request, "nobody moved the alias: it had yet to follow what serves")
         elif found is None or not asked:
-            self.withdraw(request)
+            self.withdraw(request, "the alias or the tag was taken away before it was judged")
         else:
             if found.stage != "judging":  # it shows that the request was seen
                 self.resources.models.tag(name, version, {"stage": "judging"})
@@ -85,7 +121,7 @@ class Requester:
 
     def grant(self, request: Request, asked: frozenset[str]) -> None:
         """Roll back to a version that served before, or promote one whose gates passed."""
-        name, version, actor = request.project, request.version, request.actor or UNKNOWN
+        name, version, actor = request.project, request.version, UNKNOWN
         how = "the alias was given in MLflow" if ALIAS in asked else f"it was tagged {TAG}=true in MLflow"
         past = {entry.version for entry in self.resources.store.ledger.generations(name)}
         if version in past:
@@ -121,7 +157,7 @@ class Requester:
         logger.warning("%s: version %s was asked for and refused: %s", name, version, why)
         inputs = {
             "request": request.id,
-            "asked_by": request.actor or UNKNOWN,
+            "asked_by": UNKNOWN,
             "source": request.source,
             "asked": sorted(asked),
             "serving": serving.version if serving else None,
@@ -172,11 +208,10 @@ class Requester:
         )
         return next((one for one in found if one.inputs.get("request") == request.id), None)
 
-    def withdraw(self, request: Request) -> None:
-        """Note that neither alias nor tag asks for the version any more."""
+    def withdraw(self, request: Request, why: str) -> None:
+        """Note that neither alias nor tag asks for the version."""
         name, version = request.project, request.version
-        why = "the alias or the tag was taken away before it was judged"
-        inputs = {"request": request.id, "asked_by": request.actor or UNKNOWN, "source": request.source}
+        inputs = {"request": request.id, "asked_by": UNKNOWN, "source": request.source}
         store = self.resources.store
         store.ledger.decide(
             name, kind="withdraw", subject=f"version {version}", reason=why, inputs=inputs, now=self.resources.now()
@@ -194,8 +229,7 @@ class Requester:
             others = [one for one in past if one != past[-1]]
             return "previous" if others[-1] == version else "retired"
         verdict = registration.judged(self.resources, name, version)
-        results = [gate["result"] for gate in verdict.inputs["gates"]] if verdict else ["none"]
-        return "challenger" if all(result in ("passed", "shown") for result in results) else "candidate"
+        return "challenger" if verdict and not hindering(verdict.inputs["gates"]) else "candidate"
 
     def settle(self, request: Request, serving: Generation | None) -> None:
         """Note that a request is granted; a tag that asked for it, now or before, says so."""

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.tables import requests
 
+ALIAS, TAG = "champion", "promote"  # by which the registry asks: an alias, or a tag that says true
+
 
 @dataclass(frozen=True)
 class Request:
@@ -22,7 +24,6 @@ class Request:
     handled_at: datetime | None = None
     outcome: str | None = None
     delivery: str | None = None  # the webhook's own id
-    actor: str | None = None  # None: the registry doesn't say
     reason: str | None = None  # why it could not be judged anew
     run: str | None = None  # the run that judges it anew
     attempt: int = 0  # runs asked for so far
@@ -44,7 +45,6 @@ class Requests:
         now: datetime,
         *,
         delivery: str | None = None,
-        actor: str | None = None,
     ) -> tuple[Request, bool]:
         """Return the request for this version that waits, and whether this call made it.
 
@@ -59,8 +59,7 @@ class Requests:
             requests.c.project == project, requests.c.version == version, requests.c.handled_at.is_(None)
         )
         row = connection.execute(query).first()
-        values = {"project": project, "version": version, "source": source, "received_at": now}
-        values |= {"delivery": delivery, "actor": actor}
+        values = {"project": project, "version": version, "source": source, "received_at": now, "delivery": delivery}
         if row is None:
             connection.execute(insert(requests).values(**values))
             return _request(connection.execute(query).one()), True
@@ -111,7 +110,6 @@ def _request(row: Row[Any]) -> Request:
         row.handled_at,
         row.outcome,
         row.delivery,
-        row.actor,
         row.reason,
         row.run,
         row.attempt,

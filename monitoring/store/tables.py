@@ -212,7 +212,6 @@ requests = Table(
     Column("version", String(80), nullable=False),
     Column("source", String(80), nullable=False),
     Column("delivery", String(200), unique=True),  # the webhook's own id: a replayed one is known
-    Column("actor", String(200)),
     Column("received_at", Utc, nullable=False),
     Column("handled_at", Utc),
     Column("outcome", Text),

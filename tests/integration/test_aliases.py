@@ -2,13 +2,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from loop_parts import Orchard, Orchestra, damage
+from loop_parts import Orchard, Orchestra, damage, judgement
 
 from data.errors import ServerUnavailable
 from models.judging import Outcome
 from models.registry import Registry
 from monitoring.store.requests import Requests
-from tasks import promotion, referencing, requesting
+from tasks import approving, asking, promoting, promotion, referencing, requesting
 from tasks.keeping import Keeper
 
 HOUR = timedelta(hours=1)
@@ -49,10 +49,10 @@ def test_an_alias_that_was_removed_comes_back(orchard: Orchard, keeper: Keeper) 
     version = orchard.promote()
     decided = orchard.store.ledger.decisions(orchard.name)
     orchard.models.client.delete_registered_model_alias(orchard.name, "champion")
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert champion(orchard) == version
     assert orchard.generations == [version]
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     [told, *before] = orchard.store.ledger.decisions(orchard.name)
     assert (told.kind, before) == ("restore", decided)
     assert "was given back" in told.reason
@@ -73,7 +73,7 @@ def test_an_alias_given_to_a_version_that_served_before_is_a_rollback_and_never_
     first, second = orchard.promote(), orchard.promote()
     ask_for(orchard, first)
     for _ in range(3):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
     assert orchard.generations == [first, second, first]
     assert orchard.serving.actor == "unauthenticated (MLflow UI)"
     assert champion(orchard) == first
@@ -83,7 +83,7 @@ def test_an_alias_given_to_a_challenger_that_passed_promotes_it(orchard: Orchard
     first, second = orchard.promote(), orchard.register()
     ask_for(orchard, second)
     for _ in range(3):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
     assert orchard.generations == [first, second]
     assert orchard.serving.actor == "unauthenticated (MLflow UI)"
     assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
@@ -95,7 +95,7 @@ def test_an_alias_given_to_a_refused_version_is_put_back_once_with_the_way_to_wa
     serving, refused = orchard.promote(), orchard.register("refused")
     ask_for(orchard, refused)
     for _ in range(3):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
     assert champion(orchard) == serving
     assert orchard.generations == [serving]
     said = first_line(orchard, refused)
@@ -112,7 +112,7 @@ def test_an_alias_moved_again_within_the_hour_is_left_where_it_is_and_people_hea
     for _ in range(2):
         ask_for(orchard, refused)
         for _ in range(3):
-            keeper.reconciler.reconcile(orchard.name)
+            keeper.requester.reconcile(orchard.name)
     assert (champion(orchard), orchard.generations) == (refused, [serving])
     assert tags(orchard, refused)["stage"] == "refused"
     assert f"left here now: version {serving} goes on serving" in first_line(orchard, refused)
@@ -125,11 +125,11 @@ def test_an_alias_moved_again_within_the_hour_is_left_where_it_is_and_people_hea
     keeper.round()
     assert (champion(orchard), orchard.outbox()) == (refused, [])  # sent, and nothing new
     promotion.mirror(orchard, orchard.name)  # as any promotion does
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert orchard.store.incidents.open_ones(orchard.name) == []
     orchard.ahead += HOUR
     ask_for(orchard, refused)
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert champion(orchard) == serving  # a new hour, put back once more
 
 
@@ -139,7 +139,7 @@ def test_a_version_never_judged_is_judged_by_a_run_before_it_is_refused(
     serving, version = orchard.promote(), orchard.register(verdict=None)
     ask_for(orchard, version)
     for _ in range(3):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
     [request] = orchard.store.requests.open_ones(orchard.name)
     said = {"project": orchard.name, "version": version, "request": request.id}
     assert orchestra.asked == [(f"promote/{orchard.name}", said, f"request-{request.id}-1")]
@@ -157,7 +157,7 @@ def test_a_version_never_judged_that_passes_is_granted_once_a_run_has_judged_it(
 ) -> None:
     asked = orchard.register(verdict=None)
     ask_for(orchard, asked)
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert orchard.generations == []
     orchestra.judge(orchard)
     keeper.round()
@@ -172,7 +172,7 @@ def test_a_run_that_dies_is_followed_by_another_and_not_for_ever(
     serving, version = orchard.promote(), orchard.register(verdict=None)
     ask_for(orchard, version)
     for _ in range(5):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         orchestra.states |= {f"run-{key}": "Crashed" for key in orchestra.runs}
     assert [key.rpartition("-")[2] for key in orchestra.runs] == ["1", "2", "3"]
     assert champion(orchard) == serving
@@ -209,7 +209,7 @@ def test_a_request_that_was_taken_back_before_its_answer_is_not_granted(
 ) -> None:
     waiting = orchard.register(verdict=None)
     ask_for(orchard, waiting)
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     orchard.models.client.delete_registered_model_alias(orchard.name, "champion")
     orchestra.judge(orchard)
     keeper.round()
@@ -233,7 +233,7 @@ def test_a_refusal_cut_off_on_the_way_is_finished_and_decided_once(
         crash.setattr(place, where, cut)
         ask_for(orchard, refused)
         with pytest.raises(KeyboardInterrupt):
-            keeper.reconciler.reconcile(orchard.name)
+            keeper.requester.reconcile(orchard.name)
     for _ in range(2):
         keeper.round()
     assert (champion(orchard), len(refusals(orchard))) == (serving, 1)
@@ -250,8 +250,8 @@ class TestTheTag:
     ) -> None:
         first, second = orchard.promote(), orchard.register()
         self.ask(orchard, second)
-        keeper.reconciler.reconcile(orchard.name)
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         assert orchard.generations == [first, second]
         assert champion(orchard) == second
         assert tags(orchard, second)["promote"] == "granted"
@@ -262,7 +262,7 @@ class TestTheTag:
         for _ in range(2):
             self.ask(orchard, refused)
             for _ in range(2):
-                keeper.reconciler.reconcile(orchard.name)
+                keeper.requester.reconcile(orchard.name)
         assert (champion(orchard), orchard.generations) == (serving, [serving])
         assert (tags(orchard, refused)["promote"], tags(orchard, refused)["stage"]) == ("refused", "refused")
         assert len(refusals(orchard)) == 2
@@ -281,9 +281,9 @@ def test_an_alias_given_to_a_version_that_is_none_of_ours_is_put_back(
     copied = orchard.register(verdict=None, ours=False)  # to the byte, and no training of ours made it
     for version in (str(by_hand), str(of_no_run), copied):
         ask_for(orchard, version)
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         orchestra.judge(orchard)
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         assert champion(orchard) == serving
         assert "was not made by a training of this home" in first_line(orchard, version)
     assert orchestra.runs == []
@@ -295,7 +295,7 @@ def test_a_version_spoiled_or_deleted_never_serves(orchard: Orchard, keeper: Kee
     for version in (first, spoiled):
         damage(mlflow_folder, orchard, version)
         ask_for(orchard, version)
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         assert champion(orchard) == serving
         assert "network.onnx is corrupt" in first_line(orchard, version)
     gone = orchard.register()
@@ -324,10 +324,10 @@ def test_a_request_is_not_refused_because_a_server_was_away(
     with monkeypatch.context() as outage:
         outage.setattr(Registry, "download", away)
         with pytest.raises(ServerUnavailable):
-            keeper.reconciler.reconcile(orchard.name)
+            keeper.requester.reconcile(orchard.name)
     assert champion(orchard) == asked
     assert refusals(orchard) == []
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert orchard.serving.version == asked
 
 
@@ -338,7 +338,7 @@ def test_a_champion_deleted_in_the_registry_goes_on_serving_and_people_hear_of_i
     keeper.fetch(orchard.name)
     orchard.models.client.delete_model_version(orchard.name, gone)
     for _ in range(3):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         keeper.fetch(orchard.name)
     assert orchard.generations == [gone]
     assert orchard.pointed["version"] == gone  # type: ignore[index]
@@ -349,7 +349,7 @@ def test_a_champion_deleted_in_the_registry_goes_on_serving_and_people_hear_of_i
     assert orchard.outbox() == ["log"]
     newer = orchard.promote()
     keeper.fetch(orchard.name)
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert champion(orchard) == newer
     assert orchard.store.incidents.open_ones(orchard.name) == []
 
@@ -362,9 +362,38 @@ def test_a_promotion_that_died_before_its_aliases_is_finished(
         crash.setattr("tasks.promotion.mirror", lambda *_: None)
         second = orchard.promote()
     assert champion(orchard) == first
-    keeper.reconciler.reconcile(orchard.name)
+    keeper.requester.reconcile(orchard.name)
     assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
     assert orchard.generations == [first, second]
+
+
+def test_an_alias_that_has_yet_to_follow_a_promotion_asks_for_nothing_whoever_tells_of_it(
+    orchard: Orchard, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = orchard.promote()
+    with monkeypatch.context() as crash:
+        crash.setattr("tasks.promotion.mirror", lambda *_: None)
+        second = orchard.promote()
+    orchard.store.requests.add(orchard.name, first, "webhook", orchard.now(), delivery="late")
+    keeper.requester.answer(orchard.store.requests.open_ones()[0])
+    assert orchard.generations == [first, second]
+    assert orchard.models.aliases(orchard.name) == {"champion": second, "previous": first}
+    assert (orchard.store.requests.open_ones(), tags(orchard, first)["stage"]) == ([], "previous")
+
+
+def test_an_alias_given_to_a_version_that_a_person_rejected_is_refused_with_the_way_to_promote_it(
+    orchard: Orchard, keeper: Keeper
+) -> None:
+    serving, rejected = orchard.promote(), orchard.register()
+    asking.ask(orchard, orchard.declared, rejected, judgement("passed"), champion=serving, intent=None, token=None)
+    approving.reject(orchard, orchard.name, rejected, actor="ada", reason="not on a Friday")
+    ask_for(orchard, rejected)
+    keeper.requester.reconcile(orchard.name)
+    assert (champion(orchard), orchard.generations) == (serving, [serving])
+    assert "was rejected by ada" in first_line(orchard, rejected)
+    assert f"holdfast promote {orchard.name} {rejected} --reason" in first_line(orchard, rejected)
+    promoting.promote(orchard, orchard.name, rejected, actor="bob", reason="it is Monday")
+    assert orchard.generations == [serving, rejected]
 
 
 class TestBeforeAnythingServes:

@@ -63,7 +63,7 @@ def test_a_bug_in_one_duty_stops_no_other_and_is_told_once_until_it_is_gone(
         raise OverflowError("int too large")
 
     with monkeypatch.context() as bug:
-        bug.setattr(keeper.reconciler, "answer", broken)
+        bug.setattr(keeper.requester, "answer", broken)
         for _ in range(3):
             with pytest.raises(HoldfastError, match="broken 1 failed unexpectedly: OverflowError: int too large"):
                 keeper.round()
@@ -157,7 +157,7 @@ class TestGenerations:
         assert orchard.kept(3).levels == ("no", "yes")
         assert not (orchard.settings.home / "generations" / orchard.name / "2").exists()
         assert orchard.outbox() == ["log"]
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         assert orchard.store.incidents.open_ones(orchard.name) == []
         Orchestra().keeper(orchard).fetch(orchard.name)
         assert len(orchard.generations) == 3
@@ -169,7 +169,7 @@ class TestGenerations:
         with pytest.raises(NoSuchVersion, match="no earlier version"):
             keeper.fetch(orchard.name)
         keeper.fetch(orchard.name)
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
         assert len(orchard.generations) == 1
         assert orchard.pointed is None
         [incident] = orchard.store.incidents.open_ones(orchard.name)

@@ -37,5 +37,5 @@ def test_whatever_is_done_in_the_registry_what_serves_is_verified_and_has_passed
         look(orchard, orchestra, keeper)
         assert served_well(orchard) == number
     with contextlib.suppress(NoSuchVersion):
-        keeper.reconciler.reconcile(orchard.name)
+        keeper.requester.reconcile(orchard.name)
     assert len(orchard.store.incidents.open_ones(orchard.name)) == 1

@@ -95,15 +95,15 @@ def test_what_a_person_does_in_mlflow_is_recorded_by_the_service_and_answered_by
     until(lambda: waiting(home))
     [request] = waiting(home)
     assert (request.version, request.source) == (refused, "webhook")
-    keeper.reconciler.answer(request)
+    keeper.requester.answer(request)
     assert home.models.alias(home.name, "champion") == home.serving.version
     client.set_model_version_tag(home.name, granted, "promote", "true")
     until(lambda: waiting(home))
-    keeper.reconciler.answer(waiting(home)[0])
+    keeper.requester.answer(waiting(home)[0])
     assert home.serving.version == granted
     client.delete_registered_model_alias(home.name, "champion")
     until(lambda: waiting(home))
-    keeper.reconciler.answer(waiting(home)[0])
+    keeper.requester.answer(waiting(home)[0])
     assert home.models.alias(home.name, "champion") == granted
     assert home.store.ledger.decisions(home.name, kinds=("restore",))
     client.set_registered_model_alias(home.name, "favourite", refused)

@@ -84,10 +84,10 @@ def served_well(orchard: Orchard) -> int:
 
 def look(orchard: Orchard, orchestra: Orchestra, keeper: Keeper) -> None:
     """A few rounds, in which expected failures are told and nothing else may happen."""
-    for duty in (keeper.fetch, keeper.reconciler.reconcile, keeper.fetch):
+    for duty in (keeper.fetch, keeper.requester.reconcile, keeper.fetch):
         with contextlib.suppress(HoldfastError):
             duty(orchard.name)
     orchestra.judge(orchard)
     for request in orchard.store.requests.open_ones(orchard.name):
         with contextlib.suppress(HoldfastError):
-            keeper.reconciler.answer(request)
+            keeper.requester.answer(request)

@@ -18,7 +18,6 @@ def upgrade() -> None:
     op.create_index("ux_predictions_sequence", "predictions", lane, unique=True)
     with op.batch_alter_table("requests") as batch:
         batch.add_column(sa.Column("delivery", sa.String(length=200), nullable=True))
-        batch.add_column(sa.Column("actor", sa.String(length=200), nullable=True))
         batch.add_column(sa.Column("reason", sa.Text(), nullable=True))
         batch.add_column(sa.Column("run", sa.String(length=200), nullable=True))
         batch.add_column(sa.Column("attempt", sa.Integer(), nullable=False, server_default="0"))
