@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 import psutil
 
@@ -39,8 +40,8 @@ def prepared(path: str, body: bytes, headers: dict[str, str]) -> Make:
     whole = head + b"\r\n" + body
     if numbered is None:
         return lambda _: whole
-    start = f"{time.time_ns():x}".encode()
-    return lambda n: b"%bidempotency-key: %b-%d\r\n\r\n%b" % (head, start, n, body)
+    start, numbers = f"{time.time_ns():x}".encode(), count()  # over all runs: a key sent again would be a replay
+    return lambda _: b"%bidempotency-key: %b-%d\r\n\r\n%b" % (head, start, next(numbers), body)
 
 
 class Connection:

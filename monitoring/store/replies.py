@@ -12,7 +12,7 @@ from monitoring.store.wire import Wire
 KEPT = timedelta(days=1)
 FORGET_SECONDS = 5.0
 INTO = "replies (project, client, key, body_sha256, ids, at)"
-STORED = "SELECT client, key, body_sha256, ids FROM replies WHERE project = ? AND "
+STORED = "SELECT key, body_sha256, ids FROM replies WHERE project = ? AND client = ? AND "
 OLD = "SELECT project, client, key FROM replies WHERE at < ? ORDER BY at LIMIT ?"
 
 
@@ -50,11 +50,9 @@ class Replies:
         if self.wire.insert(INTO, rows, "ON CONFLICT DO NOTHING") == len(rows):
             return [claim.ids for claim in claims]
         holders: dict[tuple[str, str, str], tuple[str, list[str]]] = {}
-        for project in {claim.key.project for claim in claims}:
-            keys = [claim.key.key for claim in claims if claim.key.project == project]
-            for client, key, body, ids in self.wire.all(
-                STORED + self.wire.among("key"), (project, self.wire.listed(keys))
-            ):
+        for project, client in {claim.key[:2] for claim in claims}:
+            keys = self.wire.listed([claim.key.key for claim in claims if claim.key[:2] == (project, client)])
+            for key, body, ids in self.wire.all(STORED + self.wire.among("key"), (project, client, keys)):
                 holders[project, client, key] = (body, orjson.loads(ids))
         taken = [holders[claim.key[:3]] for claim in claims]
         return [ids if body == claim.key.body_sha256 else [] for claim, (body, ids) in zip(claims, taken, strict=True)]
