@@ -59,6 +59,8 @@ def challenger(live: Live, verdict: Outcome) -> str:
         run.text("snapshot.json", snapshot)
         model = resources.models.download("digits", serving.version, Path(folder) / MODEL)
         version, manifest = resources.models.register("digits", run.id, model, card="# digits"), manifest_sha256(model)
+    origin = registration.made(resources, "digits", serving.version).inputs
+    registration.tell_origin(resources, "digits", version, origin["facts"], origin["parameters"], card="", token=None)
     registration.tell_verdict(
         resources, project, version, judgement(verdict), manifest=manifest, champion=serving.version
     )
