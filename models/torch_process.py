@@ -176,10 +176,14 @@ class Worker:
         with self.talk:
             if not self.ready.is_set() or self.process is None:
                 raise self.down("has just ended and is starting again")
-            kind, answer = self.exchange(self.process, body, max(patience.answer, 3 * self.seconds))
-        if kind != ANSWER:
-            raise BadDeclaration(f"the network failed: {answer.decode(errors='replace')}")
-        return np.asarray(load(answer)["output"])
+            process = self.process
+            kind, answer = self.exchange(process, body, max(patience.answer, 3 * self.seconds))
+            if kind != ANSWER:
+                raise BadDeclaration(f"the network failed: {answer.decode(errors='replace')}")
+            output, rows = np.asarray(load(answer)["output"]), len(next(iter(given.values())))
+            if len(output) != rows:  # the answer to another question, or a network that does not answer row by row
+                raise self.gone(process, f"gave {len(output)} answers for {rows} rows and is started again")
+        return output
 
     def exchange(self, process: "subprocess.Popen[bytes]", body: bytes, seconds: float) -> tuple[bytes, bytes]:
         """Ask and wait for the answer; a process that gives none in time is ended, and the next one started."""
@@ -193,6 +197,9 @@ class Worker:
             raise self.gone(process, why) from error
         except (OSError, EOFError, ValueError) as error:
             raise self.gone(process, "died and is started again") from error
+        except BaseException:  # no memory, an interrupt: what is left in the pipe would answer the next question
+            self.gone(process, "was left in the middle of an answer")
+            raise
 
     def gone(self, process: "subprocess.Popen[bytes]", why: str) -> WorkerDown:
         """Give a process up."""

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 import serving_parts as parts
 import torch
+from safetensors.numpy import save
 from safetensors.torch import load_file
 from store_parts import NOON
 from torch import nn
 
 from data.errors import BadDeclaration, Corrupt
 from data.schema import Number, Rows, Schema
-from models import torch_session
+from models import frames, torch_process, torch_session
 from models.cards import markdown, training
 from models.encoding import Encoder
 from models.exporting import NotExportable, export
@@ -200,6 +201,34 @@ def test_a_worker_that_hangs_is_not_waited_for_and_another_takes_its_place(opene
             opened.predict(rows)
     until(worker.ready.is_set)
     assert worker.process.pid != pid
+    assert np.array_equal(opened.predict(rows).values, known)
+
+
+def test_an_answer_that_was_read_half_is_nobody_elses(opened: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, rows = worker_of(opened), sea(40)
+    known = opened.predict(rows).values
+
+    def half(pipe: int, deadline: float | None = None) -> tuple[bytes, bytes]:
+        frames.read(pipe, frames.HEADER.size + 5, deadline)
+        raise MemoryError
+
+    with monkeypatch.context() as narrow:
+        narrow.setattr(torch_process, "receive", half)
+        with pytest.raises(MemoryError):
+            opened.predict(rows)
+        assert not worker.ready.is_set()
+    until(worker.ready.is_set)
+    assert np.array_equal(opened.predict(rows).values, known)
+
+
+def test_fewer_answers_than_rows_are_none(opened: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, rows = worker_of(opened), sea(16)
+    known, body = opened.predict(rows).values, save({"output": np.zeros((3, 1), np.float32)})
+    with monkeypatch.context() as narrow:
+        narrow.setattr(torch_process, "receive", lambda *_: (frames.ANSWER, body))
+        with pytest.raises(WorkerDown, match=r"3 answers for \d+ rows"):
+            opened.predict(rows)
+    until(worker.ready.is_set)
     assert np.array_equal(opened.predict(rows).values, known)
 
 
