@@ -99,15 +99,13 @@ class Keys:
     def look(self) -> None:
         """Read the clients; one that hasn't changed keeps its buckets."""
         try:
-            found = self.read()
+            self.take(self.read())
         except HoldfastError as error:
             self.failed(str(error))
         except Exception as error:  # whatever a database raises, the watch must live, or a revoked key would
             if not self.problem:
                 log.exception("the API keys can't be read")
             self.failed(f"{type(error).__name__}: {error}")
-        else:
-            self.take(found)
         self.looked_at = time.monotonic()
 
     def failed(self, why: str) -> None:
@@ -120,14 +118,22 @@ class Keys:
         """Put what was read in place, each whole at once."""
         clients = {}
         for row in found:
-            if row.revoked_at is None:
-                digest = bytes.fromhex(row.secret_sha256)
+            if row.revoked_at is None and (digest := self.digest(row)):
                 known = self.clients.get(digest) if self.rows.get(row.id) == row else None
                 clients[digest] = known or Client(row.name, row.scopes, row.projects, row.rows_per_second)
         opened = self.keyless and not found
         if self.open and not opened:
             log.info("the first API key was made: whoever has none is refused from now on")
         self.rows, self.clients, self.open, self.problem = {row.id: row for row in found}, clients, opened, ""
+
+    def digest(self, row: ApiClient) -> bytes | None:
+        """Return what a client's secret hashes to; a row that tells none lets nobody in, and is said once."""
+        try:
+            return bytes.fromhex(row.secret_sha256)
+        except (ValueError, TypeError):
+            if self.rows.get(row.id) != row:
+                log.warning("the API key of %r is unreadable and lets nobody in; revoke it", row.name)
+            return None
 
     def client(self, headers: Iterable[tuple[bytes, bytes]]) -> Client:
         """Return who asks, by one look into the table.

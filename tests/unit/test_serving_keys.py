@@ -157,6 +157,25 @@ def test_while_the_store_is_away_known_keys_go_on_and_unknown_ones_are_not_calle
     assert status(watching(table, keyless=True), x_api_key=KEY.encode()) == 503
 
 
+def test_a_key_that_cant_be_read_lets_nobody_in_and_keeps_no_other_from_being_revoked() -> None:
+    table = Table(row(1), row(2, "other"))
+    watched = watching(table)
+    table.rows = [row(1, revoked_at=NOW), row(2, "other"), row(3, secret_sha256="no hash")]
+    watched.look()
+    assert status(watched, x_api_key=KEY.encode()) == 401
+    assert status(watched, x_api_key=b"other") == 200
+    assert watched.problem == ""
+
+
+def test_a_row_that_is_no_client_ends_no_watch() -> None:
+    table = Table(row())
+    watched = watching(table)
+    table.rows = [row(), row(2, scopes=None)]
+    watched.look()
+    assert status(watched, x_api_key=KEY.encode()) == 200
+    assert "TypeError" in watched.problem
+
+
 def test_a_watch_that_hangs_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = watching(Table(row()))
     monkeypatch.setattr(watched, "looked_at", watched.looked_at - keys.BLIND_SECONDS)
