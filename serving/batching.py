@@ -53,6 +53,10 @@ class Job:
         self.deadline = time.monotonic() + PREDICT_SECONDS
         self.entry: Entry | None = None
 
+    def over(self, now: float) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.deadline <= now or self.future.done()
+
 
 class Batcher:
     """Two threads, one behind the other: the network's and the log's writer.
@@ -160,10 +164,9 @@ class Batcher:
     def wanted(self, jobs: list[Job]) -> list[Job]:
         """Return the jobs whose clients still wait, and let go of the others."""
         now = time.monotonic()
-        if all(job.deadline > now for job in jobs):
-            return jobs
-        self.settle([(job, self.late()) for job in jobs if job.deadline <= now])
-        return [job for job in jobs if job.deadline > now]
+        over = {id(job) for job in jobs if job.over(now)}
+        self.settle([(job, self.late()) for job in jobs if id(job) in over])
+        return [job for job in jobs if id(job) not in over]
 
     def late(self) -> Refused:
         """Say that an answer took too long."""
@@ -204,12 +207,12 @@ class Batcher:
             return
         self.telemetry.batches.add(sum(job.size for job in jobs))
         failed: list[tuple[Job, Result]] = []
-        deadline = time.monotonic() + COMMIT_SECONDS
+        now = time.monotonic()
         for job, entry in zip(jobs, entries, strict=True):
-            if isinstance(entry, Refused):
-                failed.append((job, entry))
+            if isinstance(entry, Refused) or job.over(now):
+                failed.append((job, entry if isinstance(entry, Refused) else self.late()))
                 continue
-            entry.key, job.entry, job.deadline = job.key, entry, deadline
+            entry.key, job.entry, job.deadline = job.key, entry, now + COMMIT_SECONDS
             self.to_commit.put(job)
         self.settle(failed)
 

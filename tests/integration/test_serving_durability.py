@@ -94,6 +94,30 @@ def test_what_nobody_waits_for_any_more_is_not_committed(
         assert store.predictions.count("prices") == 1
 
 
+def test_what_was_predicted_too_late_is_not_committed(
+    tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, told, real = open_store(url_of(tmp_path)), threading.Event(), batching.answer
+
+    def slow(served: Served, questions: Any) -> Any:
+        told.wait(20)
+        return real(served, questions)
+
+    async def act(batcher: Batcher) -> None:
+        monkeypatch.setattr(batching, "PREDICT_SECONDS", 0.2)
+        assert "no durable answer in time" in str(await ask(batcher, served, "late"))
+        monkeypatch.setattr(batching, "PREDICT_SECONDS", 60.0)
+        told.set()
+        assert await ask(batcher, served, "after") == 6.0
+
+    monkeypatch.setattr(batching, "answer", slow)
+    with batching_into(store) as batcher:
+        asyncio.run(act(batcher))
+        assert store.predictions.get("prices", "late") is None
+        assert store.predictions.count("prices") == 1
+        assert batcher.waiting == batcher.weight == 0
+
+
 def test_what_waits_is_bounded_in_rows_and_bytes_until_the_threads_let_go_of_it(
     tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
