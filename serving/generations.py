@@ -46,7 +46,7 @@ class Served:
     @cached_property
     def distant(self) -> bool:
         """Whether an answer is waited for from another process."""
-        beside = self.challenger is not None and self.challenger.served.distant
+        beside = self.challenger is not None and self.challenger.mode == "canary" and self.challenger.served.distant
         return beside or isinstance(self.predictor.session, TorchSession)
 
     @cached_property

@@ -54,8 +54,13 @@ class Shadowing:
         self.thread.join(STOP_SECONDS)
 
     def offer(self, challenger: Challenger, question: Question, outcome: Outcome | list[Logged]) -> None:
-        """Take a request that the champion has answered durably; its rows were logged, or had been before."""
+        """Take a request that the champion has answered durably; its rows were logged, or had been before.
+
+        What was answered before under an Idempotency-Key may stand in the log under other ids than this question's.
+        """
         if challenger.mode != "shadow" or not isinstance(outcome, list):
+            return
+        if [row.id for row in outcome] != identities(question):
             return
         if self.offered - self.taken + len(question) > WAITING_ROWS:
             challenger.tally.dropped += len(question)
@@ -120,3 +125,8 @@ class Shadowing:
             self.trials.over |= news.keys() - going
             self.told = counts
         self.rows = []
+
+
+def identities(question: Question) -> list[str]:
+    """Return the ids of a request's rows."""
+    return [row.id for row in question] if isinstance(question, list) else list(question.ids)

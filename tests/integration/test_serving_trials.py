@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from store_parts import NOON
 from trial_parts import CHALLENGER, CHAMPION, Place, ask, factor_of, until_tried
 
 from data.packing import ListPacker, unpack_rows
+from models.torch_session import TorchSession
 from monitoring.records import Label, WindowKey
 from monitoring.store.journal import Entry, Logged
 from monitoring.store.trials import Trial
@@ -206,12 +208,45 @@ def test_a_shadow_that_is_too_busy_drops_rows_and_counts_them(place: Place) -> N
     assert served.challenger is not None
     for n in range(40):  # nobody takes them
         rows = [ReadRow(f"{n}-{i}", f"{n}-{i}", None, ["a", 1.0]) for i in range(100)]
-        state.shadowing.offer(served.challenger, rows, [])
+        state.shadowing.offer(served.challenger, rows, [row(one.id, CHAMPION) for one in rows])
     assert state.shadowing.inbox.qsize() == WAITING_ROWS // 100
     state.shadowing.start()
     state.shadowing.stop()
     assert place.store.shadows.count(trial.id) == WAITING_ROWS // 100 * 100
     assert Tally.from_json(place.found(trial).measured).dropped == 4000 - WAITING_ROWS // 100 * 100
+    state.store.close()
+
+
+def test_a_shadow_is_asked_nothing_that_was_answered_before_under_other_ids(place: Place) -> None:
+    trial = place.trial("shadow")
+    place.rounds.attend()
+    unnamed = {"rows": [{"size": 10.0, "note": "a"}]}
+    with parts.serving(place.home) as service, httpx.Client(base_url=service.url) as client:
+        until_tried(client, place, trial)
+        ids = set()
+        for _ in range(5):
+            answer = client.post("/v1/prices/predict", json=unnamed, headers={"idempotency-key": "one"})
+            ids.add(answer.json()["predictions"][0]["id"])
+        ask(client, ["last"])
+    assert len(ids) == 1
+    ids.add("last")
+    pairs = place.store.predictions.count("prices")
+    assert place.store.shadows.count(trial.id) == pairs
+
+
+def test_a_champion_waits_for_no_other_process_because_one_answers_in_its_shadow(place: Place) -> None:
+    trial = place.trial("shadow")
+    place.rounds.attend()
+    state = State(place.resources.settings)
+    state.generations.look()
+    served = state.generations.of("prices")
+    assert served.challenger is not None
+    assert served.challenger.trial == trial.id
+    session = TorchSession.__new__(TorchSession)  # it is only asked what it is
+    away = replace(served.challenger.served, predictor=replace(served.predictor, session=session), challenger=None)
+    for mode, distant in (("shadow", False), ("canary", True)):
+        challenger = replace(served.challenger, mode=mode, served=away)  # type: ignore[arg-type]
+        assert replace(served, challenger=challenger).distant is distant
     state.store.close()
 
 
