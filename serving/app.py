@@ -79,13 +79,17 @@ class Front:
         """Send the answer, or the reason why there is none, and count it."""
         started = perf_counter()
         try:
-            if scope["method"] != "POST":
-                raise Refused(405, "send a POST", "method")
+            check_method(scope)
             kind, body, rows = await self.predict(project, dict(scope["headers"]), receive)
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
             told = refused(error.with_traceback(None))  # whose frames would hold each other, and a generation
+            await send_refusal(send, told)
+            self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
+        except Exception as error:  # a fault of ours: whoever asked is told so, and it is counted
+            log.exception("%s: a request failed", project)
+            told = Refused(500, f"the service failed with {type(error).__name__}: its log says why")
             await send_refusal(send, told)
             self.state.count(project, told.status, 0, perf_counter() - started, told.reason)
         else:
@@ -129,6 +133,15 @@ class Front:
         from serving.arrow import answer_stream
 
         return ARROW_TYPE, answer_stream(project, generation, version, logged)
+
+
+def check_method(scope: Scope) -> None:
+    """Take a POST and nothing else.
+
+    Raises: Refused 405.
+    """
+    if scope["method"] != "POST":
+        raise Refused(405, "send a POST", "method")
 
 
 def columns_of(served: Served, body: bytes) -> ReadColumns:
