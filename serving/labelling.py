@@ -1,15 +1,21 @@
 """Labels as strangers send them, read strictly by the served schema's target."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from data.errors import BadRow, nearest
 from data.schema import Schema
 from monitoring.records import Label
+from monitoring.store.labels import LabelReceipt
+from serving.state import State
 from serving.validation import refuse_duplicates
 from serving.values import Unfit, checker, identifier, kind, moment
 
 LABEL_LIMIT = 10_000
+UNKNOWN_IDS = 20
+PIECE = 500  # labels of one transaction: a short one, since nothing else is written meanwhile
 KEYS = ("id", "label", "time")
 
 
@@ -45,3 +51,20 @@ def read_label(label: Any, schema: Schema, now: datetime, where: str) -> Label:
         except Unfit as error:
             raise BadRow(f"{where}.{name}", error.why) from error
     return Label(values["id"], values["label"], values["time"])
+
+
+async def record(state: State, project: str, said: Sequence[Label]) -> LabelReceipt:
+    """Write labels a piece at a time; after a failure half-way the same may be sent again, and counts as repeated.
+
+    Raises: Refused 503, ServerUnavailable.
+    """
+    pieces = [said[start : start + PIECE] for start in range(0, len(said), PIECE)]
+    now = datetime.now(UTC)
+    receipts = await state.turns.write(partial(state.store.labels.record, project, piece, now) for piece in pieces)
+    return LabelReceipt(
+        sum(one.new for one in receipts),
+        sum(one.repeated for one in receipts),
+        sum(one.corrected for one in receipts),
+        sum(one.unknown for one in receipts),
+        tuple(id_ for one in receipts for id_ in one.unknown_ids)[:UNKNOWN_IDS],
+    )

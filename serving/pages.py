@@ -1,9 +1,9 @@
 """Every route but predict: few enough calls that FastAPI may route them."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from serving.admission import needs, visit_in, who_asks
 from serving.documentation import documentation
 from serving.html import page
 from serving.keys import Client
-from serving.labelling import read_labels
+from serving.labelling import read_labels, record
 from serving.openapi import document
 from serving.overview import overview
 from serving.refusals import ClientGone, Refused, refused
@@ -69,13 +69,13 @@ def add_health(app: FastAPI, state: State) -> None:
         return {"status": "alive"}
 
     @app.get("/readyz")
-    def readyz(request: Request) -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         client = visit_in(request).client
         names = sorted(state.generations.known | state.generations.served.keys())
         return readiness(state, names, client)
 
     @app.get("/readyz/{project}")
-    def readyz_project(project: str, request: Request) -> JSONResponse:
+    async def readyz_project(project: str, request: Request) -> JSONResponse:
         client = visit_in(request).client
         if client is not None and client.sees(project) and project not in state.generations.known:
             state.generations.of(project)
@@ -88,7 +88,7 @@ def readiness(state: State, projects: list[str], client: Client | None) -> JSONR
     The body says which, to a client who may know of it; a probe without a key learns yes or no.
     """
     generations = state.generations
-    broken = state.store_problem()
+    broken = state.pulse.problem
     told: dict[str, Any] = {}
     for name in projects:
         served, problem = generations.served.get(name), generations.problems.get(name, "")
@@ -117,18 +117,16 @@ def add_data(app: FastAPI, state: State) -> None:
 
     @app.post("/v1/{project}/labels")
     async def labels(project: str, request: Request, client: Annotated[Client, needs("label")]) -> JSONResponse:
-        from starlette.concurrency import run_in_threadpool
-
         schema = state.generations.of(project).predictor.schema
         body, size = await state.bodies.read_json(request.scope, request.receive)
         try:
             if body.keys() != {"labels"}:
                 stranger = next(iter(sorted(body.keys() - {"labels"})), "labels")[:80]
                 raise Refused(422, 'a body is {"labels": [...]} and nothing else', stranger)
-            said = await run_in_threadpool(read_labels, body["labels"], schema)
+            said = await to_thread.run_sync(read_labels, body["labels"], schema)
             if client.labels is not None:
                 client.labels.take(len(said))
-            receipt = await run_in_threadpool(state.store.labels.record, project, said, datetime.now(UTC))
+            receipt = await record(state, project, said)
         finally:
             state.bodies.release(size)
         visit_in(request).rows = len(said)
@@ -205,8 +203,9 @@ def add_people(app: FastAPI, state: State) -> None:
 
 def add_machines(app: FastAPI, state: State) -> None:
     """Routes for what watches machines."""
+    scrapes = CapacityLimiter(1)  # a thread beside those of the other pages, which may all be taken
 
     @app.get("/metrics", dependencies=[needs("read")])
-    def metrics() -> Response:
-        content, kind = exposition(state)
+    async def metrics() -> Response:
+        content, kind = await to_thread.run_sync(exposition, state, limiter=scrapes)
         return Response(content, media_type=kind, headers=NOSNIFF)

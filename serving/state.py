@@ -14,6 +14,7 @@ from serving.keys import Client, Keys, loopback
 from serving.pulse import Pulse
 from serving.shadowing import Shadowing
 from serving.telemetry import Telemetry
+from serving.turns import Turns
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class State:
         self.settings = settings
         self.bodies = Bodies()
         self.telemetry = Telemetry()
+        self.turns = Turns(lambda: self.pulse.problem, lambda: self.batcher.waiting > 0)
         self.cores = Cores(together=settings.service_cores == "one")
         self.generations = Generations(settings.home, settings.project_folders, self.telemetry.swapped, self.recall)
 
@@ -37,6 +39,11 @@ class State:
     def store(self) -> Store:
         """Predictions, labels, verdicts, incidents, ledger."""
         self.settings.home.mkdir(parents=True, exist_ok=True)
+        return open_store(self.settings.store_url, PATIENCE_MS)
+
+    @cached_property
+    def apart(self) -> Store:
+        """The same by connections of its own, for the threads that may not wait behind requests."""
         return open_store(self.settings.store_url, PATIENCE_MS)
 
     @cached_property
@@ -52,13 +59,13 @@ class State:
     @cached_property
     def pulse(self) -> Pulse:
         """Knows whether the store answers."""
-        return Pulse(self.store, self.batcher)
+        return Pulse(self.apart, self.batcher)
 
     @cached_property
     def keys(self) -> Keys:
         """Knows who asks."""
         keyless = self.settings.embedded and loopback(self.settings.host)
-        return Keys(self.store.clients.all, keyless=keyless)
+        return Keys(self.apart.clients.all, keyless=keyless)
 
     def start(self) -> None:
         """Open the store, load what serves, start the threads."""
@@ -115,7 +122,3 @@ class State:
         """Return what was counted of a trial by the processes before this one; None where it is over."""
         found = self.store.trials.get(trial)
         return None if found is None or found.ended_at else Tally.from_json(found.measured)
-
-    def store_problem(self) -> str:
-        """Say why the store can't be used; empty if it can."""
-        return self.pulse.problem

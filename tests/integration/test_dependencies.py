@@ -1,6 +1,7 @@
 import resource
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,27 @@ def test_a_log_that_another_holds_is_said_in_time(town: Town) -> None:
         assert_unready(town.client)
     assert_mends(town.client)
     assert town.predict("held").status_code == 200
+
+
+def test_a_log_that_another_holds_is_said_in_time_to_many_who_bring_labels_at_once(town: Town) -> None:
+    assert town.predict("labelled").status_code == 200
+
+    def label(_: int) -> httpx.Response:
+        labels = {"labels": [{"id": "labelled", "label": 6.0}]}
+        return httpx.post(f"{town.service.url}/v1/prices/labels", json=labels, timeout=SECONDS)
+
+    with ThreadPoolExecutor(60) as many:
+        with held(town.direct):
+            answers = many.map(label, range(60))
+            time.sleep(0.2)  # until they are in
+            for path in ("/metrics", "/healthz", "/v1/projects"):
+                assert town.client.get(path).status_code == 200
+            for answer in answers:
+                assert_refused(answer)
+        assert_mends(town.client)
+        told = label(0).json()
+        assert told["new"] + told["repeated"] == 1  # what was begun may be committed after its refusal
+        assert "QueuePool" not in (town.service.home / "service.log").read_text()
 
 
 def test_a_log_that_is_full_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

@@ -184,6 +184,15 @@ def test_labels_are_checked_by_the_target_and_counted(client: httpx.Client) -> N
     assert nan.status_code == 400
 
 
+def test_labels_of_many_transactions_are_counted_together(client: httpx.Client) -> None:
+    ids = [f"many-{i:04}" for i in range(1100)]
+    assert predict(client, [{**ROW, "id": id_} for id_ in ids[600:]]).status_code == 200
+    labels = {"labels": [{"id": id_, "label": 1.0} for id_ in ids]}
+    first, second = (client.post("/v1/prices/labels", json=labels).json() for _ in range(2))
+    assert (first["new"], first["unknown"], first["unknown_ids"]) == (500, 600, ids[:20])
+    assert (second["repeated"], second["unknown"], second["new"]) == (500, 600, 0)
+
+
 def test_a_locked_store_gives_a_503_with_the_reason_in_bounded_time(
     client: httpx.Client, service: parts.Service
 ) -> None:
