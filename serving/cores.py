@@ -1,8 +1,8 @@
 """On which cores the service's threads run.
 
 The event loop and the two threads behind it take turns at the interpreter's lock. On several cores each turn wakes
-another core with cold caches, which cost a third of a request's CPU time; on one they cost next to nothing. What does
-without the lock for long (a large network, the check of a new generation, the disk) has all cores.
+another core with cold caches, which cost 13 to 31 % of a request's CPU time (bench/RESULTS.md). What does without
+the lock for long (a large network, the check of a new generation) has all cores.
 """
 
 import os

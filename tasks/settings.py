@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     runner_limit: int = Field(default=2, ge=1, description="Flow runs at a time.")
     service_cores: Literal["one", "all"] = Field(
         default="one",
-        description="`one` keeps the service's threads that share the interpreter's lock on one core, which costs a "
-        "third less; large networks have all cores either way.",
+        description="`one` keeps the service's threads that share the interpreter's lock on one core, which costs "
+        "less CPU; large networks have all cores either way.",
     )
     service_port: int = Field(default=8000, description="Port of the service.")
     prefect_port: int = Field(default=4200, description="Port of the embedded Prefect server.")
