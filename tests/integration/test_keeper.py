@@ -7,7 +7,7 @@ from vandal_parts import POISONED, POISONS
 
 from data.errors import Corrupt, HoldfastError, NoSuchVersion
 from models.folder import NETWORK
-from tasks import placing
+from tasks import placing, promotion
 from tasks.keeping import Keeper
 
 GRACE = timedelta(seconds=60)
@@ -41,12 +41,14 @@ def interrupted(*_: object, **__: object) -> None:
 def test_a_card_that_somebody_poisoned_keeps_the_keeper_from_nothing(
     orchard: Orchard, keeper: Keeper, mlflow_folder: Path, poison: str
 ) -> None:
-    serving, asked = orchard.promote(), orchard.register("refused")
+    poisoned = POISONED.replace("poison", poison)
+    serving = orchard.register()
+    (artifacts(mlflow_folder, orchard, serving) / "card.json").write_text(poisoned)
+    promotion.promote(orchard, orchard.name, serving, actor="ada", reason="it is time")
+    asked = orchard.register("refused")
+    (artifacts(mlflow_folder, orchard, asked) / "card.json").write_text(poisoned)
     orchard.models.client.set_registered_model_alias(orchard.name, "champion", asked)
     orchard.store.requests.add(orchard.name, asked, "webhook", orchard.now())
-    for version in (serving, asked):
-        card = artifacts(mlflow_folder, orchard, version) / "card.json"
-        card.write_text(POISONED.replace("poison", poison))
     keeper.round()
     assert orchard.pointed is not None
     assert orchard.store.requests.open_ones() == []

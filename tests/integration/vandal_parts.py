@@ -11,10 +11,10 @@ from data.errors import HoldfastError
 from models.predictor import read_version
 from tasks.keeping import Keeper
 
-POISONED = '{"format": 1, "quality": {"metric": "accuracy", "slices": [poison]}}'
+POISONED = '{"format": 1, "quality": {"metric": "accuracy", "slices": [poison]}, "facts": {"extra": poison}}'
 POISONS = {
     "a number that no float holds": f'{{"value": 1{"0" * 400}}}',
-    "parts within parts": "[" * 600 + "]" * 600,
+    "parts within parts": f'{{"value": 0.5, "slice": "a", "rows": 1, "extra": {"[" * 600 + "]" * 600}}}',
     "half a character": r'{"slice": "\ud800", "rows": 1, "value": 0.5}',
 }
 
