@@ -11,6 +11,7 @@ import uvicorn
 
 from data.errors import BadSetting
 from serving.app import create_app
+from serving.connections import Connection
 from tasks.settings import Settings, read_settings
 
 COLLECT = (20_000, 20, 50)  # a request leaves no cycles behind it, so looking after each dozen finds nothing
@@ -46,7 +47,7 @@ def create_server(settings: Settings) -> Server:
         host=settings.host,
         port=settings.service_port,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         lifespan="on",
         access_log=False,
         proxy_headers=False,  # only pages look at them

@@ -110,11 +110,13 @@ def test_a_log_that_another_holds_is_said_in_time_to_many_who_bring_labels_at_on
 
     def label(_: int) -> httpx.Response:
         labels = {"labels": [{"id": "labelled", "label": 6.0}]}
-        return httpx.post(f"{town.service.url}/v1/prices/labels", json=labels, timeout=SECONDS)
+        return client.post("/v1/prices/labels", json=labels)
 
-    with ThreadPoolExecutor(60) as many:
+    wide = httpx.Limits(max_connections=None)
+    client = httpx.Client(base_url=town.service.url, timeout=SECONDS, limits=wide)
+    with client, ThreadPoolExecutor(200) as many:
         with held(town.direct):
-            answers = many.map(label, range(60))
+            answers = many.map(label, range(200))
             time.sleep(0.2)  # until they are in
             for path in ("/metrics", "/healthz", "/v1/projects"):
                 assert town.client.get(path).status_code == 200
