@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from models.declarations import Features
 from models.predictor import Predictor, read_version
 from models.torch_session import SERVING, TorchSession
 from projects import discovery
+from serving.opening import Loading, Opening
 from serving.refusals import Refused
 from serving.replies import answer_head
 from serving.trials import Challenger, Recall, Trials
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 RETRY_SECONDS = 2.0  # between two tries of a generation that failed to verify
+STOP_SECONDS = 5.0
 ROW_LIMIT = 1000
 
 
@@ -101,27 +103,43 @@ class Generations:
         self, home: Path, project_folders: tuple[Path, ...], swapped: Callable[[str], None], recall: Recall
     ) -> None:
         self.folder, self.swapped = home / "generations", swapped
-        self.trials = Trials(self.folder, self.read, recall)
+        self.opening = Opening(self.read)
+        self.trials = Trials(self.folder, self.opening, recall)
         self.project_folders = project_folders
         self.served: dict[str, Served] = {}
         self.versions: dict[tuple[str, int], str] = {}
-        self.problems: dict[str, str] = {}
+        self.failures: dict[str, str] = {}  # why a project's generation is not served
+        self.loading: dict[str, str] = {}  # which one is on its way
+        self.trouble = ""  # why the last look failed as a whole
         self.known: frozenset[str] = frozenset()
         self.seen: dict[str, tuple[int, int, int]] = {}
         self.retry_at: dict[str, float] = {}
         self.find_at = -inf
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.watch, name="generations")
+        self.thread = threading.Thread(target=self.watch, name="generations", daemon=True)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why a project's newest generation does not serve, or not yet."""
+        return self.loading | self.failures
+
+    @property
+    def stalled(self) -> str:
+        """Why no newer generation will be seen; empty while somebody looks."""
+        if self.thread.ident is not None and not self.thread.is_alive() and not self.ended.is_set():
+            return "nobody looks for new generations any more: restart the service"
+        return self.trouble
 
     def start(self) -> None:
-        """Load what is there, then go on watching."""
+        """Load what is there, but wait for no torch worker; then go on watching."""
         self.look_again()
         self.thread.start()
 
     def stop(self) -> None:
-        """End the watch."""
+        """End the watch; a version that takes long to load is not waited for."""
         self.ended.set()
-        self.thread.join()
+        if self.thread.ident is not None:
+            self.thread.join(STOP_SECONDS)
 
     def watch(self) -> None:
         """Look again and again."""
@@ -134,6 +152,13 @@ class Generations:
             self.look()
         except OSError as error:
             log.warning("can't look at %s: %s", self.folder, error)
+        except Exception as error:  # whatever stands in a stranger's files, the watch must live
+            why = f"can't look at {self.folder}: {type(error).__name__}: {str(error)[:200]}"
+            if self.trouble != why:
+                log.exception("can't look at %s", self.folder)
+            self.trouble = why
+        else:
+            self.trouble = ""
 
     def look(self) -> None:
         """Load every generation whose pointer has changed since the last look, or which failed a while ago."""
@@ -143,49 +168,79 @@ class Generations:
             self.find_at = now + RETRY_SECONDS
             self.known = frozenset(discovery.find(self.project_folders)) | {path.parent.name for path in pointers}
         for path in pointers:
-            name, stat = path.parent.name, path.stat()
-            mark = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            if self.seen.get(name) == mark and now < self.retry_at.get(name, inf):
-                continue
-            self.seen[name] = mark
-            self.retry_at[name] = inf
-            self.load(name, path)
+            self.guard(path.parent.name, partial(self.notice, path, now))
         for name, served in self.served.items():
-            beside = self.trials.beside(served)
-            if beside is not served:
-                self.served = {**self.served, name: beside}
+            self.guard(name, partial(self.try_out, served))
+
+    def guard(self, name: str, act: Callable[[], None]) -> None:
+        """Do something for one project, so that no other suffers when it fails."""
+        try:
+            act()
+        except OSError as error:
+            log.warning("%s: can't look at its generation: %s", name, error)
+        except Exception as error:  # whatever stands in a stranger's files, the watch must live
+            log.exception("%s: can't look at its generation", name)
+            self.failed(name, f"{type(error).__name__}: {str(error)[:200]}")
+
+    def notice(self, path: Path, now: float) -> None:
+        """Load a generation if its pointer has changed, or it is time to try again."""
+        name, stat = path.parent.name, path.stat()
+        mark = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if self.seen.get(name) == mark and now < self.retry_at.get(name, inf):
+            return
+        self.seen[name] = mark
+        self.retry_at[name] = inf
+        self.load(name, path)
+
+    def try_out(self, served: Served) -> None:
+        """Put a challenger beside what serves, or take it away."""
+        beside = self.trials.beside(served)
+        if beside is not served:
+            self.served = {**self.served, served.project: beside}
 
     def load(self, name: str, path: Path) -> None:
         """Verify, warm and swap in one generation; if it fails the old one goes on and the reason is kept."""
         try:
             self.swap(read_pointer(path))
+        except Loading as waiting:
+            self.retry_at[name] = -inf
+            self.loading = {**self.loading, name: str(waiting)}
         except (HoldfastError, OSError) as error:
             self.failed(name, str(error))
         except Exception as error:  # a project's feature code or a network may raise anything; the watch must live
             log.exception("%s failed to load", path)
             self.failed(name, f"{type(error).__name__}: {str(error)[:200]}")
         else:
-            self.problems = {project: why for project, why in self.problems.items() if project != name}
+            self.failures = {project: why for project, why in self.failures.items() if project != name}
+            self.settled(name)
+
+    def settled(self, name: str) -> None:
+        """Nothing of a project is on its way any more."""
+        self.opening.forget(name, "generation")
+        self.loading = {project: why for project, why in self.loading.items() if project != name}
 
     def failed(self, name: str, why: str) -> None:
         """Remember why a generation isn't served, say so once, and try again later."""
         self.retry_at[name] = time.monotonic() + RETRY_SECONDS
-        if self.problems.get(name) != why:
+        self.settled(name)
+        if self.failures.get(name) != why:
             log.error("%s: %s; %s", name, why, "the old one goes on" if name in self.served else "none serves")
-        self.problems = {**self.problems, name: why}
+        self.failures = {**self.failures, name: why}
 
     def swap(self, pointer: Pointer) -> None:
         """Make the pointer's generation the one that serves.
 
-        Raises: Corrupt when it doesn't verify or is older than what serves; BadDeclaration for its feature code.
+        Raises: Loading until it is open; Corrupt when it doesn't verify or is older than what serves; BadDeclaration
+            for its feature code.
         """
         name, before = pointer.project, self.served.get(pointer.project)
         if before and (before.generation, before.manifest_sha256) == (pointer.generation, pointer.manifest_sha256):
             return
         if before and pointer.generation <= before.generation:
             raise Corrupt(f"generation of {name}", f"one above {before.generation}", str(pointer.generation))
+        predictor = self.opening.open(pointer, "generation")
         served = Served(
-            name, pointer.generation, pointer.version, pointer.manifest_sha256, self.read(pointer), pointer.row_limit
+            name, pointer.generation, pointer.version, pointer.manifest_sha256, predictor, pointer.row_limit
         )
         self.versions[name, served.generation] = served.version
         self.swapped(name)
@@ -225,11 +280,8 @@ class Generations:
             return served
         if project not in self.known:
             raise Refused(404, f"no project named {project[:80]!r}; {nearest(project[:80], self.known)}", "project")
-        if project in self.problems:
-            raise Refused(
-                503,
-                f"{project}: its generation does not verify: {self.problems[project]}",
-                "project",
-                reason="generation",
-            )
+        if why := self.failures.get(project):
+            raise Refused(503, f"{project}: its generation does not verify: {why}", "project", reason="generation")
+        if why := self.loading.get(project):
+            raise Refused(503, f"{project}: {why}; ask again", "project", reason="generation")
         raise Refused(503, str(NoChampion(project)), "project", reason="no_champion")

@@ -83,12 +83,12 @@ def add_health(app: FastAPI, state: State) -> None:
 
 
 def readiness(state: State, projects: list[str], client: Client | None) -> JSONResponse:
-    """Return 200 once the log works, a project is served, and none that should be isn't.
+    """Return 200 once the log works, a project is served, none that should be isn't, and newer ones are looked for.
 
     The body says which, to a client who may know of it; a probe without a key learns yes or no.
     """
     generations = state.generations
-    broken = state.pulse.problem
+    broken, stalled = state.pulse.problem, generations.stalled
     told: dict[str, Any] = {}
     for name in projects:
         served, problem = generations.served.get(name), generations.problems.get(name, "")
@@ -96,10 +96,10 @@ def readiness(state: State, projects: list[str], client: Client | None) -> JSONR
             "ready": served is not None,
             "generation": served.generation if served else None,
             "version": served.version if served else None,
-            "problem": problem or ("" if served else "no champion yet"),
+            "problem": problem or stalled or ("" if served else "no champion yet"),
         }
     wanted = [one["ready"] for name, one in told.items() if one["ready"] or name in generations.problems]
-    ready = not broken and bool(wanted) and all(wanted)
+    ready = not (broken or stalled) and bool(wanted) and all(wanted)
     content: dict[str, Any] = {"ready": ready}
     if client is not None:
         seen = {name: one for name, one in told.items() if client.sees(name)}

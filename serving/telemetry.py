@@ -162,8 +162,8 @@ class Collected:
         for name, one in sorted(generations.served.items()):
             serves.add_metric([name, one.version], one.generation)
         broken = GaugeMetricFamily("holdfast_generation_problem", "1: not swapped in.", labels=["project"])
-        for name in sorted(generations.served.keys() | generations.problems.keys()):
-            broken.add_metric([name], float(name in generations.problems))
+        for name in sorted(generations.served.keys() | generations.failures.keys()):
+            broken.add_metric([name], float(name in generations.failures))
         swaps = CounterMetricFamily("holdfast_swaps", "Generations that came to serve.", labels=["project"])
         for name, count in sorted(self.state.telemetry.swaps.items()):
             swaps.add_metric([name], count)

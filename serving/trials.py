@@ -14,6 +14,7 @@ import orjson
 from data.errors import Corrupt, HoldfastError
 from models.predictor import Predictor
 from monitoring.tally import Tally
+from serving.opening import Loading, Opening
 
 if TYPE_CHECKING:
     from serving.generations import Pointer, Served
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 SPACE = 2**64
+LAST = 2**63 - 1  # the number of no trial is greater, as stores count
 
-Load = Callable[["Pointer"], Predictor]
 Recall = Callable[[int], Tally | None]
 """What was counted of a trial before this process; None where the trial is over."""
 
@@ -51,8 +52,8 @@ def drawn(trial: int, key: str) -> float:
 class Trials:
     """Watches HOME/generations/<project>/trial.json; called by the thread that loads generations."""
 
-    def __init__(self, folder: Path, load: Load, recall: Recall) -> None:
-        self.folder, self.load, self.recall = folder, load, recall
+    def __init__(self, folder: Path, opening: Opening, recall: Recall) -> None:
+        self.folder, self.opening, self.recall = folder, opening, recall
         self.seen: dict[str, tuple[object, ...]] = {}
         self.retry_at: dict[str, float] = {}
         self.over: set[int] = set()  # ended in the store, whatever the file says
@@ -66,6 +67,7 @@ class Trials:
         if mark is None or (challenger is not None and challenger.trial in self.over):
             self.seen.pop(name, None)
             self.running.pop(name, None)
+            self.opening.forget(name, "trial")
             return alone(served)
         mark = (*mark, served.generation)
         if self.seen.get(name) == mark and time.monotonic() < self.retry_at.get(name, inf):
@@ -80,31 +82,25 @@ class Trials:
 
     def loaded(self, served: "Served", path: Path) -> Challenger | None:
         """Verify and warm the challenger; one that fails is never the champion's problem, and the keeper is told."""
-        from serving.generations import read_pointer
-
         self.running.pop(served.project, None)
         try:
-            pointer = read_pointer(path)
-            stored = orjson.loads(path.read_bytes())
-            trial, mode, share = int(stored["trial"]), str(stored["mode"]), float(stored["share"])
-        except (Corrupt, OSError, ValueError, KeyError, TypeError) as error:
+            pointer, trial, mode, share = read_trial(path)
+        except Corrupt as error:
             log.warning("%s: no trial: %s", served.project, error)
             return None
         if pointer.generation != served.generation or trial in self.over or mode not in ("shadow", "canary"):
             return None
-        try:
-            tally = self.recall(trial)
-        except HoldfastError as error:  # the store is away: the trial waits for it
-            log.warning("%s: trial %d waits: %s", served.project, trial, error)
-            self.retry_at[served.project] = time.monotonic() + RETRY_SECONDS
-            return None
+        tally = self.recalled(served.project, trial)
         if tally is None:
-            self.over.add(trial)
             return None
         self.running[served.project] = (trial, tally)
         try:
-            predictor = self.load(pointer)
+            predictor = self.opening.open(pointer, "trial")
             check_alike(served.predictor, predictor)
+        except Loading as waiting:
+            log.debug("%s: trial %d: %s", served.project, trial, waiting)
+            self.retry_at[served.project] = time.monotonic() + RETRY_SECONDS
+            return None
         except Exception as error:  # a project's feature code or a network may raise anything; the watch must live
             log.exception("%s: trial %d can't run", served.project, trial)
             tally.problem = f"{type(error).__name__}: {str(error)[:300]}"
@@ -114,6 +110,36 @@ class Trials:
             served, version=pointer.version, manifest_sha256=manifest, predictor=predictor, challenger=None
         )
         return Challenger(trial, "canary" if mode == "canary" else "shadow", share, version, tally)
+
+    def recalled(self, project: str, trial: int) -> Tally | None:
+        """Return what was counted of a trial; None where it is over, or waits for the store."""
+        try:
+            tally = self.recall(trial)
+        except HoldfastError as error:  # the store is away
+            log.warning("%s: trial %d waits: %s", project, trial, error)
+            self.retry_at[project] = time.monotonic() + RETRY_SECONDS
+            return None
+        if tally is None:
+            self.over.add(trial)
+        return tally
+
+
+def read_trial(path: Path) -> tuple["Pointer", int, str, float]:
+    """Read one trial.json: what runs, the trial's number, its mode, its share of the keys.
+
+    Raises: Corrupt when it is not what the keeper writes.
+    """
+    from serving.generations import read_pointer
+
+    pointer = read_pointer(path)
+    try:
+        stored = orjson.loads(path.read_bytes())
+        trial, mode, share = int(stored["trial"]), str(stored["mode"]), float(stored["share"])
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError) as error:
+        raise Corrupt(str(path), "the keeper's trial", f"{type(error).__name__} {error}") from error
+    if not 0 < trial <= LAST:
+        raise Corrupt(str(path), "a trial's number", str(trial)[:80])
+    return pointer, trial, mode, share
 
 
 def alone(served: "Served") -> "Served":

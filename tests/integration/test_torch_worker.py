@@ -321,6 +321,7 @@ def test_the_service_answers_through_a_worker_without_torch_of_its_own_and_outli
         parts.serving(tmp_path, HOLDFAST_PROJECTS=str(trained / "projects")) as service,
         httpx.Client(base_url=service.url, timeout=20) as client,
     ):
+        parts.wait_for_generation(client, "waves", 1)
         [first] = workers(service.process.pid)
         assert "libtorch" in Path(f"/proc/{first}/maps").read_text()
         assert "libtorch" not in Path(f"/proc/{service.process.pid}/maps").read_text()
@@ -353,6 +354,34 @@ def test_the_service_answers_through_a_worker_without_torch_of_its_own_and_outli
     }
     store.close()
     assert logged == journal
+
+
+def test_a_worker_that_does_not_come_up_holds_up_no_start_no_other_project_and_no_newer_generation(
+    trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "projects").mkdir()
+    hangs = PROJECT.replace("project = Project(", "import time\n\ntime.sleep(600)\nproject = Project(")
+    (tmp_path / "projects" / "waves.py").write_text(hangs)
+    folder = tmp_path / "generations" / "waves" / "1"
+    shutil.copytree(trained / "model", folder)
+    parts.point(tmp_path, "waves", 1, manifest_sha256(folder))
+    parts.promote(tmp_path, 1, 2.0)
+    with (
+        parts.serving(tmp_path, HOLDFAST_PROJECTS=str(tmp_path / "projects")) as service,
+        httpx.Client(base_url=service.url, timeout=20) as client,
+    ):
+        told = client.get("/readyz")
+        assert told.status_code == 503
+        assert "is loading" in told.json()["projects"]["waves"]["problem"]
+        refusal = client.post("/v1/waves/predict", json={"rows": [{"depth": 0.1}]})
+        assert refusal.status_code == 503
+        assert "is loading" in refusal.json()["error"]
+        parts.promote(tmp_path, 2, 3.0)
+        parts.wait_for_generation(client, "prices", 2)
+        manifest = parts.price_version(tmp_path / "generations" / "waves" / "2", 2.0)
+        parts.point(tmp_path, "waves", 2, manifest)
+        parts.wait_for_generation(client, "waves", 2)
+        assert client.get("/readyz").status_code == 200
 
 
 def asked(client: httpx.Client, journal: dict[str, float]) -> int:
