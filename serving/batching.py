@@ -234,7 +234,7 @@ class Batcher:
                     self.refuse(jobs, f"{type(error).__name__}: {error}")
                     return
                 for job in jobs:  # only the culprit fails
-                    self.commit([job])
+                    self.commit(self.wanted([job]))
                 return
             else:
                 self.log_problem = ""

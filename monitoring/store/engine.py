@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 BUSY_MS = 5_000  # another writer may hold anybody no longer than this
 CONNECT_SECONDS = 2
+FAILURES = (OperationalError, InterfaceError, InternalError, ProgrammingError)
+"""What says that the database can't be used now; what is left, IntegrityError above all, is about the data."""
 WRITER = 7_239_002  # the advisory lock's key: any number that nobody else locks
 
 
@@ -125,7 +127,7 @@ def _run(engine: Engine, work: Callable[[Connection], T]) -> T:
     try:
         with engine.begin() as connection:
             return work(connection)
-    except (OperationalError, InterfaceError, InternalError, ProgrammingError, PoolTimeout) as error:
+    except (*FAILURES, PoolTimeout) as error:
         said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise ServerUnavailable(f"the store does not answer: {said[0]}") from error
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 from sqlalchemy import PoolProxiedConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from data.errors import ServerUnavailable
-from monitoring.store.engine import WRITER, Database
+from monitoring.store.engine import FAILURES, WRITER, Database
 
 PATIENCE_MS = 200  # for another writer, before whoever waits is asked whether its clients still do
 STATEMENT_MS = 1_500  # PostgreSQL's own bound; a file is never away
@@ -30,6 +31,7 @@ class Wire:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.dbapi = database.engine.dialect.loaded_dbapi
+        self.failures = (PoolTimeout, *(getattr(self.dbapi, one.__name__) for one in FAILURES))
         self.is_file = database.file is not None
         self.in_list = "IN (SELECT value FROM json_each(?))" if self.is_file else "= ANY(?)"
         self.own: PoolProxiedConnection | None = None
@@ -72,7 +74,7 @@ class Wire:
             self.begin()
             yield
             self.cursor.execute("COMMIT")
-        except self.dbapi.OperationalError as error:
+        except self.failures as error:
             self.drop()
             said = (str(error).splitlines() or [type(error).__name__])[0]
             raise (Locked if locked(error) else ServerUnavailable)(f"the store does not answer: {said}") from error
@@ -86,7 +88,7 @@ class Wire:
         try:
             self.open()
             self.cursor.execute(self.first)
-        except self.dbapi.OperationalError as error:
+        except self.failures as error:
             if not alive or locked(error):
                 raise
             self.drop()

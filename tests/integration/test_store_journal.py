@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_parts import NOON, answer, held, project, race, store, url
 
+from data.errors import ServerUnavailable
 from monitoring.records import WindowKey
 from monitoring.store import Store, open_store
 from monitoring.store.journal import Conflict, Entry, Journal, Logged
@@ -131,6 +132,19 @@ def test_another_writer_is_named_and_waited_for_in_turns(url: str) -> None:
         opened.journal.write([plain("p", "during")])
     opened.journal.write([plain("p", "during")])
     assert opened.predictions.count("p") == 2
+    opened.close()
+
+
+def test_a_database_that_lost_a_table_does_not_answer_whoever_asks(url: str) -> None:
+    opened = open_store(url)
+    opened.journal.write([plain("p", "before")])
+    with opened.database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE labels")
+        connection.exec_driver_sql("DROP TABLE predictions")
+    with pytest.raises(ServerUnavailable, match="predictions"):
+        opened.predictions.count("p")
+    with pytest.raises(ServerUnavailable, match="predictions"):
+        opened.journal.write([plain("p", "after")])
     opened.close()
 
 
