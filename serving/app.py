@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from hashlib import sha256
 from time import perf_counter
 from typing import Any
@@ -177,7 +176,6 @@ def key_of(headers: Headers, project: str, client: str, body: bytes) -> Key | No
     return Key(project, client, key, sha256(body).hexdigest())
 
 
-@lru_cache(1024)
 def predicted_project(path: str) -> str | None:
     """Return the project of /v1/<project>/predict, None for any other path."""
     if not (path.startswith("/v1/") and path.endswith("/predict")):

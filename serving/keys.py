@@ -22,6 +22,7 @@ LOOK_SECONDS = 1.0  # a revoked key works no longer than this and one look more
 STOP_SECONDS = 2.0
 BLIND_SECONDS = 30.0  # after which nobody is let in by what was read before
 ADD = "holdfast keys add NAME --scope predict"
+LONGEST_HOST = 100  # bytes; of longer ones none is ours, and strangers' are not kept
 HEADERS = frozenset((b"authorization", b"x-api-key", b"host"))
 
 
@@ -178,9 +179,14 @@ def presented(headers: dict[bytes, bytes]) -> bytes:
         return b""
 
 
-@lru_cache(64)
 def local(host: bytes) -> bool:
     """Whether a Host header names this machine: a page elsewhere whose name leads here is not let in."""
+    return len(host) <= LONGEST_HOST and named_here(host)
+
+
+@lru_cache(64)
+def named_here(host: bytes) -> bool:
+    """Whether a host, with a port or without, is this machine."""
     name = host.partition(b"]")[0][1:] if host.startswith(b"[") else host.partition(b":")[0]
     return loopback(name.decode("latin-1"))
 
