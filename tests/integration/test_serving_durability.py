@@ -1,6 +1,7 @@
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from store_parts import held, url, url_of
 
 from data.errors import HoldfastError
 from monitoring.store import Store, open_store
+from monitoring.store.journal import Entry, Outcome
 from serving import batching
 from serving.batching import Batcher
 from serving.cores import Cores
@@ -56,6 +58,31 @@ async def ask(batcher: Batcher, served: Served, id_: str) -> float | str:
 async def soon(reached: Callable[[], bool]) -> None:
     while not reached():
         await asyncio.sleep(0.01)
+
+
+def test_after_a_commit_that_failed_whole_nothing_is_committed_whose_client_was_told(
+    tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "COMMIT_SECONDS", 0.5)
+    store = open_store(url_of(tmp_path))
+
+    def write(entries: Sequence[Entry]) -> list[Outcome]:
+        if len(entries) > 1:
+            raise ValueError("one of them breaks the driver")
+        written = store.journal.write(entries)
+        time.sleep(0.8)
+        return written
+
+    async def act(batcher: Batcher) -> list[float | str]:
+        batcher.write = write
+        answers = await asyncio.gather(*[ask(batcher, served, f"{n}") for n in range(3)])
+        await soon(lambda: batcher.waiting == 0)
+        return answers
+
+    with batching_into(store) as batcher:
+        answers = asyncio.run(act(batcher))
+        assert all("ask again" in str(answer) for answer in answers[1:])
+        assert store.predictions.count("prices") == 1
 
 
 def test_a_writer_in_the_way_is_waited_out(url: str, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
