@@ -125,7 +125,7 @@ def test_a_log_that_another_holds_is_said_in_time_to_many_who_bring_labels_at_on
         assert_mends(town.client)
         told = label(0).json()
         assert told["new"] + told["repeated"] == 1  # what was begun may be committed after its refusal
-        assert "QueuePool" not in (town.service.home / "service.log").read_text()
+        assert "QueuePool limit" not in (town.service.home / "service.log").read_text()
 
 
 def test_a_log_that_is_full_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
