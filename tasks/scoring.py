@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psutil
@@ -219,9 +220,9 @@ def parquet(path: Path) -> Iterator[Callable[[Resources, list[Prediction]], None
 
     path.parent.mkdir(parents=True, exist_ok=True)
     for rest in path.parent.glob(f".{path.name}.*.part"):  # of runs that were killed
-        if not psutil.pid_exists(int(rest.name.split(".")[-2])):
+        if not psutil.pid_exists(int(rest.name.split(".")[-3])):
             rest.unlink(missing_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    half = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex[:8]}.part")
     versions: dict[int, str] = {}
     writers: list[pq.ParquetWriter] = []
 
