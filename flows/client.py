@@ -153,31 +153,6 @@ def steps(settings: Settings, run: str) -> list[tuple[str, str]]:
     return [(str(each["name"]).rpartition("-")[0], str(each["state_type"]).title()) for each in found]
 
 
-def latest_runs(settings: Settings, *, project: str | None = None, limit: int = 20) -> list[FlowRun]:
-    """Return the runs of our deployments, newest first; runs that are only scheduled are left out.
-
-    Raises: ServerUnavailable.
-    """
-    tags = ["holdfast"] if project is None else ["holdfast", f"project:{project}"]
-    with opened(settings.prefect_url) as api:
-        found = api.call(
-            "POST",
-            "/flow_runs/filter",
-            {
-                "flow_runs": {"tags": {"all_": tags}, "state": {"type": {"not_any_": ["SCHEDULED"]}}},
-                "sort": "START_TIME_DESC",
-                "limit": limit,
-            },
-        )
-        names = {flow["id"]: flow["name"] for flow in api.call("POST", "/flows/filter", {"limit": 200})}
-    return [seen(settings, each, f"{names.get(each['flow_id'], '?')}/{owner(each)}") for each in found]
-
-
-def owner(found: Mapping[str, Any]) -> str:
-    """Return the project of a run."""
-    return str(found["parameters"].get("project", "?"))
-
-
 def seen(settings: Settings, found: Mapping[str, Any], deployment: str) -> FlowRun:
     """Return Prefect's answer in our words."""
     begun = found.get("start_time")

@@ -67,13 +67,6 @@ class Intents:
         return found is not None and (found.attempt, found.state, found.run) == (attempt, "running", run)
 
     @writes
-    def unclaim(self, connection: Connection, id: int, attempt: int) -> bool:  # noqa: A002
-        """Put an attempt back that its run could not begin; it costs no attempt."""
-        running = (intents.c.id == id, intents.c.attempt == attempt, intents.c.state == "running")
-        back = {"state": "open", "run": None, "started_at": None}
-        return connection.execute(update(intents).where(*running).values(**back)).rowcount == 1
-
-    @writes
     def end(
         self,
         connection: Connection,

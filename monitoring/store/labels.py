@@ -62,12 +62,6 @@ class Labels:
         return _count(connection, project, *where)
 
     @reads
-    def count_since(self, connection: Connection, project: str, at: datetime, generation: int | None = None) -> int:
-        """Return how many predictions of rows from `at` on are labelled."""
-        where = [] if generation is None else [predictions.c.generation == generation]
-        return _count(connection, project, predictions.c.row_time >= at, *where)
-
-    @reads
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 

@@ -102,19 +102,6 @@ class PredictionLog:
         return _all(connection, query.limit(limit))
 
     @reads
-    def labelled(
-        self,
-        connection: Connection,
-        project: str,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int | None = None,
-    ) -> list[Prediction]:
-        """Return labelled predictions of rows of [since, until), oldest first, harvested or not."""
-        query = _select(project).where(labels.c.value.is_not(None), *_between(since, until))
-        return _all(connection, query.order_by(*_OLDEST_FIRST).limit(limit))
-
-    @reads
     def newest(
         self, connection: Connection, project: str, generation: int, *, trial: int, since: datetime, limit: int
     ) -> list[Prediction]:

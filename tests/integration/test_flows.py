@@ -115,7 +115,6 @@ def test_a_run_that_finds_nothing_to_do_says_what_to_do_first(tiny: str, prefect
     assert told[0] == "Scheduled"
     shown = api.call("POST", "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [ended.id]}}})
     assert any("no batch yet: run ingest/tiny" in artifact["data"] for artifact in shown)
-    assert client.latest_runs(prefect_settings, project="tiny")[0].deployment in {"train/tiny", "monitor/tiny"}
     assert client.run_state(prefect_settings, ended.id) == "Completed"
 
 

@@ -74,7 +74,6 @@ def test_a_label_counts_once_however_often_it_comes(store: Store, project: str) 
     assert receipts[0].unknown_ids == ("nobody",)
     assert [one.label for one in store.predictions.rows(window(project))] == ["7", 1.0]
     assert store.labels.count(project) == 2
-    assert store.labels.count_since(project, NOON + timedelta(seconds=30)) == 1
     assert store.labels.count(project, generation=2) == 0
 
 
@@ -85,14 +84,12 @@ def test_a_correction_holds_against_a_late_copy_of_what_it_corrects(store: Store
     assert [(r.new, r.repeated, r.corrected) for r in found] == [(1, 1, 1), (0, 1, 0), (0, 1, 0)]
     later = Label("a", "9", NOON + timedelta(minutes=2))
     assert store.labels.record(project, [later], NOON).corrected == 1
-    assert [one.label for one in store.predictions.labelled(project)] == ["9"]
+    assert [one.label for one in store.predictions.rows(window(project), labelled=True)] == ["9"]
 
 
 def test_a_prediction_is_harvested_into_one_batch_only(store: Store, project: str) -> None:
     store.predictions.append([answer(project, f"{n}", n) for n in range(1_200)])
     store.labels.record(project, [Label(f"{n}", "7", NOON) for n in range(0, 1_200, 2)], NOON)
-    ripe = store.predictions.labelled(project, since=NOON + timedelta(minutes=2), until=NOON + timedelta(minutes=8))
-    assert [one.id for one in ripe] == ["2", "4", "6"]
     ids = [f"{n}" for n in range(1_200)]
     marked = [store.predictions.mark_harvested(project, ids[:1_000], batch) for batch in ("first", "first", "second")]
     assert marked == [500, 0, 0]

@@ -134,8 +134,6 @@ def test_of_runs_of_one_intent_one_claims_it(store: Store, project: str) -> None
     claimed = store.intents.get(intent.id)
     assert claimed is not None
     assert (claimed.state, claimed.run) == ("running", winner)
-    assert store.intents.unclaim(intent.id, intent.attempt)
-    assert store.intents.claim(intent.id, intent.attempt, "another", NOON)
 
 
 def test_an_intent_is_tried_three_times_and_each_attempt_shuts_out_the_one_before(store: Store, project: str) -> None:
