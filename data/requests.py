@@ -2,20 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.batches import coerce
 from data.errors import Corrupt
-from data.schema import Category, Image, Number, Rows, Schema, length, take
+from data.schema import FUTURE, LONGEST_ID, Category, Image, Number, Rows, Schema, length, take
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FUTURE = timedelta(days=1)  # as in the service: a time years ahead would end every window
-LONGEST_ID = 200
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from data.declared import declared
 from data.errors import BadDeclaration, nearest
+
+LONGEST_ID = 200  # characters of a key or an entity that the log takes
+FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
 
 Rows = dict[str, np.ndarray]
 """Columns of equal length N, by name: a Number is float64 (NaN where null); a Category, the key and the

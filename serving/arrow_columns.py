@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from data.errors import BadRow
 from data.packing import EPOCH, microseconds
-from data.schema import Image, Number
+from data.schema import FUTURE, Image, Number
 from serving.validation import objects
-from serving.values import FUTURE, Unfit, moment, position
+from serving.values import Unfit, moment, position
 
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 FIRST, LAST = microseconds(datetime.min.replace(tzinfo=UTC)), microseconds(datetime.max.replace(tzinfo=UTC))

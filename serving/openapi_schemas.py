@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from data.schema import Category, Column, Image, Number, Schema, aliases
+from data.schema import LONGEST_ID, Category, Column, Image, Number, Schema, aliases
 from serving.generations import Served
-from serving.values import LONGEST_ID, LONGEST_TEXT
+from serving.values import LONGEST_TEXT
 
 Json = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """One value as strangers send it in JSON, read strictly by its column."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from math import inf, isfinite, nan
 from sys import float_info
@@ -11,11 +11,9 @@ import numpy as np
 import orjson
 
 from data.errors import nearest
-from data.schema import Category, Column, Image, Number
+from data.schema import FUTURE, LONGEST_ID, Category, Column, Image, Number
 
-LONGEST_ID = 200
 LONGEST_TEXT = 1000
-FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
 LARGEST = float_info.max
 
 Check = Callable[[Any], Any]

@@ -60,11 +60,7 @@ class PredictionLog:
     @reads
     def find(self, connection: Connection, project: str, ids: Iterable[str]) -> dict[str, Prediction]:
         """Return those of the ids that the log holds, with their predictions."""
-        return {
-            row.id: _prediction(row)
-            for some in chunks(ids)
-            for row in connection.execute(_select(project).where(predictions.c.id.in_(some)))
-        }
+        return {one.id: one for one in _held(connection, project, ids)}
 
     @reads
     def on_trial(
@@ -197,12 +193,12 @@ def _stored(connection: Connection, answered: Sequence[Prediction]) -> dict[tupl
     asked: dict[str, list[str]] = {}
     for one in answered:
         asked.setdefault(one.project, []).append(one.id)
-    return {
-        (row.project, row.id): _prediction(row)
-        for project, ids in asked.items()
-        for some in chunks(ids)
-        for row in connection.execute(_select(project).where(predictions.c.id.in_(some)))
-    }
+    return {(project, one.id): one for project, ids in asked.items() for one in _held(connection, project, ids)}
+
+
+def _held(connection: Connection, project: str, ids: Iterable[str]) -> Iterator[Prediction]:
+    for some in chunks(ids):
+        yield from _all(connection, _select(project).where(predictions.c.id.in_(some)))
 
 
 def _next_sequence(connection: Connection, project: str, generation: int, trial: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from data.environment import child_environment
@@ -179,3 +180,12 @@ def wait_for_generation(client: httpx.Client, project: str, generation: int) -> 
     while client.get(f"/readyz/{project}").json()["projects"][project]["generation"] != generation:
         assert time.monotonic() < until, client.get("/readyz").json()
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("home")
+    promote(home, 1, factor=2.0)
+    point(home, "fruit", 1, fruit_version(home / "generations" / "fruit" / "1"))
+    with serving(home) as running:
+        yield running

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
+from serving_parts import service
 
 from monitoring.store import open_store
 from serving.openapi import ARROW
@@ -18,6 +18,8 @@ from serving.openapi_schemas import example_of
 from serving.pages import create_pages
 from serving.state import State
 from tasks.settings import Settings
+
+__all__ = ["service"]
 
 UNDOCUMENTED = ("/reports/", "/v1/webhooks/")  # files for people, and what other servers send
 
@@ -32,15 +34,6 @@ def stream(rows: list[dict[str, Any]]) -> bytes:
 
 STREAMS = [b"", b"no stream", stream([{"weight": 1.5}] * 3), stream([{"size": 1.0, "note": None}, {"size": 2.0}])]
 schemathesis.openapi.media_type(ARROW, st.sampled_from(STREAMS))
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Service]:
-    home = tmp_path_factory.mktemp("home")
-    parts.promote(home, 1, factor=2.0)
-    parts.point(home, "fruit", 1, parts.fruit_version(home / "generations" / "fruit" / "1"))
-    with parts.serving(home) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,14 @@ from typing import Any
 import httpx
 import pytest
 import serving_parts as parts
+from serving_parts import service
 
 from monitoring.store import Store, open_store
 from serving.pages import create_pages
 from serving.state import State
 from tasks.settings import Settings
+
+__all__ = ["service"]
 
 ROW = {"size": 3.0, "note": "a"}
 PUBLIC = {"/healthz", "/readyz", "/readyz/{project}"}
@@ -18,15 +21,6 @@ PUBLIC = {"/healthz", "/readyz", "/readyz/{project}"}
 
 def add(store: Store, name: str, *scopes: str, **more: Any) -> dict[str, str]:
     return {"authorization": f"Bearer {store.clients.add(name, scopes, datetime.now(UTC), 'ada', **more)[1]}"}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Service]:
-    home = tmp_path_factory.mktemp("home")
-    parts.promote(home, 1, factor=2.0)
-    parts.point(home, "fruit", 1, parts.fruit_version(home / "generations" / "fruit" / "1"))
-    with parts.serving(home) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

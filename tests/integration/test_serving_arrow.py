@@ -11,6 +11,7 @@ import pytest
 import serving_parts as parts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serving_parts import service
 
 from data.errors import BadRow
 from data.packing import EPOCH, ListPacker, pack_all
@@ -19,6 +20,8 @@ from monitoring.store import open_store
 from serving.arrow import read_columns
 from serving.refusals import Refused
 from serving.validation import ReadColumns, ReadRow, RowReader
+
+__all__ = ["service"]
 
 ARROW = "application/vnd.apache.arrow.stream"
 SCHEMA = Schema(
@@ -208,15 +211,6 @@ def test_no_stream_a_compressed_one_and_too_many_rows_are_refused() -> None:
         read_columns(reader, whole, 1)
     with pytest.raises(BadRow, match="at least one row"):
         read_columns(reader, stream({name: made.slice(2) for name, made in GOOD.items()}), 1)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Service]:
-    home = tmp_path_factory.mktemp("home")
-    parts.promote(home, 1, factor=2.0)
-    parts.point(home, "fruit", 1, parts.fruit_version(home / "generations" / "fruit" / "1"))
-    with parts.serving(home) as running:
-        yield running
 
 
 @pytest.fixture
