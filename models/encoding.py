@@ -235,7 +235,7 @@ def scale(values: np.ndarray) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = float(known.mean()), float(known.std())
     if not np.isfinite([mean, deviation]).all():
-        return float(np.median(known)), float(np.abs(known).max())
+        return float(np.sort(known)[len(known) // 2]), float(np.abs(known).max())  # a mean of two may overflow
     return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
 
 

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.errors import BadDeclaration, BadRow, Corrupt
@@ -83,6 +83,7 @@ def test_null_unseen_and_known_levels_have_codes_of_their_own() -> None:
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=False), min_size=2, max_size=20))
+@example([1.7e308, 1.7e308])  # their sum is no number
 @settings(max_examples=60, deadline=None)
 def test_every_number_is_encoded_to_a_finite_one(values: list[float]) -> None:
     schema = Schema(columns={"x": Number(nullable=True), "y": Number()}, target="y", key="id")
