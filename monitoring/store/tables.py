@@ -148,6 +148,11 @@ incidents = Table(
     Column("acknowledged_at", Utc),
     Column("closed_at", Utc),
     Column("closed_why", Text),
+    Column("severity", String(20), nullable=False, server_default="warning"),  # info, warning, critical
+    Column("updated_at", Utc),
+    Column("acknowledged_by", String(200)),
+    Column("snoozed_until", Utc),
+    Column("snoozed_by", String(200)),
     _one_open("ux_incidents_open", "closed_at IS NULL", "project", "kind"),
 )
 
@@ -164,7 +169,9 @@ outbox = Table(
     Column("delivered_at", Utc),
     Column("parked_at", Utc),
     Column("error", Text),
+    Column("incident_id", BigInteger),  # what it tells of, if it tells of an incident
     Index("ix_outbox_due", "delivered_at", "parked_at", "next_at"),
+    Index("ix_outbox_incident", "incident_id", "channel"),
 )
 
 generations = Table(
@@ -328,6 +335,7 @@ intents = Table(
     Column("run", String(200)),
     Column("ended_at", Utc),
     Column("outcome", String(200)),
+    Column("actor", String(200)),  # the person who asked for it; none: the governor
     _one_open("ux_intents_live", "ended_at IS NULL", "incident_id"),
     Index("ix_intents_project", "project", "opened_at"),
 )
@@ -342,6 +350,40 @@ references = Table(
     Column("sha256", String(64), nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Utc, nullable=False),
+    Column("incident_id", BigInteger),  # the change that was accepted into it
+    Column("actor", String(200)),
+)
+
+acceptances = Table(
+    "acceptances",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("incident_id", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("asked_at", Utc, nullable=False),
+    Column("run", String(200)),  # the orchestrator's run that makes the new reference
+    Column("ended_at", Utc),
+    Column("outcome", Text),
+    Column("revision", Integer),  # of the generation's reference
+    _one_open("ux_acceptances_open", "ended_at IS NULL", "incident_id"),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("project", String(80), nullable=False),
+    Column("kind", String(20), nullable=False),  # promotion, refusal
+    Column("version", String(80), nullable=False),  # what was promoted or refused
+    Column("against", String(80), nullable=False),  # the champion it replaced, or did not
+    Column("generation", Integer, nullable=False),  # that served while it was settled
+    Column("decided_at", Utc, nullable=False),
+    Column("settled_at", Utc, nullable=False),
+    Column("paid", String(20), nullable=False),  # yes, no, unclear
+    Column("detail", Json, nullable=False),
+    Index("ux_receipts_decision", "project", "kind", "version", "generation", unique=True),
 )
 
 notes = Table(
