@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+JOBS ?= 2
 ROOMS := holdfast flows serving tasks projects monitoring models data
 
 .PHONY: help demo test check up down docs bench reference soak format install
@@ -28,8 +29,10 @@ install: .venv/.installed
 demo: install
 	@$(BIN)/holdfast demo
 
+# What is CPU-bound runs in two processes; nothing runs beside the stack of the end-to-end tests.
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/unit tests/model tests/integration
+	@$(BIN)/python -m pytest tests/end_to_end
 
 check: install
 	@$(BIN)/ruff format --check .

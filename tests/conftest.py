@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -33,12 +34,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=known, help="what the failure tests draw from; also SEED")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A run of the suite repeats the last one; new examples are searched for by the soak."""
+    hypothesis.settings.register_profile("same", derandomize=True, print_blob=True)
+    hypothesis.settings.register_profile("search", print_blob=True)
+    hypothesis.settings.load_profile("search" if config.getoption("--soak") else "same")
+
+
 FLOORS = ("unit", "model", "integration", "end_to_end")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is quick comes first, and nothing runs beside the stack of the end-to-end tests."""
+    """What is quick comes first; beside another process, a file's tests stay together, and so do Prefect's."""
     items.sort(key=lambda item: FLOORS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+    for item in items:
+        served = "prefect_settings" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("prefect" if served else item.path.stem))
     if config.getoption("--soak"):
         return
     for item in items:
