@@ -1,5 +1,6 @@
 """The composition root: one object that opens what a step needs, each on first use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     from monitoring.store import Store
 
 
+def wall() -> datetime:
+    """Return the time of this machine's clock."""
+    return datetime.now(UTC)
+
+
 @dataclass
 class Resources:
-    """Everything outside the process, opened lazily. One a thread."""
+    """Everything outside the process, opened lazily. One a thread. `clock`: a backtest moves its own."""
 
     settings: Settings
+    clock: Callable[[], datetime] = wall
 
     @cached_property
     def store(self) -> "Store":
@@ -66,8 +73,8 @@ class Resources:
         return self.settings.workspace / "artifacts" / name
 
     def now(self) -> datetime:
-        """Wall time."""
-        return datetime.now(UTC)
+        """Return the time of the clock; wall time but in a backtest."""
+        return self.clock()
 
 
 def connect(settings: Settings | None = None) -> Resources:

@@ -4,6 +4,7 @@ A run works in a folder of its own (`artifacts/.runs/<token>/<project>`); its ou
 committed under a file lock, after a check of its fencing token, so an orphaned run harms nobody.
 """
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -117,7 +118,7 @@ def open_promise(resources: Resources, intent: int) -> Intent:
 
 def renew(resources: Resources, run: Run, finished: threading.Event) -> None:
     """Keep the lease until `finished`; once it is lost, say so to the run."""
-    own = Resources(resources.settings)
+    own = dataclasses.replace(resources)  # connections of this thread's
     pause = resources.settings.lease_seconds / 4
     while not finished.wait(pause):
         try:

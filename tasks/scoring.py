@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -172,7 +172,7 @@ def answer(
     known = resources.store.predictions.find(generation.project, ids)
     missing = np.array([i for i, id_ in enumerate(ids) if id_ not in known], dtype=np.int64)
     outputs = predictor.predict(take(rows, missing))
-    fresh = fresh_predictions(generation, predictor, rows, missing, packed, outputs)
+    fresh = fresh_predictions(generation, predictor, rows, missing, packed, outputs, resources.now())
     stored = {one.id: one for one in resources.store.predictions.append(fresh)} | known
     scored.answered += sum(one.id not in known for one in fresh)
     answered = []
@@ -193,10 +193,19 @@ def answer(
 
 
 def fresh_predictions(
-    generation: Generation, predictor: Predictor, rows: Rows, missing: np.ndarray, packed: list[bytes], outputs: Outputs
+    generation: Generation,
+    predictor: Predictor,
+    rows: Rows,
+    missing: np.ndarray,
+    packed: list[bytes],
+    outputs: Outputs,
+    at: datetime,
 ) -> list[Prediction]:
-    """Return the predictions of the rows at `missing` whose outputs are finite, as the service would log them."""
-    schema, at = predictor.schema, datetime.now(UTC)
+    """Return the predictions of the rows at `missing` whose outputs are finite, as the service would log them.
+
+    `at`: when they are answered.
+    """
+    schema = predictor.schema
     finite = np.isfinite(outputs.values).all(axis=1)
     made = []
     for place, output, ok in zip(missing.tolist(), outputs.answers(), finite.tolist(), strict=True):
