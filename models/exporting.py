@@ -10,7 +10,7 @@ import numpy as np
 
 from data.errors import BadDeclaration, Corrupt, HoldfastError
 from models.encoding import EncodedSpec, Encoder
-from models.predictor import TOLERANCE, onnxruntime_errors, open_session
+from models.predictor import EMBEDDING, TOLERANCE, onnxruntime_errors, open_session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Inputs = dict[str, np.ndarray]
 ROWS = 7  # of the comparison; not the rows of the trace, so that a batch size baked into the file shows
 OPSET = 18
+ANSWER = "output"
 EPSILON = TOLERANCE
 """How far an export may be from torch: of a probability, or of a value in the target's standard deviations (above
 one, in parts of the value). Golden answers are held to the same: less is one and the same answer. float32 keeps 1e-6.
@@ -45,8 +46,7 @@ def export(network: "nn.Module", encoder: Encoder, path: Path, rows: Inputs | No
     given = [random_inputs(encoder.spec, ROWS, generator), *([rows] if rows else [])]
     expected = [torch_answers(network, encoder, inputs) for inputs in given]
     try:
-        write(network, encoder.spec, traced, path)
-        difference = compared(path.read_bytes(), encoder, given, expected)
+        difference = written(network, encoder, traced, path, given, expected)
     except NotExportable:
         path.unlink(missing_ok=True)
         raise
@@ -81,8 +81,31 @@ def torch_answers(network: "nn.Module", encoder: Encoder, inputs: Inputs) -> np.
     return answers
 
 
-def write(network: "nn.Module", spec: EncodedSpec, traced: Inputs, path: Path) -> None:
-    """Have the exporter trace the network.
+def written(
+    network: "nn.Module", encoder: Encoder, traced: Inputs, path: Path, given: list[Inputs], expected: list[np.ndarray]
+) -> float:
+    """Write the network, with its embedding where it has one, and return its largest difference from torch.
+
+    Raises: NotExportable when it has no faithful form, with its embedding or without.
+    """
+    import torch
+
+    from models.embedding import Telling, head_of
+
+    rows = tuple(torch.from_numpy(values) for values in traced.values())
+    if (head := head_of(network, rows)) is not None:
+        told = copy.deepcopy({"network": network, "head": head})
+        try:
+            write(Telling(told["network"], told["head"]), encoder.spec, traced, path, [ANSWER, EMBEDDING])
+            return compared(path.read_bytes(), encoder, given, expected)
+        except NotExportable as error:
+            logger.info("exported without its embedding: %s", error)
+    write(network, encoder.spec, traced, path, [ANSWER])
+    return compared(path.read_bytes(), encoder, given, expected)
+
+
+def write(network: "nn.Module", spec: EncodedSpec, traced: Inputs, path: Path, outputs: list[str]) -> None:
+    """Have the exporter trace the network, which gives these outputs.
 
     Raises: NotExportable.
     """
@@ -96,8 +119,8 @@ def write(network: "nn.Module", spec: EncodedSpec, traced: Inputs, path: Path) -
                 tuple(torch.from_numpy(values) for values in traced.values()),
                 path,
                 input_names=list(spec.inputs),
-                output_names=["output"],
-                dynamic_axes={name: {0: "rows"} for name in (*spec.inputs, "output")},
+                output_names=outputs,
+                dynamic_axes={name: {0: "rows"} for name in (*spec.inputs, *outputs)},
                 opset_version=OPSET,
                 dynamo=False,
             )

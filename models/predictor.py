@@ -44,6 +44,7 @@ __all__ = ["GOLDEN_ROWS", "Outputs", "Predictor", "manifest_sha256", "read_versi
 
 GOLDEN_ROWS = 16
 TOLERANCE = 1e-4  # of a probability, or of a value in the target's standard deviations; float32 keeps 1e-6
+EMBEDDING = "embedding"  # a second output of an exported network: what it made of a row just before it answered
 CHUNK = 1024  # rows given to the network at once: bounds memory, and speed no longer grows
 
 
@@ -123,6 +124,20 @@ class Predictor:
         wanted, answers = self.names
         given = {name: inputs[name] for name in wanted}
         return np.asarray(self.session.run(answers, given)[0])
+
+    @cached_property
+    def embeds(self) -> bool:
+        """Whether the network tells its embedding; torch workers and versions of earlier releases don't."""
+        return EMBEDDING in [node.name for node in self.session.get_outputs()[1:]]
+
+    def embed(self, rows: Rows) -> np.ndarray:
+        """Return the network's embedding (N, D) of rows, where it `embeds`."""
+        known, wanted = self.encoder.derive(rows), self.names[0]
+        parts = []
+        for at in range(0, max(length(known), 1), CHUNK):
+            inputs = self.encoder.encode_derived(take_slice(known, at))
+            parts.append(self.session.run([EMBEDDING], {name: inputs[name] for name in wanted})[0])
+        return np.concatenate(parts)
 
     @cached_property
     def names(self) -> tuple[list[str], list[str]]:
