@@ -8,6 +8,7 @@ from typing import Any, Literal
 Check = Literal["data", "performance"]
 Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
 IncidentKind = Literal["fault", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
+Severity = Literal["info", "warning", "critical"]  # critical: told again until a person has acknowledged it
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Incident:
-    """Something that people should know, from its opening to its closing."""
+    """Something that people should know, from its opening to its closing.
+
+    `first_window`, `last_window`: the bad windows of its generation, as far as it is about windows. `declared_by`: the
+    person who said of a drift that it is a broken sensor.
+    """
 
     id: int
     project: str
@@ -77,6 +82,20 @@ class Incident:
     acknowledged_at: datetime | None = None
     closed_at: datetime | None = None
     closed_why: str | None = None
+    severity: Severity = "warning"
+    updated_at: datetime | None = None
+    acknowledged_by: str | None = None
+    snoozed_until: datetime | None = None
+    snoozed_by: str | None = None
+    first_window: int | None = None
+    last_window: int | None = None
+    declared_by: str | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it is an open fault that no person has acknowledged: no retraining learns from a broken sensor."""
+        fault = self.kind == "fault" or self.declared_by is not None
+        return fault and self.acknowledged_at is None and self.closed_at is None
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,10 @@ class Intent:
 
 @dataclass(frozen=True)
 class Message:
-    """One alert for one channel, as it waits in the outbox. `id` is the same in every copy sent."""
+    """One alert for one channel, as it waits in the outbox. `id` is the same in every copy sent.
+
+    `incident_id`: what it tells of, if it tells of an incident; it then waits while that is snoozed.
+    """
 
     id: str
     channel: str
@@ -136,3 +158,4 @@ class Message:
     payload: Mapping[str, Any]
     created_at: datetime
     attempts: int = 0
+    incident_id: int | None = None

@@ -153,6 +153,9 @@ incidents = Table(
     Column("acknowledged_by", String(200)),
     Column("snoozed_until", Utc),
     Column("snoozed_by", String(200)),
+    Column("first_window", Integer),  # of its generation, that was bad
+    Column("last_window", Integer),
+    Column("declared_by", String(200)),  # the person who said that it is a broken sensor
     _one_open("ux_incidents_open", "closed_at IS NULL", "project", "kind"),
 )
 
@@ -170,6 +173,8 @@ outbox = Table(
     Column("parked_at", Utc),
     Column("error", Text),
     Column("incident_id", BigInteger),  # what it tells of, if it tells of an incident
+    Column("tried_at", Utc),  # when it was first about to be sent; it goes on under this id
+    Column("digest", String(200)),  # the message that tells of it among others
     Index("ix_outbox_due", "delivered_at", "parked_at", "next_at"),
     Index("ix_outbox_incident", "incident_id", "channel"),
 )
@@ -336,6 +341,8 @@ intents = Table(
     Column("ended_at", Utc),
     Column("outcome", String(200)),
     Column("actor", String(200)),  # the person who asked for it; none: the governor
+    Column("clock_at", Utc),  # when it was opened by the project's own clock, in a replay
+    Column("spent", Float, nullable=False, server_default="0"),  # seconds of attempts that died
     _one_open("ux_intents_live", "ended_at IS NULL", "incident_id"),
     Index("ix_intents_project", "project", "opened_at"),
 )
@@ -352,6 +359,8 @@ references = Table(
     Column("at", Utc, nullable=False),
     Column("incident_id", BigInteger),  # the change that was accepted into it
     Column("actor", String(200)),
+    Column("first_window", Integer),  # in which the change began, and the last one accepted with it
+    Column("last_window", Integer),
 )
 
 acceptances = Table(

@@ -18,13 +18,25 @@ def upgrade() -> None:
         sa.Column("acknowledged_by", sa.String(length=200), nullable=True),
         sa.Column("snoozed_until", TIME, nullable=True),
         sa.Column("snoozed_by", sa.String(length=200), nullable=True),
+        sa.Column("first_window", sa.Integer(), nullable=True),
+        sa.Column("last_window", sa.Integer(), nullable=True),
+        sa.Column("declared_by", sa.String(length=200), nullable=True),
     ):
         op.add_column("incidents", column)
-    op.add_column("outbox", sa.Column("incident_id", sa.BigInteger(), nullable=True))
+    for column in (
+        sa.Column("incident_id", sa.BigInteger(), nullable=True),
+        sa.Column("tried_at", TIME, nullable=True),
+        sa.Column("digest", sa.String(length=200), nullable=True),
+    ):
+        op.add_column("outbox", column)
     op.create_index("ix_outbox_incident", "outbox", ["incident_id", "channel"])
     op.add_column("intents", sa.Column("actor", sa.String(length=200), nullable=True))
+    op.add_column("intents", sa.Column("clock_at", TIME, nullable=True))
+    op.add_column("intents", sa.Column("spent", sa.Float(), nullable=False, server_default="0"))
     op.add_column("reference_revisions", sa.Column("incident_id", sa.BigInteger(), nullable=True))
     op.add_column("reference_revisions", sa.Column("actor", sa.String(length=200), nullable=True))
+    op.add_column("reference_revisions", sa.Column("first_window", sa.Integer(), nullable=True))
+    op.add_column("reference_revisions", sa.Column("last_window", sa.Integer(), nullable=True))
     _acceptances()
     _receipts()
 
