@@ -8,9 +8,9 @@ from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, select, update
 
-from monitoring.records import Label
+from monitoring.records import Label, WindowKey
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.predictions import chunks, known_ids
+from monitoring.store.predictions import chunks, in_window, known_ids
 from monitoring.store.tables import labels, predictions, verdicts
 
 
@@ -60,6 +60,13 @@ class Labels:
         """Return how many predictions of a generation (without those of trials beside it), or of all, are labelled."""
         where = [] if generation is None else [predictions.c.generation == generation, predictions.c.trial == 0]
         return _count(connection, project, *where)
+
+    @reads
+    def in_window(self, connection: Connection, window: WindowKey, after: datetime | None) -> tuple[int, int]:
+        """Return how many of a window's predictions are labelled, and how many labels came or changed after a time."""
+        where = in_window(window)
+        late = 0 if after is None else _count(connection, window.project, labels.c.recorded_at > after, *where)
+        return _count(connection, window.project, *where), late
 
     @reads
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:

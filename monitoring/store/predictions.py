@@ -81,12 +81,8 @@ class PredictionLog:
 
         What a version on trial answered beside the generation is in no window.
         """
-        query = _select(window.project).where(predictions.c.generation == window.generation, predictions.c.trial == 0)
-        if window.start_row is not None and window.end_row is not None:
-            query = query.where(predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row)
-            query = query.order_by(predictions.c.sequence)
-        else:
-            query = query.where(*_between(window.start, window.end)).order_by(*_OLDEST_FIRST)
+        query = _select(window.project).where(*in_window(window))
+        query = query.order_by(*_OLDEST_FIRST if window.start_row is None else (predictions.c.sequence,))
         if labelled:
             query = query.where(labels.c.value.is_not(None))
         return _all(connection, query)
@@ -161,6 +157,14 @@ def _of(project: str, generation: int | None, trial: int = 0) -> list[ColumnElem
     if generation is None:
         return conditions
     return [*conditions, predictions.c.generation == generation, predictions.c.trial == trial]
+
+
+def in_window(window: WindowKey) -> list[ColumnElement[bool]]:
+    """Match a window's predictions: by sequence, or by row time."""
+    of = _of(window.project, window.generation)
+    if window.start_row is None or window.end_row is None:
+        return [*of, *_between(window.start, window.end)]
+    return [*of, predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row]
 
 
 def _between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:

@@ -55,9 +55,9 @@ class Verdicts:
         return [one.verdict for one in _newest(connection, n, *_where(project, check, generation))]
 
     @reads
-    def history(self, connection: Connection, project: str, n: int) -> list[Recorded]:
+    def history(self, connection: Connection, project: str, n: int, generation: int | None = None) -> list[Recorded]:
         """Return the last `n` verdicts with their times and reports, newest first."""
-        return _newest(connection, n, *_where(project, None, None))
+        return _newest(connection, n, *_where(project, None, generation))
 
     @reads
     def of(self, connection: Connection, project: str, generation: int) -> list[Verdict]:

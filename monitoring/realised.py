@@ -1,0 +1,68 @@
+"""The project's own metric on what has been labelled, with its interval; one that a window can't show is replaced."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.metrics import bounds, per_row
+from monitoring.records import Prediction
+
+INSTEAD = {"r2": "mae"}  # what a window's rows vary by decides r2 as much as the errors do
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric with its 90 % interval (5 % beyond each end), from so many labelled rows."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    rows: int
+
+
+def shown(metric: str) -> str:
+    """Return the metric that stands for a project's own on the timeline."""
+    return INSTEAD.get(metric, metric)
+
+
+def measure(metric: str, predictions: Sequence[Prediction], *, exchangeable: bool) -> Measured | None:
+    """Return the metric on those of the predictions (oldest first) that are labelled; None where nothing can be said.
+
+    Rows that are not exchangeable are resampled in stretches whose length is the cube root of their number (Künsch
+    1989, The jackknife and the bootstrap for general stationary observations; the order of Hall, Horowitz & Jing 1995).
+    """
+    labelled = [one for one in predictions if one.label is not None]
+    if not labelled:
+        return None
+    values, levels = answers(labelled)
+    if levels and metric != "log_loss":  # what was answered counts, however sure
+        values = np.array([[float(one.output["class"] == level) for level in levels] for one in labelled])
+    kind = object if levels else float
+    truth = np.array([str(one.label) if levels else one.label for one in labelled], dtype=kind)
+    usable = np.isfinite(values).all(axis=1)
+    if not levels:
+        usable &= np.isfinite(truth.astype(float))
+    if not usable.any():
+        return None
+    parts = per_row(metric, truth[usable], values[usable], levels)
+    length = 1 if exchangeable else max(round(len(parts) ** (1 / 3)), 1)
+    found = bounds(metric, parts, np.arange(len(parts)) // length)
+    return Measured(metric, found.estimate, found.low, found.high, found.rows) if found.finite else None
+
+
+def answers(predictions: Sequence[Prediction]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return probabilities (N, K) with their K classes, or numbers (N, 1) with none; NaN where one is missing."""
+    outputs = [one.output for one in predictions]
+    if "class" not in outputs[0]:
+        return np.array([[number(output.get("value"))] for output in outputs]), ()
+    named = [(*(output.get("probabilities") or ()), output["class"]) for output in outputs]
+    levels = tuple(dict.fromkeys(level for row in named for level in row))
+    rows = [output.get("probabilities") or {} for output in outputs]
+    return np.array([[number(row.get(level)) for level in levels] for row in rows]), levels
+
+
+def number(value: object) -> float:
+    """Return a logged number; NaN for one that is missing."""
+    return float(value) if isinstance(value, int | float) else float("nan")

@@ -1,0 +1,97 @@
+"""How good the answers were, window by window: as estimated, as labelled so far, and as it turned out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitoring.realised import Measured, measure, shown
+from monitoring.records import Outcome, Verdict
+from monitoring.store.verdicts import Recorded
+from projects.declaration import Project
+from tasks.resources import Resources
+
+Bounded = tuple[float, float, float]
+"""A value with the ends of its 90 % interval."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One window. `estimated` needs no labels; nine of ten past estimates were within `estimated_error`.
+
+    `partial` is what the labels so far say, until the window is mature; `realised` what they say from then on, those
+    included that came after its verdict (`late` of them; the verdict stays what it was). `selected`: the labels are of
+    rows that somebody chose, no sample of all. `drift`: the highest score in units of its threshold.
+    """
+
+    generation: int
+    index: int
+    start: datetime
+    end: datetime
+    rows: int
+    labelled: int
+    metric: str
+    estimated: float | None
+    estimated_error: float | None
+    partial: Bounded | None
+    realised: Bounded | None
+    selected: bool
+    drift: float
+    outcome_data: Outcome
+    outcome_performance: Outcome | None
+    late: int = 0
+
+
+def timeline(resources: Resources, project: str, generation: int | None = None, last: int = 90) -> list[Point]:
+    """Return the last windows that have a verdict, oldest first."""
+    declared = resources.project(project)
+    checks: dict[tuple[int, int], dict[str, Recorded]] = {}
+    for one in reversed(resources.store.verdicts.history(project, 2 * last, generation)):
+        checks.setdefault((one.verdict.window.generation, one.verdict.window.index), {})[one.verdict.check] = one
+    judged = [given for given in checks.values() if "data" in given][-last:]
+    return [point(resources, declared, given["data"].verdict, given.get("performance")) for given in judged]
+
+
+def point(resources: Resources, project: Project, data: Verdict, performance: Recorded | None) -> Point:
+    """Return one window's point."""
+    window, metric = data.window, shown(project.evaluation.metric)
+    labelled, late = resources.store.labels.in_window(window, performance.at if performance else None)
+    found = realised_in(performance, metric) if performance and not late else None
+    if found is None and labelled:
+        rows = resources.store.predictions.rows(window, labelled=True)
+        found = measure(metric, rows, exchangeable=project.evaluation.exchangeable)
+    value = None if found is None else (found.value, found.low, found.high)
+    estimate = data.detail.get("estimate") or {}
+    estimate = estimate if estimate.get("metric") == metric else {}
+    return Point(
+        generation=window.generation,
+        index=window.index,
+        start=window.start,
+        end=window.end,
+        rows=data.rows,
+        labelled=labelled,
+        metric=metric,
+        estimated=estimate.get("value"),
+        estimated_error=estimate.get("past_error"),
+        partial=None if performance else value,
+        realised=value if performance else None,
+        selected=False,
+        drift=strongest(data.detail),
+        outcome_data=data.outcome,
+        outcome_performance=performance.verdict.outcome if performance else None,
+        late=late,
+    )
+
+
+def realised_in(performance: Recorded, metric: str) -> Measured | None:
+    """Return what a verdict has on record of this metric."""
+    stored = performance.verdict.detail.get("realised") or {}
+    return Measured(**{**stored, "metric": metric}) if stored.get("metric") == metric else None
+
+
+def strongest(detail: Mapping[str, Any]) -> float:
+    """Return the highest score of a window's columns in units of the threshold; 0 where there is none."""
+    scores = [column.get("score") for column in detail.get("columns", {}).values()]
+    threshold = detail.get("threshold")
+    found = [score for score in scores if score is not None]
+    return max(found) / threshold if found and threshold else 0.0
