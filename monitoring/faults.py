@@ -6,7 +6,7 @@ import numpy as np
 
 from data.schema import Rows
 from monitoring.binning import Incomputable, count, printable
-from monitoring.reference import OUTPUTS, Reference, misfits
+from monitoring.reference import Reference, misfits
 
 UNLIKELY = 1e-9  # probability that an unchanged window looks like this
 NULL_JUMP = 0.1  # more nulls than the reference, as a share of the rows, before sensors are blamed
@@ -84,7 +84,7 @@ def _worst_nulls(reference: Reference, name: str, rows: int) -> float:
 
 def _constant(reference: Reference, name: str, values: np.ndarray, tally: np.ndarray) -> str | None:
     """Return the fault of a feature that has one value, where windows of the reference never had."""
-    if name in OUTPUTS or reference.binnings[name].value_bins < 2 or np.count_nonzero(tally[:-1]) != 1:
+    if name in reference.outputs or reference.binnings[name].value_bins < 2 or np.count_nonzero(tally[:-1]) != 1:
         return None
     known = [value for value in values.tolist() if value is not None and value == value]  # noqa: PLR0124 - NaN
     if any(value != known[0] for value in known):

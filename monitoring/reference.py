@@ -7,7 +7,7 @@ reports), and how wrong the champion was on rows held out from it (for performan
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
+from monitoring.projections import Projection
 
 FORMAT = 1
 SAMPLE = 20_000  # rows kept for reports
@@ -24,7 +25,7 @@ HISTORY = 200_000  # newest rows kept for calibration where they are not
 LOSSES = 50_000
 MINIMUM = 20  # rows under which a reference says nothing
 OUTPUTS = ("prediction", "confidence")
-LATER = ("origin", "window_rows")  # not in references written before these were kept
+LATER = ("origin", "window_rows", "importance")  # not in references written before these were kept
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that calibrations can be cached
@@ -35,7 +36,9 @@ class Reference:
     where rows are exchangeable, ABSENT where an output is not held out; `losses`: one per held-out row, oldest
     first: 1 for a wrong class and 0 for a right one, or the absolute error; `broken`: column -> why it can't
     be compared; `moments`: mean and standard deviation of a number's finite values; `origin`: which rows these
-    are, for people; `window_rows`: rows that a window is expected to have, 0 where nobody knows.
+    are, for people; `window_rows`: rows that a window is expected to have, 0 where nobody knows; `importance`:
+    column -> what the metric loses without it, for columns where that was measured; `projection`: makes the
+    embedding's columns, where these are watched.
     """
 
     columns: Mapping[str, Column]
@@ -52,6 +55,13 @@ class Reference:
     broken: Mapping[str, str]
     origin: str = ""
     window_rows: int = 0
+    importance: Mapping[str, float] = field(default_factory=dict)
+    projection: Projection | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The columns that the champion makes, which only held-out rows can refer to."""
+        return outputs(self.projection)
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -85,6 +95,8 @@ def build(
     seed: int = 0,
     origin: str = "",
     window_rows: int = 0,
+    importance: Mapping[str, float] | None = None,
+    projection: Projection | None = None,
 ) -> Reference:
     """Make a reference from rows as `Predictor.observe` gives them, oldest first.
 
@@ -99,6 +111,8 @@ def build(
         seed: of the samples drawn here and of every calibration.
         origin: which rows these are, for people.
         window_rows: rows that a window is expected to have, 0 where nobody knows.
+        importance: what the metric loses without a column.
+        projection: what made the embedding's columns, if there are any.
 
     Raises: TooFewRows.
     """
@@ -108,14 +122,15 @@ def build(
     rng = np.random.default_rng(seed)
     kept = _drawn(rows, RESAMPLED, rng) if exchangeable else np.arange(max(rows - HISTORY, 0), rows)
     watched = {name: column for name, column in columns.items() if name not in ignore}
-    binned, codes, broken = _bin_all(watched, observed, held_out, kept)
+    answers = outputs(projection)
+    binned, codes, broken = _bin_all(watched, observed, held_out, kept, answers)
     return Reference(
         columns={name: watched[name] for name in binned},
         binnings={name: binning for name, (binning, _) in binned.items()},
         counts={name: counts for name, (_, counts) in binned.items()},
         moments={name: moments(observed[name]) for name in binned if isinstance(watched[name], Number)},
         codes=np.stack(codes, axis=1) if codes else np.empty((len(kept), 0), np.uint8),
-        sample=_sample(watched, list(binned), observed, held_out, _drawn(rows, SAMPLE, rng)),
+        sample=_sample(watched, list(binned), observed, held_out, _drawn(rows, SAMPLE, rng), answers),
         losses=np.asarray(losses, dtype=np.float64)[-LOSSES:],
         task=task,
         exchangeable=exchangeable,
@@ -124,7 +139,14 @@ def build(
         broken=broken,
         origin=origin,
         window_rows=window_rows,
+        importance=dict(importance or {}),
+        projection=projection,
     )
+
+
+def outputs(projection: Projection | None) -> tuple[str, ...]:
+    """Return the columns that a champion makes of its rows."""
+    return (*OUTPUTS, *(projection.columns if projection else ()))
 
 
 def _drawn(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -133,12 +155,12 @@ def _drawn(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _bin_all(
-    watched: Mapping[str, Column], observed: Rows, held_out: np.ndarray, kept: np.ndarray
+    watched: Mapping[str, Column], observed: Rows, held_out: np.ndarray, kept: np.ndarray, answers: tuple[str, ...]
 ) -> tuple[dict[str, tuple[Binning, np.ndarray]], list[np.ndarray], dict[str, str]]:
     """Return bins and counts, the bins of the kept rows, and the columns that can't be binned, with the reason."""
     binned, codes, broken = {}, [], {}
     for name, column in watched.items():
-        counted = held_out if name in OUTPUTS else np.ones(len(held_out), bool)
+        counted = held_out if name in answers else np.ones(len(held_out), bool)
         try:
             binned[name] = _bin_one(name, column, observed, counted)
         except Incomputable as error:
@@ -161,11 +183,16 @@ def _bin_one(name: str, column: Column, observed: Rows, counted: np.ndarray) -> 
 
 
 def _sample(
-    columns: Mapping[str, Column], names: list[str], observed: Rows, held_out: np.ndarray, which: np.ndarray
+    columns: Mapping[str, Column],
+    names: list[str],
+    observed: Rows,
+    held_out: np.ndarray,
+    which: np.ndarray,
+    answers: tuple[str, ...],
 ) -> Rows:
     """Take the rows for reports; an output on a row the champion learned from is blanked."""
     sample = {name: observed[name][which].copy() for name in names}
-    for name in set(OUTPUTS) & set(sample):
+    for name in set(answers) & set(sample):
         sample[name][~held_out[which]] = np.nan if isinstance(columns[name], Number) else None
     return sample
 
@@ -216,6 +243,8 @@ def to_bytes(reference: Reference) -> bytes:
             levels[name] = list(known)
             values = np.fromiter((known[value] for value in values.tolist()), np.int32, len(values))
         arrays[f"sample{index}"] = values
+    if reference.projection is not None:
+        arrays |= {"embedding_mean": reference.projection.mean, "embedding_axes": reference.projection.axes}
     about = {
         "format": FORMAT,
         "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},
@@ -257,8 +286,12 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Referen
             levels[:] = about["levels"][name]
             values = levels[values] if len(levels) else np.empty(0, dtype=object)
         sample[name] = values
+    projection = None
+    if "embedding_axes" in arrays:
+        projection = Projection(arrays["embedding_mean"], arrays["embedding_axes"])
     return Reference(
         columns=columns,
+        projection=projection,
         binnings={name: binning_from_json(stored) for name, stored in about["binnings"].items()},
         counts={name: arrays[f"counts{index}"] for index, name in enumerate(columns)},
         moments={name: (mean, spread) for name, (mean, spread) in about["moments"].items()},
