@@ -13,6 +13,7 @@ from data.schema import Rows, Schema, concatenate, schema_from_json, take
 from models.folder import PREDICTOR, verified
 from models.predictor import Predictor, read_version
 from monitoring.logged import answered
+from monitoring.projections import Projection
 from monitoring.records import Generation, Prediction, Verdict, WindowKey
 from projects.declaration import Project
 from tasks.resources import Resources
@@ -70,12 +71,21 @@ def asked(resources: Resources, predictions: list[Prediction], names: list[str])
     return take(concatenate(parts), np.argsort(np.concatenate(list(lanes.values()))))
 
 
-def observed(predictor: Predictor, predictions: list[Prediction]) -> Rows:
-    """Return the monitored columns of logged predictions: what came, described, and what was answered."""
+def observed(predictor: Predictor, predictions: list[Prediction], projection: Projection | None = None) -> Rows:
+    """Return the monitored columns of logged predictions: what came, described, and what was answered.
+
+    With the `projection` of the reference also what the network made of it, for which it is asked again.
+    """
     if not predictions:
         return {}
     rows = unpack_rows(predictor.schema, [prediction.features for prediction in predictions])
-    return {**describe(predictor.encoder.columns, predictor.encoder.derive(rows)), **answered(predictions)}
+    came = describe(predictor.encoder.columns, predictor.encoder.derive(rows))
+    return {**came, **embedded(predictor, rows, projection), **answered(predictions)}
+
+
+def embedded(predictor: Predictor, rows: Rows, projection: Projection | None) -> Rows:
+    """Return the watched columns of the network's embedding; none without a projection."""
+    return projection.apply(predictor.embed(rows)) if projection is not None and predictor.embeds else {}
 
 
 def utc(moment: np.datetime64) -> datetime:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data.schema import Rows, Schema, length, take
+from data.descriptors import described
+from data.schema import Image, Rows, Schema, length, take
 from data.versions import Snapshot
+from models.importance import importance
 from models.predictor import Predictor
-from monitoring import reference
+from monitoring import projections, reference
+from monitoring.projections import Projection
 from projects.declaration import Project
 from tasks.comparison import newest_window_rows, without_origin
-from tasks.observing import utc
+from tasks.observing import embedded, utc
 from tasks.preparation import gather, roles, roles_by_entity
 from tasks.resources import Resources
 
@@ -44,10 +47,11 @@ def build_reference(
         judged = int(held_out.sum())
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
+    projection = projection_of(predictor, chosen, held_out)
     losses = reference.losses_of(chosen[project.schema.target][held_out], outputs.predictions[held_out], project.task)
     built = reference.build(
-        predictor.monitored,
-        predictor.observe(chosen, outputs),
+        {**predictor.monitored, **(projection.columns if projection else {})},
+        {**predictor.observe(chosen, outputs), **embedded(predictor, chosen, projection)},
         held_out=held_out,
         losses=losses,
         task=project.task,
@@ -56,8 +60,28 @@ def build_reference(
         seed=project.training.seed,
         origin=origin,
         window_rows=project.monitors.window.rows or rows_in_span(project, rows),
+        importance=importance_of(project, predictor, take(chosen, held_out), projection),
+        projection=projection,
     )
     return reference.to_bytes(built), cut
+
+
+def projection_of(predictor: Predictor, rows: Rows, held_out: np.ndarray) -> Projection | None:
+    """Return how the network's embedding of such rows is watched; None where it is not."""
+    watched = predictor.embeds and projections.wanted(predictor.encoder.columns)
+    return projections.fit(predictor.embed(rows), held_out) if watched else None
+
+
+def importance_of(
+    project: Project, predictor: Predictor, held_out: Rows, projection: Projection | None
+) -> dict[str, float]:
+    """Return what the deciding metric loses on held-out rows without a column; an embedding stands for the pictures."""
+    if not length(held_out):
+        return {}
+    found = importance(predictor, held_out, project.evaluation.metric, seed=project.training.seed)
+    pictures = described({n: c for n, c in predictor.encoder.columns.items() if isinstance(c, Image)})
+    seen = [found[name] for name in pictures if name in found]
+    return {**found, **dict.fromkeys(projection.columns, max(seen))} if projection and seen else found
 
 
 def learned_from(schema: Schema, rows: Rows, traffic: Rows) -> bool:
