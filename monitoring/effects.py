@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from monitoring.records import IncidentKind, Message
+from monitoring.records import IncidentKind, Message, Severity
 
 
 @dataclass(frozen=True)
 class NewIncident:
-    """An incident to open, unless one of its kind, or of the kinds `beside`, is open in the project already."""
+    """An incident to open, unless one of its kind, or of the kinds `beside`, is open in the project already.
+
+    `first_window`, `last_window`: the bad windows of its generation, where it is about windows.
+    """
 
     project: str
     kind: IncidentKind
@@ -17,19 +21,27 @@ class NewIncident:
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     beside: tuple[IncidentKind, ...] = ()
+    severity: Severity = "warning"
+    first_window: int | None = None
+    last_window: int | None = None
 
 
 @dataclass(frozen=True)
 class NewIntent:
-    """A retraining to promise. `incident_id` None means the incident that the same effects open."""
+    """A retraining to promise. `incident_id` None means the incident that the same effects open, if they open one.
+
+    `actor`: the person who asked for it; None: the governor. `clock`: now, by the project's own clock.
+    """
 
     project: str
     incident_id: int | None = None
+    actor: str | None = None
+    clock: datetime | None = None
 
 
 @dataclass(frozen=True)
 class NewDecision:
-    """A line for the ledger. `subject` None means the incident that the same effects open.
+    """A line for the ledger. `subject` None means the incident that the same effects open, else their intent.
 
     The store adds `incident` (opened by the same effects) and `intent` (promised by them) to the inputs.
     """

@@ -97,6 +97,13 @@ class Incident:
         fault = self.kind == "fault" or self.declared_by is not None
         return fault and self.acknowledged_at is None and self.closed_at is None
 
+    def spoils(self, window: WindowKey) -> bool:
+        """Tell whether a person's word makes a fault of this window: of all from the first bad one to the last."""
+        if self.declared_by is None or self.first_window is None or self.generation != window.generation:
+            return False
+        last = self.last_window if self.closed_at is not None else None
+        return self.first_window <= window.index and (last is None or window.index <= last)
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -142,7 +149,10 @@ class Intent:
     started_at: datetime | None = None
     run: str | None = None  # the orchestrator's run
     ended_at: datetime | None = None
-    outcome: str | None = None  # promoted, kept, refused, challenger (a person decides), failed, abandoned
+    outcome: str | None = None  # promoted, kept, refused, challenger (a person decides), abandoned, blocked
+    actor: str | None = None  # the person who asked for it; None: the governor
+    clock_at: datetime | None = None  # when it was opened, by the project's own clock
+    spent: float = 0.0  # seconds of attempts that died
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
+from monitoring.effects import NewIntent
 from monitoring.records import Intent
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.leases import draw
+from monitoring.store.leases import draw, take_from
 from monitoring.store.tables import intents
 
 ATTEMPTS = 3  # the first, and two more after a crash, a cancellation or an expired lease
@@ -22,7 +23,7 @@ class Intents:
     @writes
     def open(self, connection: Connection, project: str, incident_id: int | None, now: datetime) -> tuple[Intent, bool]:
         """Return the intent that this incident has under way, and whether this call opened it."""
-        return open_once(connection, project, incident_id, now)
+        return open_once(connection, NewIntent(project, incident_id), now)
 
     @reads
     def get(self, connection: Connection, id: int) -> Intent | None:  # noqa: A002
@@ -95,7 +96,9 @@ class Intents:
         if attempt >= ATTEMPTS:
             end_once(connection, "abandoned", now, intents.c.id == id)
         else:
+            lasted = (now - found.started_at).total_seconds() if found.started_at else 0.0
             again = {
+                "spent": found.spent + max(lasted, 0.0),
                 "state": "open",
                 "run": None,
                 "started_at": None,
@@ -106,23 +109,33 @@ class Intents:
         return _all(connection, intents.c.id == id)[0]
 
 
-def open_once(connection: Connection, project: str, incident_id: int | None, now: datetime) -> tuple[Intent, bool]:
+def open_once(connection: Connection, new: NewIntent, now: datetime) -> tuple[Intent, bool]:
     """Open an intent unless its incident has one under way; return it and whether it is new."""
-    if incident_id is not None:
-        found = _all(connection, intents.c.incident_id == incident_id, intents.c.ended_at.is_(None))
+    if new.incident_id is not None:
+        found = _all(connection, intents.c.incident_id == new.incident_id, intents.c.ended_at.is_(None))
         if found:
             return found[0], False
     values = {
-        "project": project,
-        "incident_id": incident_id,
-        "token": draw(connection, project),
+        "project": new.project,
+        "incident_id": new.incident_id,
+        "token": draw(connection, new.project),
         "attempt": 1,
         "state": "open",
         "opened_at": now,
+        "actor": new.actor,
+        "clock_at": new.clock,
     }
     made = connection.execute(insert(intents).values(**values)).inserted_primary_key
     assert made is not None
     return _all(connection, intents.c.id == made[0])[0], True
+
+
+def stop_live(connection: Connection, incident_id: int, now: datetime) -> None:
+    """End the retraining that an incident has under way; its run loses the lease, so that nothing comes of it."""
+    for live in _all(connection, intents.c.incident_id == incident_id, intents.c.ended_at.is_(None)):
+        end_once(connection, "blocked", now, intents.c.id == live.id)
+        if live.run is not None:
+            take_from(connection, live.project, live.run)
 
 
 def _get(connection: Connection, id_: int) -> Intent | None:
@@ -152,4 +165,7 @@ def _intent(row: Row[Any]) -> Intent:
         row.run,
         row.ended_at,
         row.outcome,
+        row.actor,
+        row.clock_at,
+        row.spent,
     )

@@ -100,6 +100,12 @@ def draw(connection: Connection, project: str) -> int:
     return int(connection.scalars(select(leases.c.fence).where(leases.c.project == project)).one())
 
 
+def take_from(connection: Connection, project: str, holder: str) -> None:
+    """Take the lease from a holder, if it has it: whatever its run makes from now on is dropped."""
+    held = (leases.c.project == project, leases.c.holder == holder)
+    connection.execute(update(leases).where(*held).values(**FREE))
+
+
 def check_token(connection: Connection, project: str, token: int) -> Lease:
     """Return the lease if the token is its holder's.
 

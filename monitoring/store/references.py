@@ -1,6 +1,7 @@
 """What a generation's windows are compared with; each accepted change is a new revision, none is overwritten."""
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select
@@ -8,6 +9,30 @@ from sqlalchemy import Connection, func, insert, select
 from data.errors import Corrupt
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.tables import references
+
+
+@dataclass(frozen=True)
+class Change:
+    """The change of the world that a revision takes in: whose incident, who accepted it, and its windows.
+
+    `first_window` is the one in which it began, `last_window` the last one accepted with it.
+    """
+
+    incident_id: int
+    actor: str
+    first_window: int
+    last_window: int
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One state of a generation's reference, without its payload; `change` is None for the one it began with."""
+
+    number: int
+    sha256: str
+    reason: str
+    at: datetime
+    change: Change | None = None
 
 
 class References:
@@ -24,14 +49,30 @@ class References:
         return put(connection, project, generation, payload, reason=reason, now=now)
 
     @reads
-    def get(self, connection: Connection, project: str, generation: int, revision: int | None = None) -> bytes | None:
+    def get(
+        self,
+        connection: Connection,
+        project: str,
+        generation: int,
+        revision: int | None = None,
+        *,
+        window: int | None = None,
+        at: datetime | None = None,
+    ) -> bytes | None:
         """Return the payload of a revision, the newest unless named, or None.
+
+        `window`: the newest that is for this window, since a change that came later says nothing of it; `at`: the
+        newest there was by then.
 
         Raises: Corrupt, it is not what was put.
         """
         query = select(references).where(references.c.project == project, references.c.generation == generation)
         if revision is not None:
             query = query.where(references.c.revision == revision)
+        if window is not None:
+            query = query.where(func.coalesce(references.c.first_window, window) <= window)
+        if at is not None:
+            query = query.where((references.c.at <= at) | (references.c.revision == 1))
         row = connection.execute(query.order_by(references.c.revision.desc()).limit(1)).first()
         if row is None:
             return None
@@ -40,8 +81,43 @@ class References:
             raise Corrupt(f"reference {row.revision} of {project} generation {generation}", row.sha256, found)
         return bytes(row.payload)
 
+    @reads
+    def revisions(self, connection: Connection, project: str, generation: int) -> list[Revision]:
+        """Return what is known of each revision of a generation's reference, oldest first."""
+        of = (references.c.project == project, references.c.generation == generation)
+        wanted = [column for column in references.c if column.name != "payload"]
+        query = select(*wanted).where(*of).order_by(references.c.revision)
+        return [
+            Revision(
+                row.revision,
+                row.sha256,
+                row.reason,
+                row.at,
+                None
+                if row.incident_id is None
+                else Change(row.incident_id, row.actor, row.first_window, row.last_window),
+            )
+            for row in connection.execute(query)
+        ]
 
-def put(connection: Connection, project: str, generation: int, payload: bytes, *, reason: str, now: datetime) -> int:
+    @reads
+    def accepted(self, connection: Connection, project: str, generation: int) -> int:
+        """Return the last window whose change was accepted; -1 without any."""
+        of = (references.c.project == project, references.c.generation == generation)
+        found = connection.scalar(select(func.max(references.c.last_window)).where(*of))
+        return -1 if found is None else int(found)
+
+
+def put(
+    connection: Connection,
+    project: str,
+    generation: int,
+    payload: bytes,
+    *,
+    reason: str,
+    now: datetime,
+    change: Change | None = None,
+) -> int:
     """Add a revision unless the newest holds the same."""
     of = (references.c.project == project, references.c.generation == generation)
     newest = int(connection.scalar(select(func.max(references.c.revision)).where(*of)) or 0)
@@ -57,6 +133,7 @@ def put(connection: Connection, project: str, generation: int, payload: bytes, *
         "sha256": sha256,
         "reason": reason,
         "at": now,
+        **({} if change is None else vars(change)),
     }
     connection.execute(insert(references).values(**values))
     return newest + 1

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from data.errors import HoldfastError
+from data.errors import HoldfastError, LostRace
 from monitoring.effects import Effects, NewDecision
 from monitoring.records import Decision, Incident, Intent, Message, Verdict
 from monitoring.store import outbox, schema
+from monitoring.store.acceptances import Acceptances, granted
 from monitoring.store.approvals import Approvals
 from monitoring.store.clients import Clients
 from monitoring.store.engine import BUSY_MS, Database, writes
@@ -18,10 +19,12 @@ from monitoring.store.intents import open_once as promise_once
 from monitoring.store.journal import Journal
 from monitoring.store.labels import Labels
 from monitoring.store.leases import Leases
-from monitoring.store.ledger import Ledger, add_decision
+from monitoring.store.ledger import Ledger, add_decision, serving
 from monitoring.store.notes import Notes
 from monitoring.store.predictions import PredictionLog
-from monitoring.store.references import References
+from monitoring.store.receipts import Receipts
+from monitoring.store.references import Change, References
+from monitoring.store.references import put as put_reference
 from monitoring.store.requests import Requests
 from monitoring.store.shadows import Shadows
 from monitoring.store.trials import Trials
@@ -61,6 +64,8 @@ class Store:
         self.clients = Clients(database)
         self.trials = Trials(database)
         self.shadows = Shadows(database)
+        self.acceptances = Acceptances(database)
+        self.receipts = Receipts(database)
 
     @writes
     def record_verdict(self, connection: Connection, verdict: Verdict, effects: Effects, now: datetime) -> bool:
@@ -74,6 +79,35 @@ class Store:
     def record(self, connection: Connection, effects: Effects, now: datetime) -> Applied:
         """Write effects that come from no verdict: the governor's, a refused batch's."""
         return apply(connection, effects, now)
+
+    @writes
+    def accept(
+        self,
+        connection: Connection,
+        project: str,
+        generation: int,
+        change: Change,
+        reference: bytes,
+        effects: Effects,
+        *,
+        reason: str,
+        now: datetime,
+    ) -> int | None:
+        """Take a change into a generation's reference and close its incident; return the new revision.
+
+        `effects` tell of it. None, with nothing changed, where the incident is closed already.
+
+        Raises: LostRace, another generation serves.
+        """
+        if not close_once(connection, change.incident_id, reason, now):
+            return None
+        newest = serving(connection, project)
+        if newest is None or newest.number != generation:
+            raise LostRace(f"generation {generation} of {project} serves no more: its reference is of no use")
+        revision = put_reference(connection, project, generation, reference, reason=reason, now=now, change=change)
+        apply(connection, effects, now)
+        granted(connection, change.incident_id, revision, f"revision {revision}", now)
+        return revision
 
     def close(self) -> None:
         """Close every connection; the next call opens new ones."""
@@ -114,7 +148,7 @@ def apply(connection: Connection, effects: Effects, now: datetime) -> Applied:
     if effects.intent is not None:
         about = effects.intent.incident_id
         about = incident.id if about is None and incident is not None else about
-        intent, promised = promise_once(connection, effects.intent.project, about, now)
+        intent, promised = promise_once(connection, replace(effects.intent, incident_id=about), now)
     stale = {"alert"} if incident is not None and not opened else set()
     stale |= {"event", "retrain"} if intent is not None and not promised else set()
     facts = _facts(incident, intent)
@@ -145,7 +179,8 @@ def _about(decision: NewDecision, facts: dict[str, int]) -> NewDecision:
 
     Raises: ValueError, it is about an incident that is not opened.
     """
-    if decision.subject is None and "incident" not in facts:
+    about = next((what for what in ("incident", "intent") if what in facts), None)
+    if decision.subject is None and about is None:
         raise ValueError(f"{decision.kind}: a decision without a subject, and no incident opened")
-    subject = decision.subject or f"incident {facts['incident']}"
+    subject = decision.subject or f"{about} {facts[str(about)]}"
     return replace(decision, subject=subject, inputs={**decision.inputs, **facts})
