@@ -74,8 +74,8 @@ class Receipts:
     ) -> tuple[datetime, datetime] | None:
         """Return the oldest and the newest row time of what a generation has answered since `since`, if anything."""
         of = _answered(project, generation, since)
-        found = connection.execute(select(func.min(predictions.c.row_time), func.max(predictions.c.row_time)).where(*of))
-        oldest, newest = found.one()
+        ends = select(func.min(predictions.c.row_time), func.max(predictions.c.row_time)).where(*of)
+        oldest, newest = connection.execute(ends).one()
         return None if oldest is None else (oldest, newest)
 
     @reads
