@@ -153,11 +153,11 @@ def thresholds(known: Mapping[str, Any]) -> str:
     found = known.get("calibration")
     if not found:
         return (
-            f"At most {number(known.get('asked'))} false alarms a window are asked for; thresholds come with windows."
+            f"At most {number(known.get('asked'))} false incidents a quarter are asked for; windows bring thresholds."
         )
     if not found.get("supported", True):
         return (
-            f"Its history is shorter than two windows of {found['rows']:,} rows: no rate of false alarms can be held."
+            f"Its history is shorter than two windows of {found['rows']:,} rows: no budget can be held."
         )
     return f"Windows of {found['rows']:,} rows: score above {number(found['threshold'])} is drift; {found['basis']}."
 

@@ -7,11 +7,14 @@ much windows differ (monitoring/history.py).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
 
 from monitoring.binning import ABSENT
+from monitoring.budget import PERFORMANCE, Budget, Rule, incidents, rule_of
+from monitoring.declarations import Monitors
 from monitoring.detectable import Detectable, detectable
 from monitoring.history import from_history
 from monitoring.reference import Reference
@@ -27,15 +30,13 @@ PRESENT = 0.9  # share of a block's rows that must have a value
 class Calibration:
     """What a score of a window of `rows` rows means.
 
-    `rate`: probability, 0 to 1, that an unchanged window's highest score passes `threshold`; `asked`: the rate
-    that was wanted, smaller where the history is too short for it; `blocks`: windows of history behind the
-    threshold, 0 where rows were resampled; `supported` is false where the history shows nothing at all; `blind`
-    are the columns whose history is too short for any threshold.
+    `budget`: false incidents to be expected at `threshold`; `blocks`: windows of history behind it, 0 where rows were
+    resampled; `supported` is false where the history shows nothing at all; `blind` are the columns whose history is
+    too short for any threshold.
     """
 
     rows: int
-    asked: float
-    rate: float
+    budget: Budget
     threshold: float
     nulls: Mapping[str, Null]
     detectable: Mapping[str, Detectable]
@@ -47,18 +48,6 @@ class Calibration:
         """Tell whether a column with this score and this effect is unlike its reference."""
         return found > self.threshold and size >= SMALL and name not in self.blind
 
-    @property
-    def basis(self) -> str:
-        """How the threshold was found, for people."""
-        if not self.blocks:
-            return f"{self.rate:.2g} false alarms a window"
-        if self.rate <= self.asked:
-            return f"{self.rate:.2g} false alarms a window, from {self.blocks} windows of history"
-        return (
-            f"{self.rate:.2g} false alarms a window, the least that {self.blocks} windows of history support "
-            f"({self.asked:.2g} was asked)"
-        )
-
 
 def bucket(rows: int) -> int:
     """Round a window's size to two digits, so that sizes near each other share a calibration."""
@@ -66,27 +55,36 @@ def bucket(rows: int) -> int:
     return max(round(rows / scale) * scale, 1)
 
 
-def calibration_for(reference: Reference, rows: int, false_alarms: float) -> Calibration:
-    """Return the thresholds for a window of about `rows` rows; the same arguments give the same answer."""
+def calibration_for(reference: Reference, rows: int, monitors: Monitors, start: datetime | None = None) -> Calibration:
+    """Return the thresholds for a window of about `rows` rows; the same arguments give the same answer.
+
+    `start`: when the window begins, for its hour and its day of the week; None where that is not known.
+    """
+    return calibrated(reference, rows, rule_of(monitors, reference.rows_a_quarter), start)
+
+
+def calibrated(reference: Reference, rows: int, rule: Rule, start: datetime | None = None) -> Calibration:  # noqa: ARG001
+    """Return the thresholds that follow from a rule, such as a verdict keeps."""
     # blocks keep the exact length, and with it their phase
-    return _calibrated(reference, bucket(rows) if reference.exchangeable else rows, false_alarms)
+    return _calibrated(reference, bucket(rows) if reference.exchangeable else rows, rule)
 
 
 @lru_cache(maxsize=64)
-def _calibrated(reference: Reference, rows: int, asked: float) -> Calibration:
+def _calibrated(reference: Reference, rows: int, rule: Rule) -> Calibration:
+    asked = (1 - PERFORMANCE) * rule.rate
     rng = np.random.default_rng([reference.seed, rows])
     draws = resampled(reference, rows, asked, rng)
     nulls = {name: null_of(parts) for name, parts in draws.items()}
     scores = np.stack([score(draws[name], null) for name, null in nulls.items()]) if nulls else np.zeros((1, 1))
     threshold = float(np.quantile(scores.max(0), 1 - asked, method="higher"))
-    found = Calibration(rows, asked, asked, threshold, nulls, {})
+    found = Calibration(rows, Budget(rule, rule.asked), threshold, nulls, {})
     if not reference.exchangeable:
         known = from_history(reference, nulls, rows, asked, threshold)
         found = replace(
             found,
             nulls={**nulls, **known.nulls},
             threshold=max(threshold, known.threshold),
-            rate=known.rate,
+            budget=Budget(rule, max(rule.asked, float(incidents(np.array(known.rate), rule))), known.blocks),
             blocks=known.blocks,
             supported=known.supported,
             blind=tuple(name for name in reference.watched if name not in known.nulls),

@@ -32,17 +32,24 @@ class Labels:
 class Monitors:
     """What is watched and how often it may cry wolf.
 
-    `false_alarms`: probability, 0 to 1, that a window without any change is called drift, over all columns
-    together. Drift and degradation open an incident when `k` of the last `n` windows show them; a fault
-    needs one. `minimum_rows`: fewer in a window is `insufficient`. `ignore`: columns not watched.
+    `false_incidents`: how many in a quarter of a year are bearable while nothing changes, over all columns and
+    checks together; every threshold follows from it. Drift and degradation open an incident when `k` of the last
+    `n` windows show them, 8 at most; a fault needs one. `minimum_rows`: fewer in a window is `insufficient`.
+    `ignore`: columns not watched.
     """
 
     window: Window = Window(span=timedelta(days=1))
-    false_alarms: float = 0.01
+    false_incidents: float = 1.0
     k: int = 2
     n: int = 3
     minimum_rows: int = 50
     ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_incidents < float("inf"):
+            raise BadDeclaration(f"Monitors(false_incidents={self.false_incidents}): a number above 0, a quarter")
+        if not 1 <= self.k <= self.n <= 8:
+            raise BadDeclaration(f"Monitors(k={self.k}, n={self.n}): k of the last n windows, n at most 8")
 
 
 @declared

@@ -19,7 +19,8 @@ from data.environment import QUIET
 from data.errors import Corrupt, HoldfastError
 from data.schema import Category, Number, Rows, length
 from monitoring.binning import count
-from monitoring.calibration import calibration_for
+from monitoring.budget import Rule
+from monitoring.calibration import Calibration, calibrated
 from monitoring.frames import frames, left_out, sampled, titles
 from monitoring.logged import observe, reference_of
 from monitoring.records import Verdict
@@ -38,7 +39,7 @@ ALERTING = ("drift", "fault")
 TEST = "holdfast"
 
 
-def report(reference: Reference, observed: Rows, false_alarms: float) -> tuple["Snapshot | None", dict[str, str]]:
+def report(reference: Reference, observed: Rows, calibration: Calibration) -> tuple["Snapshot | None", dict[str, str]]:
     """Return Evidently's report on a window, with our test per column, and the columns left out with the reason.
 
     None when no column can be shown. At most 20,000 rows are looked at; up to that size the columns it flags
@@ -52,8 +53,7 @@ def report(reference: Reference, observed: Rows, false_alarms: float) -> tuple["
     shown = titles([name for name in reference.watched if name not in out])
     if not shown:
         return None, out
-    calibration = calibration_for(reference, length(observed), false_alarms)
-    _register(reference, some, shown, false_alarms, rows=length(observed))
+    _register(reference, some, shown, calibration)
     known, current = frames(reference, some, shown)
     numbers = [title for name, title in shown.items() if isinstance(reference.columns[name], Number)]
     levels = [title for name, title in shown.items() if isinstance(reference.columns[name], Category)]
@@ -67,9 +67,7 @@ def report(reference: Reference, observed: Rows, false_alarms: float) -> tuple["
     return snapshot, out
 
 
-def _register(
-    reference: Reference, observed: Rows, shown: Mapping[str, str], false_alarms: float, *, rows: int
-) -> None:
+def _register(reference: Reference, observed: Rows, shown: Mapping[str, str], calibration: Calibration) -> None:
     """Make our statistic Evidently's test, on these rows.
 
     Evidently drops nulls before it asks, so the test takes the column's rows from here.
@@ -78,7 +76,6 @@ def _register(
     from evidently.legacy.core import ColumnType
 
     names = {title: name for name, title in shown.items()}
-    calibration = calibration_for(reference, rows, false_alarms)
 
     def test(_: "pd.Series[Any]", current: "pd.Series[Any]", kind: object, threshold: float) -> tuple[float, bool]:  # noqa: ARG001
         name = names[str(current.name)]
@@ -107,8 +104,9 @@ def write_report(
     about: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason, "rows": verdict.rows}
     snapshot: Snapshot | None = None
     out: dict[str, str] = {}
-    if reference is not None and length(observed):
-        snapshot, out = report(reference, observed, float(verdict.detail.get("asked", 0.01)))
+    if reference is not None and length(observed) and "budget" in verdict.detail:
+        rule = Rule.from_json(verdict.detail["budget"])
+        snapshot, out = report(reference, observed, calibrated(reference, length(observed), rule, window.start))
     body = {
         "window": [window.project, window.generation, window.index],
         "verdict": {**about, "detail": verdict.detail},

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from monitoring.budget import PERFORMANCE, Rule
 from monitoring.records import Prediction
 from monitoring.reference import Reference, losses_of
 from monitoring.statistics import SMALL
 
-SHARE = 0.1  # of the project's rate of false alarms; the columns have the rest
 POWER_SIGMAS = 0.84  # 80 % power
 WINDOWS = 3  # of history that are needed to say how much windows differ
 PARTS = 12  # stretches of history that say it well: halves or quarters of windows where there are fewer windows
@@ -44,13 +44,13 @@ def losses_in(predictions: Sequence[Prediction], task: str) -> np.ndarray:
     return losses_of(truth, predicted, task)
 
 
-def compare(reference: Reference, losses: np.ndarray, false_alarms: float) -> Degradation | None:
+def compare(reference: Reference, losses: np.ndarray, rule: Rule) -> Degradation | None:
     """Test whether a window's losses (N,) are higher than the held-out ones; None where the history can't tell.
 
     Exchangeable rows: the hypergeometric test for classes (exact), Welch's for values. Rows in time order: the
     window's mean against a t-test on how much stretches of the history differ.
     """
-    alpha, known, rows = false_alarms * SHARE, reference.losses, len(losses)
+    alpha, known, rows = PERFORMANCE * rule.rate, reference.losses, len(losses)
     if reference.exchangeable:
         return _resampled(known, losses, reference.task, alpha)
     windows = len(known) // rows

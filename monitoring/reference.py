@@ -25,7 +25,7 @@ HISTORY = 200_000  # newest rows kept for calibration where they are not
 LOSSES = 50_000
 MINIMUM = 20  # rows under which a reference says nothing
 OUTPUTS = ("prediction", "confidence")
-LATER = ("origin", "window_rows", "importance")  # not in references written before these were kept
+LATER = ("origin", "window_rows", "rows_a_quarter", "importance")  # not in references written before these were kept
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that calibrations can be cached
@@ -36,7 +36,9 @@ class Reference:
     where rows are exchangeable, ABSENT where an output is not held out; `losses`: one per held-out row, oldest
     first: 1 for a wrong class and 0 for a right one, or the absolute error; `broken`: column -> why it can't
     be compared; `moments`: mean and standard deviation of a number's finite values; `origin`: which rows these
-    are, for people; `window_rows`: rows that a window is expected to have, 0 where nobody knows; `importance`:
+    are, for people; `window_rows`: rows that a window is expected to have, 0 where nobody knows, `rows_a_quarter`:
+    rows that come in a quarter of a year, likewise; `times`: of the rows in `codes`, seconds since 1970, empty where
+    nobody knows; `importance`:
     column -> what the metric loses without it, for columns where that was measured; `projection`: makes the
     embedding's columns, where these are watched.
     """
@@ -55,6 +57,8 @@ class Reference:
     broken: Mapping[str, str]
     origin: str = ""
     window_rows: int = 0
+    rows_a_quarter: float = 0.0
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
     importance: Mapping[str, float] = field(default_factory=dict)
     projection: Projection | None = None
 
@@ -95,6 +99,8 @@ def build(
     seed: int = 0,
     origin: str = "",
     window_rows: int = 0,
+    rows_a_quarter: float = 0.0,
+    times: np.ndarray | None = None,
     importance: Mapping[str, float] | None = None,
     projection: Projection | None = None,
 ) -> Reference:
@@ -111,6 +117,8 @@ def build(
         seed: of the samples drawn here and of every calibration.
         origin: which rows these are, for people.
         window_rows: rows that a window is expected to have, 0 where nobody knows.
+        rows_a_quarter: rows that come in a quarter of a year, 0 where nobody knows.
+        times: of the rows, datetime64 (N,), None where nobody knows.
         importance: what the metric loses without a column.
         projection: what made the embedding's columns, if there are any.
 
@@ -139,6 +147,8 @@ def build(
         broken=broken,
         origin=origin,
         window_rows=window_rows,
+        rows_a_quarter=rows_a_quarter,
+        times=np.zeros(0) if times is None else seconds(times[kept]),
         importance=dict(importance or {}),
         projection=projection,
     )
@@ -147,6 +157,11 @@ def build(
 def outputs(projection: Projection | None) -> tuple[str, ...]:
     """Return the columns that a champion makes of its rows."""
     return (*OUTPUTS, *(projection.columns if projection else ()))
+
+
+def seconds(times: np.ndarray) -> np.ndarray:
+    """Return datetime64 (N,) as float64 seconds since 1970, in UTC."""
+    return np.asarray(times.astype("datetime64[us]").astype(np.int64) / 1e6)
 
 
 def _drawn(rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -233,7 +248,7 @@ def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray
 
 def to_bytes(reference: Reference) -> bytes:
     """Write a reference as npz without pickles; `from_bytes` is the inverse."""
-    arrays: dict[str, np.ndarray] = {"codes": reference.codes, "losses": reference.losses}
+    arrays: dict[str, np.ndarray] = {"codes": reference.codes, "losses": reference.losses, "times": reference.times}
     levels: dict[str, list[Any]] = {}
     for index, name in enumerate(reference.watched):
         arrays[f"counts{index}"] = reference.counts[name]
@@ -298,6 +313,7 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Referen
         codes=arrays["codes"],
         sample=sample,
         losses=arrays["losses"],
+        times=arrays.get("times", np.zeros(0)),
         **{key: about[key] for key in ("task", "exchangeable", "rows", "seed", "broken")},
         **{key: about[key] for key in LATER if key in about},
     )

@@ -20,13 +20,13 @@ def summary(reference: Reference, monitors: Monitors) -> dict[str, Any]:
         "columns": len(reference.watched),
         "broken": dict(reference.broken),
         "exchangeable": reference.exchangeable,
-        "asked": monitors.false_alarms,
+        "asked": monitors.false_incidents,
         "calibration": None,
         "detectable": {},
     }
     if not reference.window_rows or not reference.watched:
         return known
-    found = calibration_for(reference, reference.window_rows, monitors.false_alarms)
+    found = calibration_for(reference, reference.window_rows, monitors)
     sizes = {name: change(found.detectable[name]) for name in reference.watched}
     return {**known, "calibration": thresholds(found), "detectable": sizes}
 
@@ -36,11 +36,10 @@ def thresholds(found: Calibration) -> dict[str, Any]:
     return {
         "rows": found.rows,
         "threshold": found.threshold,
-        "rate": found.rate,
-        "asked": found.asked,
+        "budget": found.budget.to_json(),
         "blocks": found.blocks,
         "supported": found.supported,
-        "basis": found.basis,
+        "basis": found.budget.sentence,
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from data.schema import Column, Number, Rows, length
 from data.wording import significant
 from monitoring.binning import Binning
+from monitoring.budget import rule_of
 from monitoring.calibration import Calibration, calibration_for
 from monitoring.declarations import Monitors
 from monitoring.faults import faults, tallies
@@ -38,7 +39,7 @@ def judge_data(reference: Reference, observed: Rows, monitors: Monitors, window:
     if rows < monitors.minimum_rows and not wrong:
         why = f"insufficient: {rows} rows, {monitors.minimum_rows} are needed"
         return Verdict(window, "data", "insufficient", rows, why)
-    calibration = calibration_for(reference, rows, monitors.false_alarms)
+    calibration = calibration_for(reference, rows, monitors, window.start)
     columns = {
         name: measure(reference, calibration, name, observed[name], now)
         for name, now in counts.items()
@@ -63,7 +64,7 @@ def _data_outcome(
         )
     if drifted:
         moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted])
-        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.basis}"
+        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.budget.sentence}"
     return "ok", f"ok: {could_see(reference, calibration, list(columns))}"
 
 
@@ -114,7 +115,7 @@ def could_see(reference: Reference, calibration: Calibration, columns: list[str]
             parts.append(words.format(max(sizes)))
     blind = [name for name, found in seen.items() if found.size is None] + list(reference.broken)
     sight = f"would have seen {' and '.join(parts)}" if parts else "would have seen nothing"
-    return f"{sight}, at {calibration.basis}; blind: {_listed(blind) or 'none'}"
+    return f"{sight}, at {calibration.budget.sentence}; blind: {_listed(blind) or 'none'}"
 
 
 def _data_detail(
@@ -125,8 +126,7 @@ def _data_detail(
         "faults": dict(wrong),
         "unreferenced": dict(reference.broken),
         "threshold": round(calibration.threshold, 4),
-        "rate": calibration.rate,
-        "asked": calibration.asked,
+        "budget": calibration.budget.to_json(),
         "blocks": calibration.blocks,
         "calibrated_rows": calibration.rows,
         "reference_rows": reference.rows,
@@ -158,7 +158,7 @@ def judge_performance(
         if count_ < least:
             why = f"insufficient: {count_} {what}, {least} are needed"
             return Verdict(window, "performance", "insufficient", rows, why, detail)
-    found = compare(reference, losses_in(labelled, reference.task), monitors.false_alarms)
+    found = compare(reference, losses_in(labelled, reference.task), rule_of(monitors, reference.rows_a_quarter))
     if found is None:
         why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
         return Verdict(window, "performance", "insufficient", rows, why, detail)

@@ -86,7 +86,7 @@ project = Project(
     training=Training(epochs=40, batch_size=64, learning_rate=2e-3, patience=10, augment=shifted),
     evaluation=Evaluation(metric="accuracy", judge=0.2, anchor=0.27, exchangeable=True),
     gates=Gates(floors={"accuracy": 0.75}, margin=0.05, anchor_rows=300, slices=("image.brightness",)),
-    monitors=Monitors(window=Window(rows=200), false_alarms=0.01, k=2, n=3),
+    monitors=Monitors(window=Window(rows=200), k=2, n=3),
     governor=Governor(promote="auto", cooldown=timedelta(seconds=30), minimum_labels=100),
     schedule=Schedule(monitor=timedelta(minutes=5)),
 )

@@ -72,7 +72,7 @@ project = Project(
     evaluation=Evaluation(metric="accuracy", judge=JUDGED, anchor=0.2),
     # 57 % of the hours are DOWN; 960 are 20 days; a quarter of each day is a slice, for a weekday has too few days
     gates=Gates(floors={"accuracy": 0.6}, margin=0.05, anchor_rows=960, slices=("period",)),
-    monitors=Monitors(window=Window(span=timedelta(days=7)), false_alarms=0.05, k=2, n=3),
+    monitors=Monitors(window=Window(span=timedelta(days=7))),
     # with 8 new weeks the newest quarter would be all of them: they would judge, and nothing new be learned
     governor=Governor(cooldown=timedelta(days=7), minimum_labels=10 * WEEK),
     schedule=Schedule(monitor=timedelta(hours=1)),

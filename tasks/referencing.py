@@ -1,6 +1,6 @@
 """The reference of a version that is about to serve: the rows it was judged to fit, and the newest it learned from."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from data.versions import Snapshot
 from models.importance import importance
 from models.predictor import Predictor
 from monitoring import projections, reference
+from monitoring.budget import QUARTER
 from monitoring.projections import Projection
 from projects.declaration import Project
 from tasks.comparison import newest_window_rows, without_origin
@@ -59,7 +60,9 @@ def build_reference(
         ignore=project.monitors.ignore,
         seed=project.training.seed,
         origin=origin,
-        window_rows=project.monitors.window.rows or rows_in_span(project, rows),
+        window_rows=project.monitors.window.rows or rows_in_span(project, rows, project.monitors.window.span),
+        rows_a_quarter=rows_in_span(project, rows, QUARTER),
+        times=chosen[project.schema.time] if project.schema.time else None,
         importance=importance_of(project, predictor, take(chosen, held_out), projection),
         projection=projection,
     )
@@ -102,15 +105,15 @@ def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
     Without a time column rows keep their order.
     """
     window = project.monitors.window
-    enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows)))
+    enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows, window.span)))
     judged, learned = np.flatnonzero(role == "judge"), np.flatnonzero(role == "train")
     top_up = max(enough - len(judged), 0)
     return np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
 
 
-def rows_in_span(project: Project, rows: Rows) -> int:
-    """Return how many rows a window of time holds on average."""
-    schema, span = project.schema, project.monitors.window.span
+def rows_in_span(project: Project, rows: Rows, span: timedelta | None) -> int:
+    """Return how many rows come in such a time on average, 0 where nobody knows."""
+    schema = project.schema
     if schema.time is None or span is None or not length(rows):
         return 0
     times = rows[schema.time]

@@ -67,7 +67,7 @@ project = Project(
     training=Training(epochs=2, batch_size=32, learning_rate=0.05, device="cpu"),
     evaluation=Evaluation(exchangeable=True, judge=0.25, anchor=0.15),
     gates=Gates(floors={{"accuracy": 0.5}}, baseline=False, margin=0.5, anchor_rows=20),
-    monitors=Monitors(window=Window(rows=40), false_alarms=0.01, minimum_rows=20),
+    monitors=Monitors(window=Window(rows=40), minimum_rows=20),
     governor=Governor(promote="auto", minimum_labels=30),
 )
 """

@@ -12,6 +12,7 @@ from data.packing import pack_all
 from data.schema import Category, Image, Number, Rows, Schema
 from models.folder import GOLDEN, MLMODEL, NETWORK, PREDICTOR, WEIGHTS, seal, write_json
 from monitoring import drift
+from monitoring.calibration import calibration_for
 from monitoring.declarations import Monitors
 from monitoring.drift import flagged, report, write_report
 from monitoring.frames import titles
@@ -76,7 +77,7 @@ def test_the_report_flags_the_columns_that_the_verdict_flags(size: int, make: An
     reference = reference_of(world(1500, 1))
     observed = make(size, 2)
     verdict = judge_data(reference, observed, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
-    snapshot, out = report(reference, observed, Monitors().false_alarms)
+    snapshot, out = report(reference, observed, calibration_for(reference, size, Monitors(), NOW))
     assert out == {}
     assert snapshot is not None
     wanted = {name for name, column in verdict.detail["columns"].items() if column["drifted"]}

@@ -4,10 +4,12 @@ import pytest
 from data.schema import Category, Column, Number, Rows
 from monitoring.binning import count
 from monitoring.calibration import bucket, calibration_for
+from monitoring.declarations import Monitors
 from monitoring.history import conformal
 from monitoring.reference import Reference, build, from_bytes, to_bytes
 from monitoring.statistics import SMALL, components, effect, score
 
+PLAIN = Monitors(k=1, n=1)  # a window a day: one in 91 alarms, and is an incident
 COLUMNS: dict[str, Column] = {**{f"n{i}": Number() for i in range(4)}, "kind": Category(levels=tuple("abcde"))}
 
 
@@ -31,8 +33,8 @@ def reference_of(rows: Rows, *, exchangeable: bool = True, seed: int = 0) -> Ref
     )
 
 
-def alarms(reference: Reference, window: Rows, false_alarms: float = 0.01) -> list[str]:
-    calibration = calibration_for(reference, len(window["n0"]), false_alarms)
+def alarms(reference: Reference, window: Rows, monitors: Monitors = PLAIN) -> list[str]:
+    calibration = calibration_for(reference, len(window["n0"]), monitors)
     found = []
     for name in reference.watched:
         ordered, before = reference.binnings[name].ordered, reference.counts[name]
@@ -61,22 +63,22 @@ def test_false_alarms_stay_near_one_in_a_hundred_over_many_references_and_half_a
 def test_the_threshold_is_the_same_for_the_same_reference_however_it_was_stored() -> None:
     reference = reference_of(world(np.random.default_rng(0), 400))
     again = from_bytes(to_bytes(reference))
-    assert calibration_for(reference, 200, 0.01) == calibration_for(again, 203, 0.01)
+    assert calibration_for(reference, 200, PLAIN) == calibration_for(again, 203, PLAIN)
     assert from_bytes(to_bytes(again)) is again
 
 
 def test_smaller_windows_and_stricter_budgets_see_less() -> None:
     reference = reference_of(world(np.random.default_rng(0), 400))
-    sizes = [calibration_for(reference, rows, 0.01).detectable["n0"].size for rows in (50, 200, 2000)]
+    sizes = [calibration_for(reference, rows, PLAIN).detectable["n0"].size for rows in (50, 200, 2000)]
     assert sizes == sorted(sizes, key=lambda size: -(size or 9.0))
-    strict = calibration_for(reference, 200, 0.001)
-    assert strict.threshold > calibration_for(reference, 200, 0.05).threshold
+    strict = calibration_for(reference, 200, Monitors(k=1, n=1, false_incidents=0.1))
+    assert strict.threshold > calibration_for(reference, 200, PLAIN).threshold
 
 
 def test_what_the_calibration_says_it_can_see_is_seen_in_four_of_five_windows() -> None:
     rng = np.random.default_rng(5)
     reference = reference_of(world(rng, 1000))
-    size = calibration_for(reference, 200, 0.01).detectable["n2"].size
+    size = calibration_for(reference, 200, PLAIN).detectable["n2"].size
     assert size is not None
     seen = 0
     for _ in range(60):
@@ -109,21 +111,20 @@ def test_rows_that_hang_together_in_time_are_judged_by_blocks_of_the_history() -
 
 def test_a_short_history_states_the_smallest_rate_it_supports() -> None:
     history = walk(np.random.default_rng(2), 1000, 0.9)
-    calibration = calibration_for(reference_of(history, exchangeable=False), 100, 0.01)
-    assert (calibration.blocks, calibration.rate, calibration.supported) == (10, pytest.approx(1 / 11), True)
-    assert "the least that 10 windows of history support" in calibration.basis
-    assert not calibration_for(reference_of(history, exchangeable=False), 600, 0.01).supported
+    calibration = calibration_for(reference_of(history, exchangeable=False), 100, PLAIN)
+    assert (calibration.blocks, calibration.supported) == (10, True)
+    assert "the least that 10 windows of history support" in calibration.budget.sentence
+    assert not calibration_for(reference_of(history, exchangeable=False), 600, PLAIN).supported
 
 
 def test_a_column_with_an_upheaval_in_its_history_blinds_no_other() -> None:
     rows = walk(np.random.default_rng(2), 4000, 0.5)
     rows["n2"], rows["n3"] = np.full(4000, 0.5), walk(np.random.default_rng(3), 4000, 0.5)["n0"]
-    calm = calibration_for(reference_of(dict(rows), exchangeable=False), 100, 0.05)
+    calm = calibration_for(reference_of(dict(rows), exchangeable=False), 100, PLAIN)
     rows["n2"] = np.where(np.arange(4000) < 3980, 0.5, 0.9)
-    upset = calibration_for(reference_of(rows, exchangeable=False), 100, 0.05)
+    upset = calibration_for(reference_of(rows, exchangeable=False), 100, PLAIN)
     assert upset.threshold == pytest.approx(calm.threshold, rel=0.2)
     assert upset.detectable["n0"].size == calm.detectable["n0"].size
-    assert upset.rate == pytest.approx(calm.rate + 1 / 41)
 
 
 def test_columns_that_never_moved_do_not_make_the_others_odd() -> None:
@@ -134,7 +135,7 @@ def test_columns_that_never_moved_do_not_make_the_others_odd() -> None:
     week = np.repeat([0.0] * 9 + [1.0], 200)  # an upheaval in both of the others
     rows["n3"] = week + rng.normal(size=2000)
     rows["kind"] = np.where(week + rng.normal(size=2000) > 0, "a", "b").astype(object)
-    calibration = calibration_for(reference_of(rows, exchangeable=False), 200, 0.05)
+    calibration = calibration_for(reference_of(rows, exchangeable=False), 200, PLAIN)
     assert calibration.supported
     assert calibration.threshold > 0
     assert all(np.isfinite([*null.mean, *null.shape]).all() for null in calibration.nulls.values())

@@ -58,9 +58,9 @@ REFERENCE = {
     "held_out": 412,
     "columns": 2,
     "broken": {"b": "constant"},
-    "asked": 0.01,
+    "asked": 1.0,
     "detectable": {"size": "0.3 standard deviations"},
-    "calibration": {"rows": 200, "threshold": 3.1, "basis": "0.01 false alarms a window"},
+    "calibration": {"rows": 200, "threshold": 3.1, "basis": "1 false incident a quarter"},
 }
 
 

@@ -1,0 +1,173 @@
+"""How many false incidents a quarter are bearable, and how often a single window may then alarm.
+
+An incident opens when K of the last N windows alarm, and closes after N quiet ones; while it is open no other opens.
+All checks share one budget: a window alarms when its data or its performance does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from monitoring.declarations import Monitors
+
+QUARTER = timedelta(days=365.25 / 4)
+ASSUMED = QUARTER / timedelta(days=1)  # windows a quarter where nobody knows how fast rows come: one a day
+PERFORMANCE = 0.1  # of the alarms a window that may be false; the columns have the rest
+MOST = 0.1  # false alarms a window, however large the budget: a verdict of drift should mean something
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When windows make an incident, and how many false ones are asked for at most.
+
+    `asked`: false incidents a quarter; `windows`: windows a quarter, which may be less than one; `span`: seconds of a
+    window, 0 where it is counted in rows; `known` is false where `windows` is assumed.
+    """
+
+    asked: float
+    windows: float
+    k: int
+    n: int
+    span: float = 0.0
+    known: bool = True
+
+    @property
+    def rate(self) -> float:
+        """Probability of a false alarm of one window, of either check, if all windows had the same."""
+        return rate_for(self.asked, self.windows, self.k, self.n)
+
+    @property
+    def within(self) -> str:
+        """How soon an incident opens at the latest for whom it would open at all, for people."""
+        if not self.span:
+            return f"{self.n} windows" if self.n > 1 else "a window"
+        return duration(timedelta(seconds=self.n * self.span))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Rule":
+        """Read what `to_json` returned, in whatever else."""
+        return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+
+
+def rule_of(monitors: Monitors, rows_a_quarter: float) -> Rule:
+    """Return the rule that a project declares; `rows_a_quarter`: how many rows come, 0 where nobody knows."""
+    window, k, n = monitors.window, monitors.k, monitors.n
+    if window.span is not None:
+        return Rule(monitors.false_incidents, QUARTER / window.span, k, n, window.span.total_seconds())
+    if window.rows and rows_a_quarter:
+        return Rule(monitors.false_incidents, rows_a_quarter / window.rows, k, n)
+    return Rule(monitors.false_incidents, ASSUMED, k, n, known=False)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What was asked and what holds: false incidents a quarter, over all columns and checks together.
+
+    `supported` is what the thresholds are set for; more than `asked` where the history is too short for that.
+    `history`: past windows behind it, 0 where rows were resampled.
+    """
+
+    rule: Rule
+    supported: float
+    history: int = 0
+
+    @property
+    def asked(self) -> float:
+        """False incidents a quarter that are bearable."""
+        return self.rule.asked
+
+    @property
+    def windows(self) -> float:
+        """Windows a quarter."""
+        return self.rule.windows
+
+    @property
+    def met(self) -> bool:
+        """Whether no more than was asked for is to be expected."""
+        return self.supported <= self.asked * (1 + 1e-9)
+
+    @property
+    def sentence(self) -> str:
+        """The budget in force, for people."""
+        said = incidents_in_words(self.supported)
+        if self.met:
+            return f"{said} a quarter"
+        return (
+            f"{said} a quarter, the least that {self.history} windows of history support "
+            f"({figure(self.asked)} was asked)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**self.rule.to_json(), "supported": self.supported, "history": self.history}
+
+
+def incidents(rates: np.ndarray, rule: Rule) -> np.ndarray:
+    """Return false incidents a quarter for windows that alarm independently with these probabilities.
+
+    It never falls with the rate: windows that alarm all the time make one long incident, which is no better than many.
+    """
+    known, openings = _openings(rule.k, rule.n)
+    log = np.log(np.clip(np.asarray(rates, float), 1e-12, known[-1]))
+    found = np.interp(log, np.log(known), np.log(openings))
+    found += rule.k * np.minimum(log - np.log(known[0]), 0)  # K alarms for one incident
+    return np.asarray(rule.windows * np.exp(found))
+
+
+def rate_for(asked: float, windows: float, k: int, n: int) -> float:
+    """Return the probability of a false alarm of one window that leads to `asked` incidents in `windows` windows."""
+    rates = np.geomspace(1e-9, MOST, 400)
+    found = incidents(rates, Rule(asked, windows, k, n))
+    return float(np.exp(np.interp(np.log(asked), np.log(found), np.log(rates))))
+
+
+@lru_cache(maxsize=16)
+def _openings(k: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates of alarms and, for each, incidents a window: one over the windows from one opening to the next.
+
+    While none is open the last N - 1 windows, with fewer than K alarms among them, are the states of a Markov chain.
+    """
+    rates = np.concatenate([np.geomspace(max(1e-5, 10 ** (-10 / k)), 0.3, 60), np.linspace(0.32, 0.98, 34)])
+    states = [bits for bits in product((0, 1), repeat=n - 1) if sum(bits) < k]
+    place = {bits: index for index, bits in enumerate(states)}
+    quiet, loud = np.zeros((2, len(states), len(states)))
+    for bits, index in place.items():
+        quiet[index, place[(*bits, 0)[1:]]] = 1
+        if sum(bits) + 1 < k:
+            loud[index, place[(*bits, 1)[1:]]] = 1
+    found = []
+    for rate in rates:
+        left = np.eye(len(states)) - (1 - rate) * quiet - rate * loud
+        opening = np.linalg.solve(left, np.ones(len(states)))[place[(0,) * (n - 1)]]
+        calm = (1 - rate) ** n
+        found.append(1 / (opening + (1 - calm) / (rate * calm)))
+    return rates, np.asarray(np.maximum.accumulate(found))
+
+
+def incidents_in_words(count: float) -> str:
+    """Write a number of false incidents for people."""
+    return f"{figure(count)} false incident{'' if figure(count) == '1' else 's'}"
+
+
+def figure(count: float) -> str:
+    """Write a rate with two digits, whole numbers as such."""
+    return f"{count:.0f}" if count >= 9.95 else f"{float(f'{count:.2g}'):g}"
+
+
+def duration(time: timedelta) -> str:
+    """Write a time in the largest unit that fits."""
+    seconds = time.total_seconds()
+    for unit, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= unit:
+            many = figure(seconds / unit)
+            return f"{many} {name}{'' if many == '1' else 's'}"
+    return f"{seconds:g} seconds"
