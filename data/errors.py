@@ -20,6 +20,8 @@
   + NotPromotable      a version may not serve, with the gates it failed
     - StaleVerdict     a version was not judged against what serves now
   + LostRace           another promotion came first
+  + NotAcceptable      an incident's change can't be taken into the reference
+  + Withheld           the governor does not let a training begin
   + NoTrial            a version may not answer beside the champion, or none does
   + Answered           what people were asked has an answer already
   + Busy               another holder has the lease
@@ -167,6 +169,14 @@ class StaleVerdict(NotPromotable):
 
 class LostRace(HoldfastError):
     """Another promotion came first, so this one must be judged anew."""
+
+
+class NotAcceptable(HoldfastError):
+    """An incident's change can't be taken into the reference, now or ever; the message says why."""
+
+
+class Withheld(HoldfastError):
+    """The governor does not let a training begin; the message is its reason."""
 
 
 class NoTrial(HoldfastError):

@@ -1,0 +1,172 @@
+"""A person calls a change of the world harmless: what the windows are compared with is made anew from it.
+
+The reference gets a revision of its own, apart from the snapshot that the champion learned from; thresholds follow
+from it. The word is kept first (`ask`), and a run then acts on it (`accept`): of many, killed or at once, one does.
+"""
+
+import logging
+
+from data.errors import BadSetting, NotAcceptable
+from data.markdown import escaped
+from monitoring.effects import Effects, NewDecision
+from monitoring.incidents import WORLD
+from monitoring.records import Generation, Incident, Message
+from monitoring.store.acceptances import Acceptance
+from monitoring.store.references import Change
+from tasks import messages
+from tasks.acting import named, open_incident
+from tasks.reports import Report
+from tasks.rereferencing import Remade, remake
+from tasks.resources import Resources
+
+logger = logging.getLogger(__name__)
+
+EVENT = "holdfast.reference.accepted"
+
+
+def ask(resources: Resources, incident_id: int, reason: str, actor: str) -> Report:
+    """Keep a person's word that an incident's change is harmless; the keeper starts the run that acts on it.
+
+    The same word twice is one.
+
+    Raises: BadSetting (there is no such open incident, or no reason), NotAcceptable.
+    """
+    why = stated(reason)
+    incident = open_incident(resources, incident_id)
+    acceptable(resources, incident)
+    asked, new = resources.store.acceptances.ask(
+        incident.project, incident_id, reason=why, actor=actor, now=resources.now()
+    )
+    said = f"is being accepted, as {asked.actor} said: {asked.reason}"
+    return Report(f"{named(incident)} {said}" + ("" if new else "; nothing is changed"))
+
+
+def accept(resources: Resources, incident_id: int, reason: str, actor: str) -> Report:
+    """Take an incident's change into the reference of what serves, and close the incident.
+
+    Again, or after somebody else has, it changes nothing and says so.
+
+    Raises: BadSetting (there is no such incident, or no reason), NotAcceptable (with the reason), LostRace.
+    """
+    why = stated(reason)
+    found = resources.store.incidents.get(incident_id)
+    if found is not None and (before := accepted(resources, found)):
+        return before
+    incident = open_incident(resources, incident_id)
+    serving = acceptable(resources, incident)
+    made = remake(resources, resources.project(incident.project), serving, incident)
+    change = Change(incident_id, actor, made.first_window, made.last_window)
+    closed = f"accepted by {actor}: {why}"
+    report = told(incident, made, closed)
+    revision = resources.store.accept(
+        incident.project,
+        serving.number,
+        change,
+        made.payload,
+        effects(resources, incident, made, actor, closed),
+        reason=closed,
+        now=resources.now(),
+    )
+    if revision is None:
+        return accepted(resources, incident) or Report(f"{named(incident)} was closed meanwhile; nothing is changed")
+    logger.info("%s: %s", incident.project, report.sentence)
+    return report
+
+
+def carry_out(resources: Resources, acceptance_id: int) -> Report:
+    """Act on a person's word; one that can't be acted on is ended with the reason, so that it is not tried again.
+
+    Raises: what `accept` raises, ServerUnavailable.
+    """
+    asked = resources.store.acceptances.get(acceptance_id)
+    if asked is None:
+        raise BadSetting(f"nobody asked for acceptance {acceptance_id}")
+    if asked.ended_at is not None:
+        return Report(f"acceptance {asked.id} is settled: {asked.outcome}")
+    try:
+        report = accept(resources, asked.incident_id, asked.reason, asked.actor)
+    except (NotAcceptable, BadSetting) as error:
+        refuse(resources, asked, str(error))
+        raise
+    resources.store.acceptances.end(asked.id, report.sentence, resources.now())  # where another had accepted it
+    return report
+
+
+def refuse(resources: Resources, asked: Acceptance, why: str) -> None:
+    """End an acceptance that comes to nothing, and let the ledger say so; once."""
+    if resources.store.acceptances.end(asked.id, f"refused: {why}", resources.now()):
+        resources.store.ledger.decide(
+            asked.project,
+            kind="not-accepted",
+            subject=f"incident {asked.incident_id}",
+            reason=why,
+            inputs={"incident": asked.incident_id, "actor": asked.actor, "said": asked.reason},
+            now=resources.now(),
+        )
+
+
+def acceptable(resources: Resources, incident: Incident) -> Generation:
+    """Return what serves, whose reference an incident's change can be taken into.
+
+    Raises: NotAcceptable.
+    """
+    if incident.kind not in WORLD or incident.declared_by is not None:
+        raise NotAcceptable(f"{named(incident)} is no change of the world, and only that may be harmless and accepted")
+    serving = resources.store.ledger.generation(incident.project)
+    if serving is None or serving.number != incident.generation:
+        now = f"generation {serving.number} serves" if serving else "nothing serves"
+        raise NotAcceptable(f"{named(incident)} is of generation {incident.generation}, and {now}: nothing to accept")
+    return serving
+
+
+def accepted(resources: Resources, incident: Incident) -> Report | None:
+    """Say that an incident's change is in the reference already, if it is."""
+    for revision in resources.store.references.revisions(incident.project, incident.generation):
+        if revision.change is not None and revision.change.incident_id == incident.id:
+            said = f"{named(incident)} was {revision.reason}, as revision {revision.number}; nothing is changed"
+            return Report(said)
+    return None
+
+
+def effects(resources: Resources, incident: Incident, made: Remade, actor: str, closed: str) -> Effects:
+    """Return the line of the ledger, the alerts and the event of an acceptance."""
+    about, facts = f"incident {incident.id}", {"incident": incident.id, "generation": incident.generation}
+    inputs = {**facts, "actor": actor, "first_window": made.first_window, "last_window": made.last_window}
+    inputs |= {"rows": made.rows, "labelled": made.labelled, "budget": made.budget}
+    text = f"{incident.project}: {about} is {closed}; {made.sentence}"
+    alerts = messages.alerts(
+        resources.settings, incident.project, f"incident-{incident.id}.accepted", incident.kind, text, **facts
+    )
+    payload = {"project": incident.project, **facts, "actor": actor}
+    event = Message(
+        f"{incident.project}.incident-{incident.id}.accepted.event",
+        "prefect",
+        "event",
+        {"event": EVENT, "payload": payload},
+        resources.now(),
+    )
+    return Effects(
+        messages=(*alerts, event), decisions=(NewDecision(incident.project, "accept", about, closed, inputs),)
+    )
+
+
+def told(incident: Incident, made: Remade, closed: str) -> Report:
+    """Return what a person reads of an acceptance."""
+    lines = [
+        f"- **closed**: {named(incident)} is {escaped(closed)}",
+        f"- **compared from now on**: with {escaped(made.origin)}",
+        f"- **threshold**: {escaped(made.budget)}",
+        f"- **losses**: {escaped(made.losses)}",
+    ]
+    return Report(f"{named(incident)} is {closed}; {made.sentence}", "\n".join(lines), table=made.table)
+
+
+def stated(reason: str) -> str:
+    """Return a reason without the space around it.
+
+    Raises: BadSetting.
+    """
+    said = " ".join(reason.split())
+    if not said:
+        raise BadSetting("a change is accepted with a reason, which the ledger keeps: --reason '…'")
+    return said
