@@ -62,7 +62,8 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
     gone = {number for number, _ in closed}
     setting = replace(setting, open_incidents=[one for one in setting.open_incidents if one.id not in gone])
     found = NOTHING
-    if (verdict.check == "data" and verdict.outcome == "fault") or verdict.outcome == "failed":
+    own = verdict.check == "data" or verdict.detail.get("own", False)  # not one that the data check has told of
+    if (own and verdict.outcome == "fault") or verdict.outcome == "failed":
         found = _fault(verdict, setting)
     elif verdict.outcome in WORLD and len(bad_windows(verdict, setting)) >= setting.monitors.k:
         found = _world(verdict, setting)
@@ -90,8 +91,9 @@ def _closed(verdict: Verdict, setting: Setting) -> tuple[tuple[int, str], ...]:
     """Return the incidents that this verdict shows to be over."""
     closed = list(after_swap(setting.open_incidents, verdict.window.generation))
     where = f"window {verdict.window.index} of generation {verdict.window.generation}"
-    if verdict.check == "data" and verdict.outcome in INFORMATIVE:
-        closed += [(one.id, f"recovered: {where} is healthy") for one in setting.of_kind("fault")]
+    if verdict.outcome in INFORMATIVE:
+        mended = [one for one in setting.of_kind("fault") if one.detail.get("check", "data") == verdict.check]
+        closed += [(one.id, f"recovered: {where} is healthy") for one in mended]
     kind: IncidentKind = "drift" if verdict.check == "data" else "degraded"
     if verdict.outcome == "ok" and _quiet(verdict, setting):
         quiet = [one for one in setting.of_kind(kind) if one.generation == verdict.window.generation]

@@ -1,6 +1,7 @@
 """What one check says of one window. In order of precedence: failed, fault, insufficient, degraded, drift, ok."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,19 @@ from data.wording import significant
 from monitoring.binning import Binning
 from monitoring.budget import rule_of
 from monitoring.calibration import Calibration, calibration_for
+from monitoring.concentration import Concentration, concentrated, told
+from monitoring.concept import Rise, rise
 from monitoring.declarations import Monitors
 from monitoring.faults import faults, tallies
+from monitoring.label_flow import all_alike, rate_jump
 from monitoring.performance import Degradation, compare, losses_in
 from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, components, effect, score
+from monitoring.triage import triage, words
 
 NAMED = 3  # columns named in a sentence
+DELTA = 0.002  # of ADWIN: no false alarm in 800 streams of 10,000 losses
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
 
 
@@ -45,14 +51,20 @@ def judge_data(reference: Reference, observed: Rows, monitors: Monitors, window:
         for name, now in counts.items()
         if name in watched
     }
-    outcome, reason = _data_outcome(reference, calibration, columns, wrong)
-    return Verdict(window, "data", outcome, rows, reason, _data_detail(reference, calibration, columns, wrong))
+    ordered = triage(reference, columns, calibration.threshold)
+    outcome, reason = _data_outcome(reference, calibration, columns, wrong, ordered)
+    detail = _data_detail(reference, calibration, columns, wrong) | {"triage": ordered}
+    return Verdict(window, "data", outcome, rows, reason, detail)
 
 
 def _data_outcome(
-    reference: Reference, calibration: Calibration, columns: Mapping[str, Mapping[str, Any]], wrong: Mapping[str, str]
+    reference: Reference,
+    calibration: Calibration,
+    columns: Mapping[str, Mapping[str, Any]],
+    wrong: Mapping[str, str],
+    ordered: list[dict[str, Any]],
 ) -> tuple[Outcome, str]:
-    drifted = sorted((name for name in columns if columns[name]["drifted"]), key=lambda name: -columns[name]["score"])
+    drifted = [str(line["column"]) for line in ordered]
     if not columns:
         return "failed", f"failed: no column can be compared: {_listed([f'{n} {w}' for n, w in wrong.items()])}"
     if wrong:
@@ -64,7 +76,7 @@ def _data_outcome(
         )
     if drifted:
         moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted])
-        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.budget.sentence}"
+        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}{words(ordered)}; at {calibration.budget.sentence}"
     return "ok", f"ok: {could_see(reference, calibration, list(columns))}"
 
 
@@ -134,23 +146,39 @@ def _data_detail(
     }
 
 
+@dataclass(frozen=True)
+class Around:
+    """What stands around a window whose performance is judged.
+
+    `earlier`: (rows, labelled) of the mature windows before it; `slices`: category column -> values of the window's
+    predictions, in their order; `losses`: of the generation's labelled rows before it, oldest first.
+    """
+
+    earlier: Sequence[tuple[int, int]] = ()
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
 def judge_performance(
     reference: Reference,
     predictions: Sequence[Prediction],
     monitors: Monitors,
     window: WindowKey,
     data: Verdict | None = None,
+    around: Around = Around(),
 ) -> Verdict:
     """Compare how wrong a window's labelled predictions are with how wrong the champion was on held-out rows.
 
     `predictions`: all of the window, labelled or not; `data`: the window's verdict of the other check, whose
-    fault is this one's too.
+    fault is this one's too. Labels that can't be believed, and errors in one slice only, are faults of their own.
     """
     rows = len(predictions)
     if data is not None and data.outcome == "fault":
         return Verdict(window, "performance", "fault", rows, data.reason, {"faults": data.detail.get("faults", {})})
     labelled = [prediction for prediction in predictions if prediction.label is not None]
     detail: dict[str, Any] = {"rows": rows, "labelled": len(labelled)}
+    if wrong := _label_fault(reference, predictions, labelled, around):
+        return _at_fault(window, rows, {"labels": wrong}, detail)
     for what, count_, least in (
         ("labelled rows", len(labelled), monitors.minimum_rows),
         ("held-out rows", len(reference.losses), monitors.minimum_rows),
@@ -158,6 +186,19 @@ def judge_performance(
         if count_ < least:
             why = f"insufficient: {count_} {what}, {least} are needed"
             return Verdict(window, "performance", "insufficient", rows, why, detail)
+    return _compared(reference, predictions, monitors, window, around, detail)
+
+
+def _compared(
+    reference: Reference,
+    predictions: Sequence[Prediction],
+    monitors: Monitors,
+    window: WindowKey,
+    around: Around,
+    detail: dict[str, Any],
+) -> Verdict:
+    """Return the verdict of a window that has enough labels to be believed."""
+    rows, labelled = len(predictions), [prediction for prediction in predictions if prediction.label is not None]
     found = compare(reference, losses_in(labelled, reference.task), rule_of(monitors, reference.rows_a_quarter))
     if found is None:
         why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
@@ -166,10 +207,49 @@ def judge_performance(
     detail |= {"metric": metric, "loss": found.loss, "held_out": found.held_out, "p": found.p, "alpha": found.alpha}
     detail |= {"detectable": found.detectable, "basis": found.basis}
     compared = f"{metric} {now} on {len(labelled)} labelled rows, {before} held out"
+    if found.degraded and (slice_ := _one_slice(reference, predictions, around)):
+        return _at_fault(window, rows, {slice_.column: told(slice_)}, detail)
+    rising = _rising(reference, labelled, around)
+    if rising:
+        detail["concept"] = {"since": rising.since, "detector": rising.detector}
+    if rising and not found.degraded:
+        why = f"degraded: errors have risen for {rising.since} labelled rows, {rising.before:.3g} to {rising.after:.3g}"
+        return Verdict(window, "performance", "degraded", rows, f"{why} ({rising.detector}); {compared}", detail)
     if found.degraded:
         return Verdict(window, "performance", "degraded", rows, f"degraded: {compared} (p = {found.p:.1g})", detail)
     reason = f"ok: {compared}; would have seen a loss of {visible}, at {found.alpha:.2g} false alarms a window"
     return Verdict(window, "performance", "ok", rows, reason, detail)
+
+
+def _label_fault(
+    reference: Reference, predictions: Sequence[Prediction], labelled: Sequence[Prediction], around: Around
+) -> str | None:
+    """Return what is wrong with the labels themselves."""
+    jump = rate_jump(around.earlier, len(predictions), len(labelled))
+    if jump or not labelled or reference.task != "classification":
+        return jump
+    return all_alike(reference, [one.output["class"] for one in labelled], [one.label for one in labelled])
+
+
+def _one_slice(reference: Reference, predictions: Sequence[Prediction], around: Around) -> Concentration | None:
+    which = np.array([one.label is not None for one in predictions])
+    losses = losses_in([one for one in predictions if one.label is not None], reference.task)
+    return concentrated(reference, losses, {name: values[which] for name, values in around.slices.items()})
+
+
+def _rising(reference: Reference, labelled: Sequence[Prediction], around: Around) -> Rise | None:
+    """Return a rise over the generation's life; losses that hang together in time rise and fall by themselves."""
+    if not reference.exchangeable:
+        return None
+    return rise(reference.losses, np.concatenate([around.losses, losses_in(labelled, reference.task)]), DELTA)
+
+
+def _at_fault(window: WindowKey, rows: int, wrong: Mapping[str, str], detail: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of labels, or of one source of them, that can't be believed."""
+    said = _listed([f"{name} {why}" for name, why in wrong.items()])
+    return Verdict(
+        window, "performance", "fault", rows, f"fault: {said}", {**detail, "faults": dict(wrong), "own": True}
+    )
 
 
 def _words(task: str, found: Degradation) -> tuple[str, str, str, str]:

@@ -3,15 +3,21 @@
 import logging
 import socket
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
 
 from data.errors import HoldfastError, NoChampion
 from data.markdown import escaped
+from data.schema import Category, Rows
 from monitoring import governor, incidents, verdicts, windows
+from monitoring.concept import LONGEST
 from monitoring.governor import Circumstances
 from monitoring.logged import reference_of
+from monitoring.performance import losses_in
 from monitoring.records import Check as CheckName
-from monitoring.records import Generation, Incident, Verdict, WindowKey
+from monitoring.records import Generation, Incident, Prediction, Verdict, WindowKey
+from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks.messages import channels
 from tasks.observing import clock, observed, predictor_of
@@ -21,6 +27,9 @@ from tasks.resources import Resources
 logger = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
+EVER = datetime.fromtimestamp(0, UTC)
+RECENT = 60  # verdicts, of both checks
+INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 FRUITLESS = ("refused", "failed", "abandoned")
 AGAIN = ("wait", "block")
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
@@ -77,15 +86,38 @@ def judge(
     predictions = resources.store.predictions.rows(window)
     try:
         known = reference_of(resources.store, window)
+        seen = observed(predictor_of(resources, generation), predictions, known.projection)
         if check == "performance":
             data = resources.store.verdicts.get(window, "data")
+            around = around_of(resources, known, window, seen)
             return verdicts.judge_performance(
-                known, predictions, project.monitors, window, data.verdict if data else None
+                known, predictions, project.monitors, window, data.verdict if data else None, around
             )
-        predictor = predictor_of(resources, generation)
-        return verdicts.judge_data(known, observed(predictor, predictions), project.monitors, window)
+        return verdicts.judge_data(known, seen, project.monitors, window)
     except HoldfastError as error:
         return verdicts.failed(window, check, len(predictions), str(error))
+
+
+def around_of(resources: Resources, known: Reference, window: WindowKey, seen: Rows) -> verdicts.Around:
+    """Return what the labels of a window are held against besides the reference."""
+    store = resources.store
+    recent = store.verdicts.recent(window.project, RECENT)
+    before = [one for one in recent if one.check == "performance" and one.outcome in INFORMED]
+    newest = store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
+    earlier = [one for one in reversed(newest) if _before(one, window)]
+    return verdicts.Around(
+        [
+            (one.detail["rows"], one.detail["labelled"])
+            for one in before
+            if "labelled" in one.detail and one.outcome in INFORMED
+        ],
+        {name: values for name, values in seen.items() if isinstance(known.columns.get(name), Category)},
+        losses_in(earlier, known.task) if earlier else np.zeros(0),
+    )
+
+
+def _before(one: Prediction, window: WindowKey) -> bool:
+    return one.sequence < window.start_row if window.start_row is not None else one.row_time < window.start
 
 
 def setting(
@@ -117,9 +149,9 @@ def circumstances(
     fruitless = next((i for i, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
     lease = store.leases.current(project.name)
     # what a retraining learned from is not new to the next one, whether its candidate served or not
-    learned = [one.ended_at for one in ended if one.ended_at and one.outcome not in ("failed", "abandoned")]
+    learned = [one.ended_at for one in ended if one.ended_at and one.outcome not in ("failed", "abandoned", "blocked")]
     accepted = store.ledger.decisions(project.name, kinds=("ingest",), since=max([generation.at, *learned]))
-    faults = [one for one in open_incidents if one.kind == "fault" and one.acknowledged_at is None]
+    faults = [one for one in open_incidents if one.blocks]
     return Circumstances(
         now=now,
         labels=store.labels.count_unharvested(project.name, until=clock(resources, project) - project.labels.delay),
