@@ -75,10 +75,9 @@ def held_out(reference: Reference, metric: str) -> float | None:
     return {"accuracy": 1 - mean, "mae": mean, "mean absolute error": mean}.get(metric)
 
 
-def words(triaged: list[dict[str, Any]]) -> str:
+def first(triaged: list[dict[str, Any]]) -> str:
     """Say which column matters most, and why; nothing where the metric hangs on none of them."""
-    first = triaged[0] if triaged else None
-    if first is None or not first["importance"] or first["importance"] <= NOTHING:
+    if not triaged or not triaged[0]["importance"] or triaged[0]["importance"] <= NOTHING:
         return ""
-    lost = significant(first["importance"], 2)
-    return f"; matters most: {first['column']} (without it the metric loses {lost})"
+    lost = significant(triaged[0]["importance"], 2)
+    return f"; matters most: {triaged[0]['column']} (without it the metric loses {lost})"
