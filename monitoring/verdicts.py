@@ -20,7 +20,7 @@ from monitoring.performance import Degradation, compare, losses_in
 from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, components, effect, score
-from monitoring.triage import triage, words
+from monitoring.triage import first, triage
 
 NAMED = 3  # columns named in a sentence
 DELTA = 0.002  # of ADWIN: no false alarm in 800 streams of 10,000 losses
@@ -75,8 +75,8 @@ def _data_outcome(
             "alarms can be held"
         )
     if drifted:
-        moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted])
-        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}{words(ordered)}; at {calibration.budget.sentence}"
+        moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted]) + first(ordered)
+        return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.budget.sentence}"
     return "ok", f"ok: {could_see(reference, calibration, list(columns))}"
 
 
