@@ -9,10 +9,13 @@ from typer.core import TyperGroup
 
 from data.errors import HoldfastError, ServerUnavailable
 from holdfast import (
+    alert_commands,
     commands,
     console,
+    incident_commands,
     model_commands,
     promotion_commands,
+    receipt_commands,
     service_commands,
     trial_commands,
     verify_command,
@@ -182,6 +185,9 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 app.add_typer(commands.app)
 app.add_typer(verify_command.app)
 app.add_typer(promotion_commands.app)
+app.add_typer(receipt_commands.app)
+app.add_typer(incident_commands.app)
+app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(service_commands.keys, name="keys")
 app.add_typer(model_commands.app, name="models")
 app.add_typer(trial_commands.app, name="trial")

@@ -141,18 +141,6 @@ def train_once(resources: "Resources", project: str, device: Device, *, quiet: b
 
 
 @app.command()
-def acknowledge(
-    incident: Annotated[int, typer.Argument(help="The incident's number, as alerts and the overview name it.")],
-    reason: Reason,
-    home: Home = HERE,
-) -> None:
-    """Take note of an open incident; a fault that somebody knows of no longer blocks retraining."""
-    from tasks.answering import acknowledge as take_note
-
-    console.say(take_note(lead_to(home), incident, actor=getpass.getuser(), reason=reason).sentence)
-
-
-@app.command()
 def retrain(
     incident: Annotated[int, typer.Argument(help="The incident that waits for a person's approval.")],
     reason: Reason,

@@ -3,6 +3,7 @@
 import logging
 
 from data.errors import Answered, BadSetting, Corrupt, LostRace, NoSuchVersion, NotPromotable
+from data.wording import moment
 from models.judging import hindering
 from monitoring.effects import NewDecision
 from monitoring.store.approvals import Approval
@@ -173,7 +174,7 @@ def before(approval: Approval, answer: str) -> Report:
 def told(approval: Approval) -> str:
     """Say how a question was answered, and what may be done all the same."""
     about, name, version = f"version {approval.version} of {approval.project}", approval.project, approval.version
-    at = asking.moment(approval.answered_at) if approval.answered_at else "never"
+    at = moment(approval.answered_at) if approval.answered_at else "never"
     promote = f"holdfast promote {name} {version} --reason '…'"
     if approval.answer == "void":
         return f"the question about {about} is void since {at}: {approval.why}; to judge it anew: {promote}"

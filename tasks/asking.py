@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from data.markdown import escaped
+from data.wording import moment
 from models.cards import gate_lines, gate_table
 from models.judging import Judgement, hindering
 from monitoring.effects import NewDecision
@@ -148,11 +149,6 @@ def tunnel(settings: Settings) -> dict[str, str]:
         f"-L {url.port}:127.0.0.1:{url.port}" for url in local if url.hostname in ("127.0.0.1", "localhost")
     )
     return {"tunnel": f"ssh -N {ports} {socket.gethostname()}"} if ports else {}
-
-
-def moment(at: datetime) -> str:
-    """Say a time."""
-    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def duration(span: timedelta) -> str:

@@ -46,7 +46,7 @@ def harvest(resources: Resources, name: str) -> Report:
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
-    """Return labelled, mature, unharvested predictions of windows whose data verdict is no fault, oldest first.
+    """Return labelled, mature, unharvested predictions of windows that nobody calls a fault, oldest first.
 
     Those of a generation that was not asked for a column of today's schema are left out.
     """
@@ -54,9 +54,10 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
     windows = judged_windows(resources, project)
+    declared = resources.store.incidents.declared(project.name)
     begins = {(window.generation, window.index): window.start for window, _ in windows}
     for window, verdict in windows:
-        if verdict.outcome in ("fault", "failed"):
+        if verdict.outcome in ("fault", "failed") or any(one.spoils(window) for one in declared):
             continue
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)

@@ -6,7 +6,7 @@ Each duty stands alone: a server that is away stops only the duties that need it
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,10 @@ from tasks import model_cards, promotion, watching
 from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.hooking import Hook
+from tasks.messages import ways
 from tasks.placing import intact, marks, place, pointed
 from tasks.requesting import Requester
 from tasks.resources import Resources
-from tasks.settings import Settings
 from tasks.trial_rounds import TrialRounds
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Keeper:
         self.broken: set[str] = set()
         self.marks: dict[str, object] = {}
         self.asked: dict[tuple[int, int], datetime] = {}
-        self.channels = channels(resources.settings, {"prefect": self.send_event})
+        self.channels = ways(resources.settings, {"prefect": self.send_event})
 
     def round(self) -> None:
         """Do every duty once.
@@ -240,16 +240,3 @@ def named(duty: Duty) -> str:
         return duty.__qualname__
     about = (str(getattr(one, "id", one)) for one in duty.args if not isinstance(one, Resources))
     return " ".join([duty.func.__qualname__, *about])
-
-
-def channels(settings: Settings, senders: Mapping[str, alerts.Sender]) -> alerts.Channels:
-    """Return where messages go, from the settings."""
-    return alerts.Channels(
-        webhook_url=settings.webhook_url,
-        webhook_secret=settings.webhook_secret,
-        smtp_url=settings.smtp_url,
-        email_to=settings.email_to,
-        email_from=settings.email_from,
-        apprise_urls=settings.alert_urls,
-        senders=senders,
-    )

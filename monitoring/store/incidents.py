@@ -1,13 +1,17 @@
 """What people should know; at most one incident of a kind is open in a project."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from monitoring.effects import NewIncident
+from monitoring.effects import NewDecision, NewIncident
 from monitoring.records import Incident, IncidentKind
+from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
+from monitoring.store.intents import stop_live
+from monitoring.store.ledger import add_decision
 from monitoring.store.tables import incidents
 
 
@@ -47,11 +51,60 @@ class Incidents:
         query = query if project is None else query.where(incidents.c.project == project)
         return [_incident(row) for row in connection.execute(query)]
 
+    @reads
+    def declared(self, connection: Connection, project: str) -> list[Incident]:
+        """Return the incidents, open or closed, of which a person said that they are broken sensors, oldest first."""
+        return _all(connection, incidents.c.project == project, incidents.c.declared_by.is_not(None))
+
     @writes
-    def acknowledge(self, connection: Connection, id: int, now: datetime) -> bool:  # noqa: A002
-        """Note that a person has seen it; return False where one had already, or it is closed."""
-        unseen = (incidents.c.id == id, incidents.c.acknowledged_at.is_(None), incidents.c.closed_at.is_(None))
-        return connection.execute(update(incidents).where(*unseen).values(acknowledged_at=now)).rowcount == 1
+    def acknowledge(
+        self,
+        connection: Connection,
+        id: int,  # noqa: A002
+        now: datetime,
+        *,
+        actor: str,
+        decision: NewDecision,
+    ) -> bool:
+        """Note that a person has seen it; return False, with nothing written, where one had, or it is closed."""
+        unseen = incidents.c.acknowledged_at.is_(None)
+        return _change(connection, id, decision, now, unseen, acknowledged_at=now, acknowledged_by=actor)
+
+    @writes
+    def snooze(
+        self,
+        connection: Connection,
+        id: int,  # noqa: A002
+        until: datetime,
+        now: datetime,
+        *,
+        actor: str,
+        decision: NewDecision,
+    ) -> bool:
+        """Send nothing of it before `until`, what waits included; return False where that holds, or it is closed."""
+        other = incidents.c.snoozed_until.is_(None) | (incidents.c.snoozed_until != until)
+        changed = _change(connection, id, decision, now, other, snoozed_until=until, snoozed_by=actor)
+        if changed:
+            outbox.postpone(connection, id, until)
+        return changed
+
+    @writes
+    def declare_fault(
+        self,
+        connection: Connection,
+        id: int,  # noqa: A002
+        now: datetime,
+        *,
+        actor: str,
+        decision: NewDecision,
+    ) -> bool:
+        """Take it for a broken sensor, whose retraining under way is stopped; False where it is one, or is closed."""
+        undeclared = incidents.c.declared_by.is_(None)
+        values = {"declared_by": actor, "severity": "critical", "acknowledged_at": None, "acknowledged_by": None}
+        if not _change(connection, id, decision, now, undeclared, **values):
+            return False
+        stop_live(connection, id, now)
+        return True
 
     @writes
     def close(self, connection: Connection, id: int, why: str, now: datetime) -> bool:  # noqa: A002
@@ -71,8 +124,12 @@ def open_once(connection: Connection, new: NewIncident, now: datetime) -> tuple[
         "kind": new.kind,
         "generation": new.generation,
         "opened_at": now,
+        "updated_at": now,
         "reason": new.reason,
         "detail": new.detail,
+        "severity": new.severity,
+        "first_window": new.first_window,
+        "last_window": new.last_window,
     }
     connection.execute(insert(incidents).values(**values))
     return _all(connection, *same)[0], True
@@ -84,20 +141,26 @@ def close_once(connection: Connection, id_: int, why: str, now: datetime) -> boo
     return connection.execute(update(incidents).where(*still).values(closed_at=now, closed_why=why)).rowcount == 1
 
 
+def _change(
+    connection: Connection,
+    id_: int,
+    decision: NewDecision,
+    now: datetime,
+    unless: ColumnElement[bool],
+    **values: Any,
+) -> bool:
+    """Change an open incident and write why, unless it stands so already."""
+    where = (incidents.c.id == id_, incidents.c.closed_at.is_(None), unless)
+    if connection.execute(update(incidents).where(*where).values(**values, updated_at=now)).rowcount == 0:
+        return False
+    add_decision(connection, decision, now)
+    return True
+
+
 def _all(connection: Connection, *where: ColumnElement[bool]) -> list[Incident]:
     return [_incident(row) for row in connection.execute(select(incidents).where(*where).order_by(incidents.c.id))]
 
 
 def _incident(row: Row[Any]) -> Incident:
-    return Incident(
-        row.id,
-        row.project,
-        row.kind,
-        row.generation,
-        row.opened_at,
-        row.reason,
-        row.detail,
-        row.acknowledged_at,
-        row.closed_at,
-        row.closed_why,
-    )
+    found: Mapping[str, Any] = row._mapping  # noqa: SLF001 (SQLAlchemy's own name for it)
+    return Incident(**found)

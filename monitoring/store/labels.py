@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func,
 from monitoring.records import Label, WindowKey
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.predictions import chunks, in_window, known_ids
-from monitoring.store.tables import labels, predictions, verdicts
+from monitoring.store.tables import incidents, labels, predictions, verdicts
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Labels:
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 
-        Those of a window in fault, or of one that could not be judged, are never harvested.
+        Those of a window in fault, of one that could not be judged, and of one that a person declared a fault are
+        never harvested.
         """
         where = [] if until is None else [predictions.c.row_time <= until]
         return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
@@ -80,11 +81,18 @@ class Labels:
 
 _BY_ROWS = (predictions.c.sequence >= verdicts.c.start_row) & (predictions.c.sequence < verdicts.c.end_row)
 _BY_TIME = (predictions.c.row_time >= verdicts.c.window_start) & (predictions.c.row_time < verdicts.c.window_end)
+_DECLARED = (
+    incidents.c.declared_by.is_not(None),
+    incidents.c.project == verdicts.c.project,
+    incidents.c.generation == verdicts.c.generation,
+    verdicts.c.window_index >= incidents.c.first_window,
+    incidents.c.closed_at.is_(None) | (verdicts.c.window_index <= incidents.c.last_window),
+)
 _SPOILED = (
     verdicts.c.project == predictions.c.project,
     verdicts.c.generation == predictions.c.generation,
     verdicts.c.check_name == "data",
-    verdicts.c.outcome.in_(("fault", "failed")),
+    verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED),
     case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )
 

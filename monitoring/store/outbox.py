@@ -1,6 +1,7 @@
 """Alerts and events, written with their cause and kept until a receiver has taken them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from monitoring.records import Message
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.tables import outbox
+from monitoring.store.tables import incidents, outbox
 
 PARK_AFTER = timedelta(hours=24)  # a message that nobody takes for so long waits for a person
 
@@ -53,6 +54,13 @@ class Outbox:
         query = select(outbox).where(outbox.c.parked_at.is_not(None)).order_by(outbox.c.created_at, outbox.c.id)
         return [(_message(row), row.error or "") for row in connection.execute(query)]
 
+    @reads
+    def waiting(self, connection: Connection) -> list[tuple[Message, str]]:
+        """Return the messages that are still to be sent, with the last error, oldest first."""
+        where = (outbox.c.delivered_at.is_(None), outbox.c.parked_at.is_(None))
+        query = select(outbox).where(*where).order_by(outbox.c.created_at, outbox.c.id)
+        return [(_message(row), row.error or "") for row in connection.execute(query)]
+
     @writes
     def unpark(self, connection: Connection, id: str, now: datetime) -> None:  # noqa: A002
         """Let a parked message be tried again, once more for the whole of PARK_AFTER."""
@@ -60,8 +68,15 @@ class Outbox:
         connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_not(None)).values(**again))
 
 
+def postpone(connection: Connection, incident_id: int, until: datetime) -> None:
+    """Let what waits to be told of an incident wait until then, and have the whole of PARK_AFTER from then on."""
+    waiting = (outbox.c.incident_id == incident_id, outbox.c.delivered_at.is_(None), outbox.c.kind == "alert")
+    later = {"next_at": until, "created_at": until, "parked_at": None}
+    connection.execute(update(outbox).where(*waiting).values(**later))
+
+
 def put(connection: Connection, messages: Iterable[Message]) -> list[Message]:
-    """Queue the messages whose ids are new, and return them.
+    """Queue the messages whose ids are new, and return them; what tells of a snoozed incident waits as long.
 
     Raises: ValueError, two of them share an id, so that one would be lost.
     """
@@ -70,10 +85,25 @@ def put(connection: Connection, messages: Iterable[Message]) -> list[Message]:
     if len(set(ids)) < len(ids):
         raise ValueError(f"two messages share an id: {sorted(ids)}")
     known = set(connection.scalars(select(outbox.c.id).where(outbox.c.id.in_(ids)))) if ids else set()
-    new = [message for message in offered if message.id not in known]
+    new = _awake(connection, [message for message in offered if message.id not in known])
     if new:
         connection.execute(insert(outbox), [_row(message) for message in new])
     return new
+
+
+def _awake(connection: Connection, messages: list[Message]) -> list[Message]:
+    """Return the messages, those about a snoozed incident as of the end of its sleep."""
+    about = {message.incident_id for message in messages if message.kind == "alert"} - {None}
+    if not about:
+        return messages
+    asleep = (incidents.c.id.in_(about), incidents.c.snoozed_until.is_not(None))
+    until = {row.id: row.snoozed_until for row in connection.execute(select(incidents).where(*asleep))}
+    return [
+        replace(one, created_at=max(one.created_at, until[one.incident_id]))
+        if one.kind == "alert" and one.incident_id in until
+        else one
+        for one in messages
+    ]
 
 
 def _row(message: Message) -> dict[str, Any]:
@@ -85,8 +115,9 @@ def _row(message: Message) -> dict[str, Any]:
         "created_at": message.created_at,
         "attempts": message.attempts,
         "next_at": message.created_at,
+        "incident_id": message.incident_id,
     }
 
 
 def _message(row: Row[Any]) -> Message:
-    return Message(row.id, row.channel, row.kind, row.payload, row.created_at, row.attempts)
+    return Message(row.id, row.channel, row.kind, row.payload, row.created_at, row.attempts, row.incident_id)

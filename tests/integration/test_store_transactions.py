@@ -113,7 +113,8 @@ def test_a_closed_incident_may_open_again(store: Store, project: str) -> None:
     assert second.promised
     assert [one.closed_why for one in store.incidents.recent(project, 2)] == [None, "two windows were well"]
     assert not store.incidents.close(first.incident.id, "again", NOON)
-    assert not store.incidents.acknowledge(first.incident.id, NOON)
+    seen = NewDecision(project, "acknowledge", f"incident {first.incident.id}", "seen")
+    assert not store.incidents.acknowledge(first.incident.id, NOON, actor="somebody", decision=seen)
 
 
 def test_a_decision_about_no_incident_is_a_mistake(store: Store, project: str) -> None:

@@ -11,7 +11,8 @@ from monitoring.incidents import effects
 from monitoring.records import Verdict, WindowKey
 from monitoring.verdicts import failed
 from tasks import watching
-from tasks.answering import acknowledge, approve_retraining
+from tasks.acting import acknowledge
+from tasks.answering import approve_retraining
 from tasks.watching import reconsider, watch
 
 
