@@ -302,4 +302,4 @@ def plant(trained: Path, mlflow_url: str, home: Path, test: str) -> Orchard:
     settings = Settings(home=home, projects=str(home / "projects"), mlflow_tracking_uri=mlflow_url)
     remote = str(trained.parent / "remote")
     shared = DataRegistry(trained.parent / "registry", remote)
-    return Orchard(settings, name, trained, shared)
+    return Orchard(settings, name=name, trained=trained, shared=shared)
