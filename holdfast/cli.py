@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from data.errors import HoldfastError, ServerUnavailable
 from holdfast import (
     alert_commands,
+    backtest_command,
     commands,
     console,
     incident_commands,
@@ -184,6 +185,7 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 app.add_typer(commands.app)
 app.add_typer(verify_command.app)
+app.add_typer(backtest_command.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(receipt_commands.app)
 app.add_typer(incident_commands.app)

@@ -10,7 +10,6 @@ import numpy as np
 from data.errors import BadSetting, nearest
 from monitoring.declarations import Window
 from projects.declaration import Project
-from tasks.backtest import Played
 from tasks.backtest_stream import Stream, stamp
 
 DECLARED = "declared"
@@ -78,11 +77,13 @@ def named(names: tuple[str, ...]) -> list[Policy]:
     return list(POLICIES.values()) if "all" in names else [POLICIES[name] for name in dict.fromkeys(names)]
 
 
-def metric(stream: Stream, played: Played, after: datetime, until: datetime) -> float:
-    """Return accuracy, or the mean absolute error, over the rows seen in (after, until]; NaN without an answer."""
-    within = (stream.seen > stamp(after)) & (stream.seen <= stamp(until))
-    losses = stream.losses(played.predicted)[within]
-    known = losses[~np.isnan(losses)]
+def metric(stream: Stream, losses: np.ndarray, after: datetime, until: datetime) -> float:
+    """Return accuracy, or the mean absolute error, over the rows seen in (after, until]; NaN without an answer.
+
+    `losses`: of every row of the stream, as `Stream.losses` gives them.
+    """
+    within = losses[(stream.seen > stamp(after)) & (stream.seen <= stamp(until))]
+    known = within[~np.isnan(within)]
     if not len(known):
         return float("nan")
     return float(1 - known.mean()) if stream.project.task == "classification" else float(known.mean())

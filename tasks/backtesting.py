@@ -5,8 +5,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from data.errors import HoldfastError
 from tasks import backtest_arms
@@ -49,9 +52,18 @@ class Result:
     first: Retraining
     arms: tuple[Played, ...]
 
-    def metric(self, played: Played, *, last_third: bool) -> float:
-        """Return an arm's accuracy, or its mean absolute error."""
-        return metric(self.stream, played, self.split if last_third else self.since, self.until)
+    @cached_property
+    def losses(self) -> dict[str, np.ndarray]:
+        """How wrong each arm was, row by row."""
+        return {arm.name: self.stream.losses(arm.predicted) for arm in self.arms}
+
+    def between(self, arm: Played, after: datetime, until: datetime) -> float:
+        """Return an arm's accuracy, or its mean absolute error, on the rows seen in (after, until]."""
+        return metric(self.stream, self.losses[arm.name], after, until)
+
+    def metric(self, arm: Played, *, last_third: bool) -> float:
+        """Return the same for the whole replay, or for the part that chose nothing."""
+        return self.between(arm, self.split if last_third else self.since, self.until)
 
 
 def backtest(
@@ -109,7 +121,7 @@ def chosen(
             tried.append(Tried(policy.name, policy.about, float("nan"), 0, str(error)))
             own.close()
             continue
-        value = metric(stream, played, since, split)
+        value = metric(stream, stream.losses(played.predicted), since, split)
         tried.append(Tried(policy.name, policy.about, value, len(played.retrainings)))
         found[policy.name] = (replay, first, own)
     if not found:
