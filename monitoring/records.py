@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Check = Literal["data", "performance"]
 Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
-IncidentKind = Literal["fault", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
+IncidentKind = Literal["fault", "skew", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
 Severity = Literal["info", "warning", "critical"]  # critical: told again until a person has acknowledged it
 
 
@@ -94,7 +94,7 @@ class Incident:
     @property
     def blocks(self) -> bool:
         """Whether it is an open fault that no person has acknowledged: no retraining learns from a broken sensor."""
-        fault = self.kind == "fault" or self.declared_by is not None
+        fault = self.kind in ("fault", "skew") or self.declared_by is not None
         return fault and self.acknowledged_at is None and self.closed_at is None
 
     def spoils(self, window: WindowKey) -> bool:

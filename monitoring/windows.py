@@ -20,7 +20,8 @@ TICK = timedelta(microseconds=1)
 class Log:
     """What a generation's predictions look like from afar.
 
-    `rows`: how many; `newest`: the newest row time, None without rows; `time_of`: sequence -> row time.
+    `rows`: how many; `newest`: the newest row time, None without rows; `time_of`: sequence -> row time; `oldest`: the
+    oldest row time, where it may be older than the first answer's.
     """
 
     project: str
@@ -28,6 +29,7 @@ class Log:
     rows: int
     newest: datetime | None
     time_of: Callable[[int], datetime]
+    oldest: datetime | None = None
 
 
 def read_log(store: "Store", project: str, generation: int) -> Log:
@@ -39,7 +41,8 @@ def read_log(store: "Store", project: str, generation: int) -> Log:
         return store.predictions.rows(key)[0].row_time
 
     log = store.predictions
-    return Log(project, generation, log.count(project, generation), log.newest_time(project, generation), time_of)
+    oldest, newest = log.first_time(project, generation), log.newest_time(project, generation)
+    return Log(project, generation, log.count(project, generation), newest, time_of, oldest)
 
 
 def due(
@@ -53,7 +56,8 @@ def due(
 ) -> list[tuple[WindowKey, Check]]:
     """Return the (window, check) that are due and not in `judged`, oldest window first, data before performance.
 
-    Edges are fixed from the generation's first answer on, in UTC. A window of time without rows is due like any
+    Edges are fixed from the generation's first answer on, in UTC; rows that are older, such as a backfill's, belong to
+    the first window. A window of time without rows is due like any
     other; the last window of a `replaced` generation ends at its newest row. Performance is due once the labels
     of the window's end are mature.
     """
@@ -98,4 +102,5 @@ def _of_time(span: timedelta | None, log: Log, clock: datetime, replaced: bool) 
             end = min(end, newest + TICK)
         elif end > clock:
             return
-        yield WindowKey(log.project, log.generation, index, start, end)
+        begin = min(start, log.oldest or start) if index == 0 else start
+        yield WindowKey(log.project, log.generation, index, begin, end)

@@ -1,13 +1,12 @@
 """The alias of the champion in the registry: written as the ledger has it, or left to a person, who is told once."""
 
 import logging
-from collections.abc import Mapping
 
 from data.errors import NoSuchVersion
-from monitoring.effects import Effects, NewDecision, NewIncident
-from monitoring.records import Generation, IncidentKind
-from tasks import messages, promotion
+from monitoring.records import Generation
+from tasks import promotion
 from tasks.resources import Resources
+from tasks.telling import close, tell
 
 UNKNOWN = "unauthenticated (MLflow UI)"
 
@@ -73,28 +72,3 @@ def left(resources: Resources, name: str) -> str | None:
     """Return the refused version on which the alias was left."""
     found = resources.store.incidents.open_ones(name, "alias")
     return str(found[0].detail["version"]) if found else None
-
-
-def close(resources: Resources, name: str, kind: IncidentKind, why: str) -> None:
-    """Close the open incident of a kind."""
-    for incident in resources.store.incidents.open_ones(name, kind):
-        resources.store.incidents.close(incident.id, why, resources.now())
-
-
-def tell(
-    resources: Resources,
-    name: str,
-    kind: IncidentKind,
-    generation: int,
-    key: str,
-    text: str,
-    detail: Mapping[str, object],
-) -> None:
-    """Open an incident and send its alert."""
-    logger.warning("%s", text)
-    effects = Effects(
-        opened=NewIncident(name, kind, generation, text, detail),
-        messages=messages.alerts(resources.settings, name, key, kind, text),
-        decisions=(NewDecision(name, "alert", None, text, detail),),
-    )
-    resources.store.record(effects, resources.now())

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
+
+EVER = datetime.fromtimestamp(0, UTC)  # rows that are older than the first window go with it, whenever they come
 
 
 def harvest(resources: Resources, name: str) -> Report:
@@ -64,6 +68,7 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
             continue
         log = resources.store.predictions
         # what a version on trial answered goes with the windows around it, and between two with the first
+        window = window if window.index or window.end_row is not None else replace(window, start=EVER)  # noqa: PLW2901
         since = window.start if window.index else None
         until = begins.get((window.generation, window.index + 1), window.end)
         tried = log.on_trial(project.name, window.generation, since, until)

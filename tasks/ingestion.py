@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from data.errors import BatchRefused, SourceUnavailable
@@ -13,6 +14,7 @@ from projects.declaration import Project
 from tasks.landing import Landed, land
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.skew import look_for_skew
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ def ingest(resources: Resources, name: str) -> Report:
             landings.append(land(resources, project, batch))
             if landings[-1].changed:
                 record(resources, project, landings[-1])
+                look_for_skew(resources, project, batch.name, landings[-1].rows or {})
+            landings[-1] = replace(landings[-1], rows=None)  # of many batches only one is held
     except SourceUnavailable as error:
         if not landings:
             raise

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from data import quarantine
 from data.batches import canonical, coerce, write_batch
 from data.errors import BatchRefused, SchemaMismatch
-from data.schema import length, take
+from data.schema import Rows, length, take
 from data.sources import Batch
 from data.validation import Validation, report_markdown, validate
 from projects.declaration import Project
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of one batch. `refused` is the reason when nothing of it was accepted."""
+    """What became of one batch. `refused` is the reason when nothing of it was accepted; `rows`: those that were."""
 
     batch: str
     accepted: int
@@ -34,6 +34,7 @@ class Landed:
     refused: str | None = None
     report: str = ""
     reasons: tuple[str, ...] = ()
+    rows: Rows | None = field(default=None, compare=False, repr=False)
 
     def row(self) -> dict[str, Any]:
         """One line of a table."""
@@ -70,7 +71,8 @@ def land(resources: Resources, project: Project, batch: Batch) -> Landed:
     landed = resources.batches.land(project.name, batch.name, write, length(good))
     logger.info("%s %s: %d rows accepted, %d in quarantine", project.name, batch.name, length(good), len(reasons))
     summary = tuple(sorted({reason for found in reasons.values() for reason in found}))
-    return Landed(batch.name, length(good), len(reasons), landed.changed, None, report_markdown(validation), summary)
+    page = report_markdown(validation)
+    return Landed(batch.name, length(good), len(reasons), landed.changed, None, page, summary, good)
 
 
 def bad_rows(misfits: list[tuple[int, str]], validation: Validation, positions: np.ndarray) -> dict[int, list[str]]:

@@ -15,11 +15,12 @@ from models.judging import hindering
 from monitoring.records import Decision, Generation
 from monitoring.store.requests import ALIAS, TAG, Request
 from tasks import approving, promotion, registration
-from tasks.aliases import UNKNOWN, close, give_back, leave, left, own, restore
+from tasks.aliases import UNKNOWN, give_back, leave, left, own, restore
 from tasks.forms import RunState, StartRun
 from tasks.placing import pointed
 from tasks.promoting import ATTEMPTS, fresh
 from tasks.resources import Resources
+from tasks.telling import close
 
 if TYPE_CHECKING:
     from models.registry import Version

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,13 @@ def test_windows_without_rows_are_due_too_and_those_not_over_are_not() -> None:
     times = [START, START + 5 * HOUR]
     judged = judge_all(Window(span=HOUR), times, clock=START + 6.5 * HOUR)
     assert [index for index, check in judged if check == "data"] == [0, 1, 2, 3, 4, 5]
+
+
+def test_rows_that_are_older_than_the_first_answer_belong_to_the_first_window() -> None:
+    log = replace(log_of([START, START + 3 * HOUR]), oldest=START - 900 * HOUR)
+    found = due(Window(span=HOUR), log, [], clock=START + 4 * HOUR, label_delay=9 * HOUR, replaced=False)
+    assert [(key.index, key.start) for key, _ in found][:2] == [(0, START - 900 * HOUR), (1, START + HOUR)]
+    assert found[0][0].end == START + HOUR
 
 
 def test_a_day_on_which_clocks_change_has_windows_of_the_same_length() -> None:
