@@ -1,18 +1,18 @@
 """What people should know; at most one incident of a kind is open in a project."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from monitoring.effects import NewDecision, NewIncident
-from monitoring.records import Incident, IncidentKind
+from monitoring.records import Incident, IncidentKind, Message
 from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import stop_live
 from monitoring.store.ledger import add_decision
-from monitoring.store.tables import incidents
+from monitoring.store.tables import decisions, incidents
 
 
 class Incidents:
@@ -103,7 +103,33 @@ class Incidents:
         values = {"declared_by": actor, "severity": "critical", "acknowledged_at": None, "acknowledged_by": None}
         if not _change(connection, id, decision, now, undeclared, **values):
             return False
-        stop_live(connection, id, now)
+        stop_live(connection, id, decision.reason, now)
+        return True
+
+    @writes
+    def escalate(
+        self,
+        connection: Connection,
+        id: int,  # noqa: A002
+        now: datetime,
+        *,
+        decision: NewDecision,
+        messages: Iterable[Message],
+    ) -> bool:
+        """Make it critical and tell of it, once for each kind of decision; False where that was done, or it is closed.
+
+        The row stays locked meanwhile, so that of two who come at once the second sees the first one's line.
+        """
+        still = (incidents.c.id == id, incidents.c.closed_at.is_(None))
+        worse = {"severity": "critical", "updated_at": now}
+        if connection.execute(update(incidents).where(*still).values(**worse)).rowcount == 0:
+            return False
+        of = (decisions.c.project == decision.project, decisions.c.subject == decision.subject)
+        told = (*of, decisions.c.kind == decision.kind)
+        if connection.execute(select(decisions.c.id).where(*told).limit(1)).first() is not None:
+            return False
+        add_decision(connection, decision, now)
+        outbox.put(connection, messages)
         return True
 
     @writes
@@ -132,13 +158,56 @@ def open_once(connection: Connection, new: NewIncident, now: datetime) -> tuple[
         "last_window": new.last_window,
     }
     connection.execute(insert(incidents).values(**values))
-    return _all(connection, *same)[0], True
+    made = _all(connection, *same)[0]
+    outbox.put(connection, [_event(events.OPENED, made, "opened", now, reason=made.reason)])
+    return made, True
 
 
-def close_once(connection: Connection, id_: int, why: str, now: datetime) -> bool:
-    """Close an incident unless it is closed."""
+def update_once(connection: Connection, new: Update, now: datetime) -> None:
+    """Note one more bad window of an open incident, and tell people once it has become critical."""
+    found = _all(connection, incidents.c.id == new.incident_id, incidents.c.closed_at.is_(None))
+    if not found:
+        return
+    before = found[0]
+    urgent = worse(before.severity, new.severity)
+    last = max(new.window, before.last_window if before.last_window is not None else new.window)
+    values = {"detail": _grown(before, new), "severity": urgent, "last_window": last, "updated_at": now}
+    connection.execute(update(incidents).where(incidents.c.id == before.id).values(**values))
+    if urgent == before.severity:
+        return
+    after = replace(before, severity=urgent)
+    outbox.put(connection, [_event(events.UPDATED, after, f"updated-{urgent}", now, reason=new.reason)])
+    if urgent == "critical" and after.acknowledged_at is None:
+        told = outbox.told(connection, after.id)
+        outbox.put(connection, telling.escalated(after, told, new.reason, now))
+
+
+def _grown(before: Incident, new: Update) -> dict[str, Any]:
+    """Return an incident's detail with its newest window: how many there were, the latest, and each check's worst."""
+    detail = dict(before.detail)
+    latest = {"check": new.check, "window": new.window, "rows": new.rows, "reason": new.reason, "size": new.size}
+    worst = dict(detail.get("worst") or {})
+    if new.check not in worst or new.size > worst[new.check]["size"]:
+        worst[new.check] = latest
+    more = before.last_window is None or new.window > before.last_window  # else the other check has counted it
+    return {**detail, "latest": latest, "worst": worst, "count": int(detail.get("count", 0)) + more}
+
+
+def close_once(connection: Connection, id_: int, why: str, now: datetime, *, tell: bool = True) -> bool:
+    """Close an incident unless it is closed, and tell those who know of it, unless the caller does."""
     still = (incidents.c.id == id_, incidents.c.closed_at.is_(None))
-    return connection.execute(update(incidents).where(*still).values(closed_at=now, closed_why=why)).rowcount == 1
+    if connection.execute(update(incidents).where(*still).values(closed_at=now, closed_why=why)).rowcount == 0:
+        return False
+    if tell:
+        over = _all(connection, incidents.c.id == id_)[0]
+        news = telling.recovered(over, outbox.told(connection, id_), why, now)
+        outbox.put(connection, [*news, _event(events.RECOVERED, over, "closed", now, reason=why)])
+    return True
+
+
+def _event(name: str, incident: Incident, key: str, now: datetime, **facts: Any) -> Message:
+    about = {"incident": incident.id, "kind": incident.kind, "severity": incident.severity, **facts}
+    return events.event(name, incident.project, f"incident-{incident.id}.{key}", now, **about)
 
 
 def _change(
