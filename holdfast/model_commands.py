@@ -61,7 +61,7 @@ def show(
     project: Project, version: Version, home: Home = HERE, folders: Projects = None, as_json: Json = False
 ) -> None:
     """Show one version: its verdict, its gates, where it served. With MLflow away, what the ledger knows of it."""
-    from models.card_words import bounded, serving, unnamed
+    from models.card_words import bounded, serving, unnamed, worth
     from tasks import history
 
     found = history.show(lead_to(home, folders), project, version)
@@ -75,7 +75,7 @@ def show(
     if found.get("metric"):
         console.say(f"{found['metric']} {bounded(found)}")
     console.table([{"gate": one["gate"], "result": one["result"], "why": unnamed(one)} for one in verdict["gates"]])
-    for line in serving(found):
+    for line in (*serving(found), *worth(found)):
         console.say(line)
     for title, url in found.get("links", {}).items():
         console.say(f"{title}: {url}")
@@ -169,5 +169,6 @@ def term(row: dict[str, Any]) -> dict[str, Any]:
         "until": when(row["until"]) if row["until"] else "now",
         "by": row["by"],
         "why": row["why"],
+        "earned": row["earned"],
         "waived": ", ".join(row["waived"]) or None,
     }

@@ -24,6 +24,7 @@ from models.card_words import (
     unnamed,
     when,
     worst_first,
+    worth,
 )
 
 MOST_INPUTS = 12  # more are folded
@@ -44,6 +45,7 @@ def page(card: Mapping[str, Any]) -> str:
             card["quality"].get("residuals", []), str(card["purpose"].get("target", "the target"))
         ),
         "Where it serves": items(serving(card)),
+        "What it was worth": items(worth(card)),
         "What its windows are compared with": reference(card),
         "Limits": items(card["limits"]),
         "How it answers": items(answers(card)),

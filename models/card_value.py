@@ -13,9 +13,10 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
 * `generations`: `generation`, `version`, `since`, `until`, `by`, `why`, `waived`, `rollback`
 * `reference`: what its windows are compared with, as `monitoring.summary.summary` gives it
+* `receipts`: what its promotion or refusal turned out to be worth: `kind`, `decided`, `against`, `paid`, `sentence`
 * `reproduce`: the command; `warnings`: sentences on what does not fit together
 
-The last five are as the ledger has them now; all else is fixed when the version is registered, and `seal`
+The last six are as the ledger has them now; all else is fixed when the version is registered, and `seal`
 is the hash of that.
 """
 
@@ -33,10 +34,10 @@ from models.metrics import HIGHER_IS_BETTER
 Card = dict[str, Any]
 CARD, PAGE = "card.json", "card.html"
 FORMAT = 1
-LATER = ("version", "verdict", "generations", "reference", "reproduce", "warnings")
+LATER = ("version", "verdict", "generations", "reference", "receipts", "reproduce", "warnings")
 PARTS: dict[str, type] = {
     **dict.fromkeys(("purpose", "quality", "training", "data", "facts"), dict),
-    **dict.fromkeys(("limits", "generations", "warnings"), list),
+    **dict.fromkeys(("limits", "generations", "receipts", "warnings"), list),
 }
 LARGEST = 4_000_000  # characters of a card that is read at all
 DEEPEST = 32  # parts within parts; ours have 6
@@ -95,6 +96,7 @@ def compose(
         "limits": limits(found, purpose),
         **dict.fromkeys(("verdict", "reference", "reproduce")),
         "generations": [],
+        "receipts": [],
         "warnings": [],
     }
     return dict(plain(card))

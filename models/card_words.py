@@ -139,6 +139,11 @@ def serving(card: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def worth(card: Mapping[str, Any]) -> list[str]:
+    """Say what its promotion or refusal turned out to be worth, once the rows logged since have settled it."""
+    return [f"{one['sentence']}." for one in card.get("receipts", [])]
+
+
 def origin(known: Mapping[str, Any]) -> str:
     """Say which rows are the reference, and how many."""
     rows, whose = known.get("rows", 0), known.get("origin") or "rows that it was judged to fit"

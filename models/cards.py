@@ -30,6 +30,7 @@ from models.card_words import (
     thresholds,
     unnamed,
     worst_first,
+    worth,
 )
 from models.judging import hindering
 from models.links import artifact_page
@@ -67,6 +68,7 @@ def body(card: Mapping[str, Any]) -> str:
     quality = card.get("quality", {})
     parts = {
         "Where it serves": "\n".join(f"- {escaped(line)}" for line in serving(card)),
+        "What it was worth": "\n".join(f"- {escaped(line)}" for line in worth(card)),
         "How good it is": scores(quality),
         "Slices": slices(quality),
         "What it confuses": confusions(quality),

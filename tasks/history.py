@@ -123,6 +123,7 @@ def ledgered(resources: Resources, name: str, version: str) -> dict[str, Any]:
         "generations": model_cards.terms(resources, name, past, version),
         "facts": dict(origin.inputs.get("facts", {})) if origin else {},
         "parameters": dict(origin.inputs.get("parameters", {})) if origin else {},
+        "receipts": model_cards.receipts(resources, name, version),
     }
 
 
@@ -146,9 +147,12 @@ def nearest(version: str, numbers: list[int]) -> int:
 
 
 def generations(resources: Resources, name: str) -> list[dict[str, Any]]:
-    """Return everything that has served, newest first, from the ledger alone.
+    """Return everything that has served, newest first, from the ledger alone, and what coming to serve was worth.
 
     Raises: NoSuchProject.
     """
     past = resources.store.ledger.generations(known(resources, name))
-    return model_cards.terms(resources, name, past)[::-1]
+    settled = resources.store.receipts.of(name)
+    earned = {one.generation: one.detail.get("amount") for one in settled if one.kind != "refusal"}
+    terms = model_cards.terms(resources, name, past)
+    return [{**term, "earned": earned.get(term["generation"])} for term in terms[::-1]]

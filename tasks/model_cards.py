@@ -136,6 +136,7 @@ def current(resources: Resources, project: str, version: str, before: Card) -> C
         "verdict": verdict_of(verdict) if verdict else None,
         "generations": terms(resources, project, past, version),
         "reference": reference(resources, own[-1], before.get("reference")) if own else None,
+        "receipts": receipts(resources, project, version),
         "reproduce": f"holdfast verify {project}@{version}",
     }
     card["warnings"] = warnings(line(resources, project, version, "register"), card)
@@ -191,6 +192,21 @@ def reference(resources: Resources, serving: Generation, before: dict[str, Any] 
     except BadDeclaration:
         return before if before and before.get("sha256") == digest else None
     return {"generation": serving.number, "sha256": digest, **card_value.plain(summary(from_bytes(payload), monitors))}
+
+
+def receipts(resources: Resources, project: str, version: str) -> list[dict[str, Any]]:
+    """Return what a version's promotion or refusal turned out to be worth, as the card has it, oldest first."""
+    return [
+        {
+            "kind": one.kind,
+            "decided": one.decided_at.isoformat(timespec="seconds"),
+            "generation": one.generation,
+            "against": one.against,
+            "paid": one.paid,
+            "sentence": one.detail["sentence"],
+        }
+        for one in resources.store.receipts.of(project, version)
+    ]
 
 
 def line(resources: Resources, project: str, version: str, kind: str) -> Decision | None:

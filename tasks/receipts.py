@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from data.errors import HoldfastError, ServerUnavailable
+from data.markdown import escaped
 from data.wording import lasting, significant
 from models.metrics import BOUNDED
 from models.resampling import Interval
@@ -82,8 +83,10 @@ def settle(resources: Resources, name: str) -> Report:
         renew_cards(resources, name)
     except ServerUnavailable as error:
         waiting = f"; cards follow later: {one_line(error)}"
-    said = "; ".join(str(one.detail["sentence"]) for one in made) or "no receipt is due"
-    return Report(said + waiting, table=[line(one) for one in made])
+    sentences = [str(one.detail["sentence"]) for one in made]
+    page = "### Receipts\n\n" + "\n".join(f"- {escaped(one)}" for one in sentences) if made else ""
+    said = "; ".join(sentences) or "no receipt is due"
+    return Report(said + waiting, page, table=[line(one) for one in made])
 
 
 def owing(resources: Resources, name: str) -> list[Owed]:
@@ -156,6 +159,7 @@ def settled(resources: Resources, project: Project, owed: Owed, start: datetime,
         paid = "yes" if right else "no" if wrong else "unclear"
         detail = {
             **common,
+            "amount": difference(found, project.evaluation.metric),
             "gain": found.estimate,
             "low": found.low,
             "high": found.high,
@@ -194,7 +198,7 @@ def minutes(resources: Resources, name: str, version: str) -> float | None:
 
 def sentence(owed: Owed, found: Interval, paid: Paid, lasted: timedelta, detail: dict[str, Any]) -> str:
     """Say what a decision was worth: v7 earned +2.1 ± 0.6 points over keeping v6 for 14 days and cost 3 minutes."""
-    amount = difference(found, str(detail["metric"]))
+    amount = detail["amount"]
     cost = "" if detail["minutes"] is None else f" and cost {lasting(timedelta(minutes=detail['minutes']))}"
     on = f", on {found.rows:,} rows" + (", whose labels came for selected rows only" if detail["selected"] else "")
     if owed.kind != "refusal":

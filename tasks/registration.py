@@ -53,7 +53,8 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
     resources.models.tag(project.name, version, tags)
     resources.models.set_alias(project.name, "candidate", version)
     told = history.get("parameters", {})
-    tell_origin(resources, project.name, version, facts, told, card=card_value.seal(card), token=token)
+    seconds = card["training"]["seconds"]
+    tell_origin(resources, project.name, version, facts, told, card=card_value.seal(card), token=token, seconds=seconds)
     model_cards.refresh(resources, project.name, version)
     return version
 
@@ -67,10 +68,12 @@ def tell_origin(
     *,
     card: str,
     token: int | None,
+    seconds: float | None = None,
 ) -> None:
     """Write to the ledger, once, how a version was made; what anyone writes in the registry can't change it.
 
-    `told`: the parameters of its training; `card`: the hash of its card, so that a change to that is seen.
+    `told`: the parameters of its training; `card`: the hash of its card, so that a change to that is seen; `seconds`:
+    how long it trained.
 
     Raises: StaleToken.
     """
@@ -81,7 +84,7 @@ def tell_origin(
             kind="register",
             subject=f"version {version}",
             reason=reason,
-            inputs={"version": version, "facts": facts, "parameters": told, "card": card},
+            inputs={"version": version, "facts": facts, "parameters": told, "card": card, "seconds": seconds},
             now=resources.now(),
             token=token,
         )

@@ -1,0 +1,176 @@
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from loop_parts import Orchard, artifacts, judgement, plums
+from store_parts import NOON, answer, generation, project, race, store
+from typer.testing import CliRunner
+
+from data.schema import Rows
+from holdfast.cli import app
+from models.predictor import manifest_sha256
+from monitoring.records import Label
+from monitoring.store import Store
+from monitoring.store.receipts import Receipt
+from tasks import fitting, history, preparation, promotion, receipts, registration
+from tasks.hindsight import MOST
+from tasks.retraining import leased
+
+__all__ = ["project", "store"]
+FORTNIGHT = timedelta(days=14, hours=2)
+
+
+def worse(orchard: Orchard, folder: Path) -> Path:
+    """Train on the same rows with every label turned round."""
+    shutil.copytree(orchard.trained, folder)
+    rows = preparation.read_role(folder, orchard.declared.schema, "train")
+    turned = np.where(rows["ripe"] == "yes", "no", "yes").astype(object)
+    preparation.write_role(folder, orchard.declared.schema, "train", {**rows, "ripe": turned})
+    fitting.fit(orchard.declared, folder, device="cpu", progress=lambda _share, _what: None)
+    return folder
+
+
+def registered(orchard: Orchard, folder: Path) -> str:
+    kept, orchard.trained = orchard.trained, folder
+    try:
+        return orchard.register("passed")
+    finally:
+        orchard.trained = kept
+
+
+def labelled(orchard: Orchard, rows: Rows, prefix: str) -> None:
+    """Answers of now, and their labels."""
+    ids = orchard.answer(rows, prefix=prefix, ago=timedelta(0))
+    orchard.label(ids, rows)
+
+
+@pytest.fixture
+def settled_orchard(orchard: Orchard, tmp_path: Path) -> Orchard:
+    """A bad champion was replaced by a good one, beside which a bad candidate was refused."""
+    bad = worse(orchard, tmp_path / "bad")
+    first = registered(orchard, bad)
+    promotion.promote(orchard, orchard.name, first, actor="test", reason="it is a test")
+    orchard.promote()
+    third = registered(orchard, bad)
+    with leased(orchard, orchard.name, holder="a test") as run:
+        promotion.settle(orchard, orchard.declared, third, judgement("refused"), intent=None, token=run.token)
+    return orchard
+
+
+def test_a_promotion_and_a_refusal_are_settled_once_when_their_labels_have_come(settled_orchard: Orchard) -> None:
+    orchard = settled_orchard
+    labelled(orchard, plums(300), "r")
+    assert receipts.settle(orchard, orchard.name).table == []
+    assert receipts.account(orchard, orchard.name).sentence == "2 decisions wait for labels"
+    orchard.ahead = FORTNIGHT
+    done = race(3, lambda _: receipts.settle(orchard.another(), orchard.name))
+    assert sum(len(one.table) for one in done) == 2
+    assert receipts.settle(orchard, orchard.name).table == []
+    promoted, refused = orchard.store.receipts.of(orchard.name)
+    assert (promoted.kind, promoted.version, promoted.against, promoted.paid) == ("promotion", "2", "1", "yes")
+    assert (refused.kind, refused.version, refused.against, refused.paid) == ("refusal", "3", "2", "yes")
+    assert promoted.detail["gain"] == pytest.approx(-refused.detail["gain"])
+    assert promoted.detail["low"] < promoted.detail["gain"] < promoted.detail["high"]
+    assert promoted.detail["sentence"].startswith("v2 earned +")
+    assert "over keeping v1 for 14 days, on 300 rows" in promoted.detail["sentence"]
+    assert refused.detail["sentence"].startswith("refusing v3 was right: it would have earned \N{MINUS SIGN}")
+    account = receipts.account(orchard, orchard.name)
+    assert account.sentence.endswith("1 of 2 retrainings paid; no refusal was wrong")
+    assert history.generations(orchard, orchard.name)[0]["earned"] == promoted.detail["amount"]
+    said = CliRunner().invoke(app, ["receipts", orchard.name, "--json", "--home", str(orchard.settings.home)])
+    assert [line["paid"] for line in json.loads(said.stdout)[0]["lines"]] == ["yes", "yes"]
+
+
+def test_rows_are_followed_until_another_version_serves_and_count_from_the_decision_on(
+    settled_orchard: Orchard,
+) -> None:
+    orchard = settled_orchard
+    before = orchard.answer(plums(50), prefix="early", ago=timedelta(hours=5))
+    orchard.label(before, plums(50))
+    labelled(orchard, plums(80, seed=3), "r")
+    orchard.promote()
+    orchard.answer(plums(40, seed=4), prefix="after", ago=timedelta(0))
+    orchard.ahead = timedelta(hours=2)  # the labels' delay is an hour; nobody waits for 14 days any more
+    receipts.settle(orchard, orchard.name)
+    rows = {one.key[:2]: one.detail.get("rows") for one in orchard.store.receipts.of(orchard.name)}
+    assert rows == {("promotion", "2"): 80, ("refusal", "3"): 80}
+    assert receipts.account(orchard, orchard.name).waiting == 1
+
+
+def test_a_version_that_is_gone_is_said_so_once_and_hides_no_other_receipt(
+    settled_orchard: Orchard, mlflow_folder: Path
+) -> None:
+    orchard = settled_orchard
+    shutil.rmtree(artifacts(mlflow_folder, orchard, "3") / "model")
+    labelled(orchard, plums(100), "r")
+    orchard.ahead = FORTNIGHT
+    receipts.settle(orchard, orchard.name)
+    receipts.settle(orchard, orchard.name)
+    promoted, refused = orchard.store.receipts.of(orchard.name)
+    assert promoted.paid == "yes"
+    assert refused.paid == "unclear"
+    assert refused.detail["sentence"].startswith("v3 can't be settled: ")
+
+
+def test_while_the_registry_is_away_receipts_wait(settled_orchard: Orchard) -> None:
+    orchard = settled_orchard
+    labelled(orchard, plums(100), "r")
+    orchard.ahead = FORTNIGHT
+    away = orchard.settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+    said = receipts.settle(replace(orchard, settings=away), orchard.name)
+    assert "others wait" in said.sentence
+    assert receipts.account(orchard, orchard.name).waiting == 2
+    receipts.settle(orchard, orchard.name)
+    assert receipts.account(orchard, orchard.name).waiting == 0
+
+
+def test_a_version_of_ours_has_its_receipt_on_its_card(orchard: Orchard) -> None:
+    orchard.promote()
+    with leased(orchard, orchard.name, holder="a test") as run:
+        version = registration.register(orchard, orchard.declared, orchard.trained, holder="a test", token=run.token)
+    told = orchard.store.ledger.decisions(orchard.name, subject=f"version {version}", kinds=("register",))
+    assert told[0].inputs["seconds"] > 0
+    manifest = manifest_sha256(orchard.trained / "model")
+    said = judgement("passed")
+    registration.tell_verdict(orchard, orchard.declared, version, said, manifest=manifest, champion="1")
+    promotion.promote(orchard, orchard.name, version, actor="test", reason="it is a test")
+    labelled(orchard, plums(60), "r")
+    orchard.ahead = FORTNIGHT
+    receipts.settle(orchard, orchard.name)
+    [line] = history.card(orchard, orchard.name, version)["receipts"]
+    assert line["paid"] == "unclear"  # the same network twice
+    stored = orchard.models.read_artifact(orchard.models.run_of(orchard.name, version), "card.html")
+    assert "which shows no difference" in stored
+
+
+def receipt(project: str, **changed: Any) -> Receipt:
+    new = Receipt(project, "promotion", "2", "1", 2, NOON, NOON, "yes", {"sentence": "it paid"})
+    return replace(new, **changed)
+
+
+def test_of_receipts_written_at_once_one_is_kept(store: Store, project: str) -> None:
+    assert sorted(race(4, lambda _: store.receipts.put(receipt(project)))) == [False, False, False, True]
+    assert store.receipts.put(receipt(project, kind="refusal", version="3", generation=2))
+    assert [one.version for one in store.receipts.of(project)] == ["2", "3"]
+    assert store.receipts.of(project, "3")[0].paid == "yes"
+
+
+def test_of_many_labelled_rows_some_are_taken_from_everywhere_and_the_same_each_time(
+    store: Store, project: str
+) -> None:
+    store.ledger.append_generation(0, generation(project))
+    logged = store.predictions.append([answer(project, f"p{n:04d}", minute=n) for n in range(600)])
+    store.labels.record(project, [Label(one.id, "yes", NOON) for one in logged[:500]], NOON)
+    end = logged[-1].row_time
+    answered, count, ids = store.receipts.labelled(project, 1, logged[0].at, end, 100)
+    assert (answered, count) == (600, 500)
+    assert 90 <= len(ids) <= 100
+    places = np.array([int(id_[1:]) for id_ in ids])
+    assert np.diff(places).max() <= 10  # no stretch is left out
+    assert store.receipts.labelled(project, 1, logged[0].at, end, 100)[2] == ids
+    assert MOST >= 10_000
