@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from monitoring.records import IncidentKind, Message, Severity
+from monitoring.records import Check, IncidentKind, Message, Severity
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,19 @@ class NewIncident:
     severity: Severity = "warning"
     first_window: int | None = None
     last_window: int | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """One more bad window of an open incident. `size`: how bad, in the check's own unit."""
+
+    incident_id: int
+    check: Check
+    window: int
+    rows: int
+    reason: str
+    size: float
+    severity: Severity
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,8 @@ class NewDecision:
 class Effects:
     """Everything that stands or falls together.
 
-    `closed`: (incident id, why). The store adds `incident`, `intent` and `token` to the payloads of `messages`.
+    `closed`: (incident id, why). The store adds `incident`, `intent` and `token` to the payloads of `messages`, and to
+    alerts the incident's page. That an incident is over, or has become critical, it tells by itself.
     Where such an incident is open already, it takes the place of `opened`, whose alerts (messages and
     decisions of kind "alert") are dropped: its opening has sent them. Where the incident has an intent under way,
     that takes the place of `intent`, whose events and decisions of kind "retrain" are dropped.
@@ -65,6 +79,7 @@ class Effects:
 
     opened: NewIncident | None = None
     closed: tuple[tuple[int, str], ...] = ()
+    updated: tuple[Update, ...] = ()
     messages: tuple[Message, ...] = ()
     intent: NewIntent | None = None
     decisions: tuple[NewDecision, ...] = ()

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from monitoring.declarations import Governor, Monitors
-from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIntent
+from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIntent, Update
+from monitoring.events import CHANNEL, RETRAIN, payload
 from monitoring.governor import Circumstances, Ruling, decide
 from monitoring.records import Decision, Incident, IncidentKind, Message, Outcome, Verdict
+from monitoring.severity import severity, size
 
-RETRAIN = "holdfast.retrain.requested"
 WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
 INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
 
@@ -29,6 +30,7 @@ class Setting:
         links: name -> URL, for people.
         now: wall time.
         replaced: whether another generation serves by now.
+        accepted: the last window of a change that a person called harmless; -1 without one.
     """
 
     monitors: Monitors
@@ -40,6 +42,7 @@ class Setting:
     now: datetime
     links: Mapping[str, str] = field(default_factory=dict)
     replaced: bool = False
+    accepted: int = -1
 
     def of_kind(self, *kinds: IncidentKind) -> list[Incident]:
         """Return the open incidents of these kinds."""
@@ -65,7 +68,7 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
     own = verdict.check == "data" or verdict.detail.get("own", False)  # not one that the data check has told of
     if (own and verdict.outcome == "fault") or verdict.outcome == "failed":
         found = _fault(verdict, setting)
-    elif verdict.outcome in WORLD and len(bad_windows(verdict, setting)) >= setting.monitors.k:
+    elif verdict.outcome in WORLD:
         found = _world(verdict, setting)
     cleared = [NewDecision(verdict.window.project, "fault-cleared", f"incident {n}", why) for n, why in closed]
     return replace(found, closed=closed, decisions=(*cleared, *found.decisions))
@@ -78,10 +81,14 @@ def after_swap(open_incidents: Sequence[Incident], generation: int) -> tuple[tup
 
 
 def bad_windows(verdict: Verdict, setting: Setting) -> list[int]:
-    """Return which of the last N informative windows of the generation, this one among them, drift or degrade."""
+    """Return which of the last N informative windows of the generation, this one among them, drift or degrade.
+
+    Those of a change that was accepted say nothing any more.
+    """
     worst: dict[int, bool] = {}
     for one in [*setting.recent, verdict]:
-        if one.window.generation == verdict.window.generation and one.outcome in INFORMATIVE:
+        known = one.window.generation == verdict.window.generation and one.window.index > setting.accepted
+        if known and one.outcome in INFORMATIVE:
             worst[one.window.index] = worst.get(one.window.index, False) or one.outcome != "ok"
     last = [index for index in sorted(worst) if index <= verdict.window.index][-setting.monitors.n :]
     return [index for index in last if worst[index]]
@@ -116,7 +123,7 @@ def _quiet(verdict: Verdict, setting: Setting) -> bool:
 
 def _fault(verdict: Verdict, setting: Setting) -> Effects:
     if setting.of_kind("fault"):
-        return _suppressed(verdict, f"incident {setting.of_kind('fault')[0].id} is open")
+        return _updated(verdict, setting.of_kind("fault")[0])
     wrong = verdict.detail.get("faults", {})
     names = list(wrong) or [verdict.check]
     what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
@@ -132,12 +139,13 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
 
 
 def _world(verdict: Verdict, setting: Setting) -> Effects:
-    open_already = setting.of_kind(*WORLD)
+    open_already, bad = setting.of_kind(*WORLD), bad_windows(verdict, setting)
     if open_already:
-        return _suppressed(verdict, f"incident {open_already[0].id} ({open_already[0].kind}) is open")
+        return _updated(verdict, open_already[0])
+    if len(bad) < setting.monitors.k:
+        return NOTHING
     kind: IncidentKind = "degraded" if verdict.outcome == "degraded" else "drift"
     ruling = decide(kind, setting.governor, setting.circumstances)
-    bad = bad_windows(verdict, setting)
     alert = {
         "what": f"{verdict.reason}, in {_window(verdict)}",
         "how_sure": f"{len(bad)} of the last {setting.monitors.n} windows, {setting.monitors.k} are needed",
@@ -153,7 +161,11 @@ def _world(verdict: Verdict, setting: Setting) -> Effects:
     if ruling.action != "retrain":
         return found
     event = _event(verdict.window.project, _key(verdict), setting.now)
-    return replace(found, intent=NewIntent(verdict.window.project), messages=(*found.messages, event))
+    return replace(
+        found,
+        intent=NewIntent(verdict.window.project, clock=setting.circumstances.now),
+        messages=(*found.messages, event),
+    )
 
 
 def reconsidered(incident: Incident, ruling: Ruling, last: Decision | None, setting: Setting) -> Effects:
@@ -167,7 +179,8 @@ def reconsidered(incident: Incident, ruling: Ruling, last: Decision | None, sett
     ruled = NewDecision(incident.project, ruling.action, f"incident {incident.id}", ruling.reason, ruling.inputs)
     if ruling.action == "retrain":
         event = _event(incident.project, key, setting.now)
-        return Effects(messages=(event,), intent=NewIntent(incident.project, incident.id), decisions=(ruled,))
+        promised = NewIntent(incident.project, incident.id, clock=setting.circumstances.now)
+        return Effects(messages=(event,), intent=promised, decisions=(ruled,))
     if ruling.action not in ("approve", "suggest"):
         return Effects(decisions=(ruled,))
     text = f"{incident.kind.upper()} {incident.project}: {said(ruling)}"
@@ -201,11 +214,23 @@ def _opened(
         "check": verdict.check,
         "rows": verdict.rows,
     }
+    latest = {"check": verdict.check, "window": window.index, "rows": verdict.rows, "reason": verdict.reason}
+    latest |= {"size": size(verdict)}
+    bad = more.get("windows") or [window.index]
     detail = {**about, **more, "reason": verdict.reason, "text": text}
+    detail |= {"count": len(bad), "latest": latest, "worst": {verdict.check: latest}}
     told = NewDecision(window.project, "alert", None, text, {**detail, "channels": list(setting.channels)})
     return Effects(
         opened=NewIncident(
-            window.project, kind, window.generation, verdict.reason, detail, WORLD if kind in WORLD else ()
+            window.project,
+            kind,
+            window.generation,
+            verdict.reason,
+            detail,
+            beside=WORLD if kind in WORLD else (),
+            severity=severity(verdict),
+            first_window=bad[0],
+            last_window=window.index,
         ),
         messages=_alerts(window.project, f"{_key(verdict)}.{kind}", setting, kind=kind, text=text, about=about),
         decisions=(told,),
@@ -215,13 +240,28 @@ def _opened(
 def _alerts(
     project: str, key: str, setting: Setting, *, kind: IncidentKind, text: str, about: Mapping[str, Any]
 ) -> tuple[Message, ...]:
-    payload = {"project": project, "kind": kind, "text": text, "links": dict(setting.links), **about}
-    return tuple(Message(f"{key}.{name}", name, "alert", payload, setting.now) for name in setting.channels)
+    said = {"project": project, "kind": kind, "text": text, "links": dict(setting.links), **about}
+    number = about.get("incident")
+    told = [Message(f"{key}.{one}", one, "alert", said, setting.now, incident_id=number) for one in setting.channels]
+    return tuple(told)
 
 
 def _event(project: str, key: str, now: datetime) -> Message:
-    payload = {"event": RETRAIN, "payload": {"project": project}}
-    return Message(f"{key}.event", "prefect", "event", payload, now)
+    return Message(f"{key}.event", CHANNEL, "event", payload(RETRAIN, project, {}), now)
+
+
+def _updated(verdict: Verdict, incident: Incident) -> Effects:
+    """Return one more bad window of an incident that is open."""
+    more = Update(
+        incident.id,
+        verdict.check,
+        verdict.window.index,
+        verdict.rows,
+        verdict.reason,
+        size(verdict),
+        severity(verdict),
+    )
+    return replace(_suppressed(verdict, f"incident {incident.id} ({incident.kind}) is open"), updated=(more,))
 
 
 def _suppressed(verdict: Verdict, why: str) -> Effects:

@@ -72,7 +72,7 @@ class Approvals:
         if (serves.version if serves else None) != champion:
             against = f"version {champion}" if champion else "no champion"
             raise LostRace(f"version {version} was judged against {against}, and that serves no more: judge anew")
-        settle_intent(connection, project, token, intent, "challenger", now)
+        settle_intent(connection, project, token, intent, "challenger", now, why=decision.reason)
         same = (approvals.c.project == project, approvals.c.version == version, approvals.c.answered_at.is_(None))
         if found := _all(connection, *same):
             return found[0], False

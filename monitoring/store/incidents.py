@@ -1,13 +1,16 @@
 """What people should know; at most one incident of a kind is open in a project."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from monitoring.effects import NewDecision, NewIncident
+from monitoring import events, telling
+from monitoring.effects import NewDecision, NewIncident, Update
 from monitoring.records import Incident, IncidentKind, Message
+from monitoring.severity import worse
 from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import stop_live

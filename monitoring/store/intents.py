@@ -5,8 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
+from monitoring import events, telling
 from monitoring.effects import NewIntent
-from monitoring.records import Intent
+from monitoring.records import Intent, Message
+from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.leases import draw, take_from
 from monitoring.store.tables import intents
@@ -62,9 +64,11 @@ class Intents:
         """Give an attempt to `run`; return whether it is this run's, now or already. One run gets it."""
         waiting = (intents.c.id == id, intents.c.attempt == attempt, intents.c.state == "open")
         changed = connection.execute(update(intents).where(*waiting).values(state="running", run=run, started_at=now))
-        if changed.rowcount == 1:
-            return True
         found = _get(connection, id)
+        if changed.rowcount == 1 and found is not None:
+            started = _event(events.STARTED, found, f"started-{attempt}", now, attempt=attempt, run=run)
+            outbox.put(connection, [started])
+            return True
         return found is not None and (found.attempt, found.state, found.run) == (attempt, "running", run)
 
     @writes
@@ -75,12 +79,13 @@ class Intents:
         outcome: str,
         now: datetime,
         attempt: int | None = None,
+        why: str = "",
     ) -> bool:
-        """End an intent; return False where it had ended, or where `attempt` is no longer the one in force."""
+        """End an intent, and tell people; False where it had ended, or `attempt` is no longer the one in force."""
         where = [intents.c.id == id, intents.c.ended_at.is_(None)]
         if attempt is not None:
             where.append(intents.c.attempt == attempt)
-        return end_once(connection, outcome, now, *where)
+        return end_once(connection, outcome, now, *where, why=why)
 
     @writes
     def restart(self, connection: Connection, id: int, attempt: int, now: datetime) -> Intent:  # noqa: A002
@@ -94,7 +99,8 @@ class Intents:
         if found.attempt != attempt or found.state == "ended":
             return found
         if attempt >= ATTEMPTS:
-            end_once(connection, "abandoned", now, intents.c.id == id)
+            why = f"its run died {ATTEMPTS} times"
+            end_once(connection, "abandoned", now, intents.c.id == id, why=why)
         else:
             lasted = (now - found.started_at).total_seconds() if found.started_at else 0.0
             again = {
@@ -130,10 +136,10 @@ def open_once(connection: Connection, new: NewIntent, now: datetime) -> tuple[In
     return _all(connection, intents.c.id == made[0])[0], True
 
 
-def stop_live(connection: Connection, incident_id: int, now: datetime) -> None:
+def stop_live(connection: Connection, incident_id: int, why: str, now: datetime) -> None:
     """End the retraining that an incident has under way; its run loses the lease, so that nothing comes of it."""
     for live in _all(connection, intents.c.incident_id == incident_id, intents.c.ended_at.is_(None)):
-        end_once(connection, "blocked", now, intents.c.id == live.id)
+        end_once(connection, "blocked", now, intents.c.id == live.id, why=why)
         if live.run is not None:
             take_from(connection, live.project, live.run)
 
@@ -146,10 +152,24 @@ def _all(connection: Connection, *where: ColumnElement[bool]) -> list[Intent]:
     return [_intent(row) for row in connection.execute(select(intents).where(*where).order_by(intents.c.id))]
 
 
-def end_once(connection: Connection, outcome: str, now: datetime, *where: ColumnElement[bool]) -> bool:
-    """End the intents found by `where`; return whether it was one."""
-    done = {"state": "ended", "outcome": outcome, "ended_at": now}
-    return connection.execute(update(intents).where(*where).values(**done)).rowcount == 1
+def end_once(connection: Connection, outcome: str, now: datetime, *where: ColumnElement[bool], why: str = "") -> bool:
+    """End the intent found by `where`, and tell what it came to; return whether there was one.
+
+    Who was told of its incident is told of its end, once, in this transaction.
+    """
+    live = _all(connection, intents.c.ended_at.is_(None), *where)
+    for one in live:
+        done = {"state": "ended", "outcome": outcome, "ended_at": now}
+        connection.execute(update(intents).where(intents.c.id == one.id).values(**done))
+        told = outbox.told(connection, one.incident_id) if one.incident_id is not None else []
+        ended = _event(events.ENDED, one, "ended", now, outcome=outcome, reason=why)
+        outbox.put(connection, [*telling.followed_up(one, told, outcome, why, now), ended])
+    return bool(live)
+
+
+def _event(name: str, intent: Intent, key: str, now: datetime, **facts: Any) -> Message:
+    about = {"intent": intent.id, "incident": intent.incident_id, **facts}
+    return events.event(name, intent.project, f"intent-{intent.id}.{key}", now, **about)
 
 
 def _intent(row: Row[Any]) -> Intent:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from data.errors import LostRace
+from monitoring import events
 from monitoring.effects import NewDecision
 from monitoring.records import Decision, Generation, Message
 from monitoring.store import chain, outbox
@@ -87,7 +88,7 @@ class Ledger:
             LostRace: another promotion came first.
             StaleToken: `token` is given and is no longer the lease's.
         """
-        settle_intent(connection, new.project, token, intent, "promoted", new.at)
+        settle_intent(connection, new.project, token, intent, "promoted", new.at, why=promoted(new))
         newest = serving(connection, new.project)
         found = newest.number if newest else 0
         if found != expected:
@@ -123,7 +124,7 @@ class Ledger:
 
         Raises: StaleToken: `token` is given and is no longer the lease's.
         """
-        settle_intent(connection, project, token, intent, outcome, now)
+        settle_intent(connection, project, token, intent, outcome, now, why=reason)
         outbox.put(connection, messages)
         return add_decision(connection, NewDecision(project, kind, subject, reason, inputs), now)
 
@@ -151,14 +152,24 @@ class Ledger:
         return [_decision(row) for row in connection.execute(query)]
 
     @reads
-    def why(self, connection: Connection, subject: str, project: str | None = None) -> list[Decision]:
+    def why(
+        self,
+        connection: Connection,
+        subject: str,
+        project: str | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Decision]:
         """Return the decisions that led to `subject` and followed from it, oldest first.
 
         `subject`: "incident 3", "intent 2", "run …", "version 7" or "generation 4". Numbers of versions and
-        generations are a project's own, so without `project` every project's is followed.
+        generations are a project's own, so without `project` every project's is followed. Only the first `limit`
+        lines of the ledger from `since` on are looked at.
         """
-        query = select(decisions).order_by(decisions.c.id)
+        query = select(decisions).order_by(decisions.c.id).limit(limit)
         query = query if project is None else query.where(decisions.c.project == project)
+        query = query if since is None else query.where(decisions.c.at >= since)
         lines = [_decision(row) for row in connection.execute(query)]
         promises = connection.execute(select(intents.c.project, intents.c.id, intents.c.incident_id, intents.c.run))
         serving = connection.execute(select(generations.c.project, generations.c.number, generations.c.version))
@@ -193,20 +204,35 @@ def add_decision(connection: Connection, new: NewDecision, now: datetime) -> Dec
     }
     number = connection.execute(insert(decisions).values(**values)).inserted_primary_key
     assert number is not None
-    return Decision(number[0], new.project, now, new.kind, new.subject or "", new.reason, new.inputs)
+    made = Decision(number[0], new.project, now, new.kind, new.subject or "", new.reason, new.inputs)
+    if heard := events.of_decision(made):
+        outbox.put(connection, [heard])
+    return made
 
 
 def settle_intent(
-    connection: Connection, project: str, token: int | None, intent: int | None, outcome: str, now: datetime
+    connection: Connection,
+    project: str,
+    token: int | None,
+    intent: int | None,
+    outcome: str,
+    now: datetime,
+    *,
+    why: str,
 ) -> None:
-    """End an intent in the transaction of what came of it, if its run still holds the lease.
+    """End an intent, and tell people, in the transaction of what came of it, if its run still holds the lease.
 
     Raises: StaleToken.
     """
     if token is not None:
         check_token(connection, project, token)
     if intent is not None:
-        end_once(connection, outcome, now, intents.c.id == intent, intents.c.ended_at.is_(None))
+        end_once(connection, outcome, now, intents.c.id == intent, why=why)
+
+
+def promoted(new: Generation) -> str:
+    """Say what serves, and why."""
+    return f"version {new.version} serves as generation {new.number}: {new.reason}"
 
 
 def serving(connection: Connection, project: str) -> Generation | None:

@@ -68,6 +68,13 @@ class Outbox:
         connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_not(None)).values(**again))
 
 
+def told(connection: Connection, incident_id: int) -> list[Message]:
+    """Return the newest alert about an incident of each channel, whether or not it has been taken yet."""
+    about = (outbox.c.incident_id == incident_id, outbox.c.kind == "alert")
+    query = select(outbox).where(*about).order_by(outbox.c.created_at, outbox.c.id)
+    return list({row.channel: _message(row) for row in connection.execute(query)}.values())
+
+
 def postpone(connection: Connection, incident_id: int, until: datetime) -> None:
     """Let what waits to be told of an incident wait until then, and have the whole of PARK_AFTER from then on."""
     waiting = (outbox.c.incident_id == incident_id, outbox.c.delivered_at.is_(None), outbox.c.kind == "alert")

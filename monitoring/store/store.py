@@ -13,7 +13,7 @@ from monitoring.store.acceptances import Acceptances, granted
 from monitoring.store.approvals import Approvals
 from monitoring.store.clients import Clients
 from monitoring.store.engine import BUSY_MS, Database, writes
-from monitoring.store.incidents import Incidents, close_once, open_once
+from monitoring.store.incidents import Incidents, close_once, open_once, update_once
 from monitoring.store.intents import Intents
 from monitoring.store.intents import open_once as promise_once
 from monitoring.store.journal import Journal
@@ -29,6 +29,7 @@ from monitoring.store.requests import Requests
 from monitoring.store.shadows import Shadows
 from monitoring.store.trials import Trials
 from monitoring.store.verdicts import Verdicts, insert_once
+from monitoring.telling import about
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Store:
 
         Raises: LostRace, another generation serves.
         """
-        if not close_once(connection, change.incident_id, reason, now):
+        if not close_once(connection, change.incident_id, reason, now, tell=False):
             return None
         newest = serving(connection, project)
         if newest is None or newest.number != generation:
@@ -138,31 +139,36 @@ def open_store(url: str, patience: int = BUSY_MS) -> Store:
 
 
 def apply(connection: Connection, effects: Effects, now: datetime) -> Applied:
-    """Write effects in their order: close, open, promise, decide, tell."""
+    """Write effects in their order: close, update, open, promise, decide, tell."""
     for incident_id, why in effects.closed:
         close_once(connection, incident_id, why, now)
+    for update in effects.updated:
+        update_once(connection, update, now)
     incident, opened = None, False
     if effects.opened is not None:
         incident, opened = open_once(connection, effects.opened, now)
     intent, promised = None, False
     if effects.intent is not None:
-        about = effects.intent.incident_id
-        about = incident.id if about is None and incident is not None else about
-        intent, promised = promise_once(connection, replace(effects.intent, incident_id=about), now)
+        cause = effects.intent.incident_id
+        cause = incident.id if cause is None and incident is not None else cause
+        intent, promised = promise_once(connection, replace(effects.intent, incident_id=cause), now)
     stale = {"alert"} if incident is not None and not opened else set()
     stale |= {"event", "retrain"} if intent is not None and not promised else set()
     facts = _facts(incident, intent)
-    messages = [
-        replace(message, payload={**message.payload, **facts})
-        for message in effects.messages
-        if message.kind not in stale
-    ]
+    messages = [_to_send(message, facts) for message in effects.messages if message.kind not in stale]
     decisions = [
         add_decision(connection, _about(decision, facts), now)
         for decision in effects.decisions
         if decision.kind not in stale
     ]
     return Applied(incident, opened, intent, promised, tuple(outbox.put(connection, messages)), tuple(decisions))
+
+
+def _to_send(message: Message, facts: dict[str, int]) -> Message:
+    """Return a message with the ids that this transaction has given out, and an alert's way to its incident."""
+    message = replace(message, payload={**message.payload, **facts})
+    incident = facts.get("incident", message.incident_id)
+    return message if incident is None or message.kind != "alert" else about(message, incident)
 
 
 def _facts(incident: Incident | None, intent: Intent | None) -> dict[str, int]:
@@ -179,8 +185,8 @@ def _about(decision: NewDecision, facts: dict[str, int]) -> NewDecision:
 
     Raises: ValueError, it is about an incident that is not opened.
     """
-    about = next((what for what in ("incident", "intent") if what in facts), None)
-    if decision.subject is None and about is None:
+    what = next((one for one in ("incident", "intent") if one in facts), None)
+    if decision.subject is None and what is None:
         raise ValueError(f"{decision.kind}: a decision without a subject, and no incident opened")
-    subject = decision.subject or f"{about} {facts[str(about)]}"
+    subject = decision.subject or f"{what} {facts[str(what)]}"
     return replace(decision, subject=subject, inputs={**decision.inputs, **facts})

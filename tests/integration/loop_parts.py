@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from store_parts import asked_for
 
 from data.errors import HoldfastError
 from data.packing import pack_all
@@ -67,7 +68,7 @@ project = Project(
     training=Training(epochs=2, batch_size=32, learning_rate=0.05, device="cpu"),
     evaluation=Evaluation(exchangeable=True, judge=0.25, anchor=0.15),
     gates=Gates(floors={{"accuracy": 0.5}}, baseline=False, margin=0.5, anchor_rows=20),
-    monitors=Monitors(window=Window(rows=40), minimum_rows=20),
+    monitors=Monitors(window=Window(rows=40), minimum_rows=20, false_incidents=0.05),
     governor=Governor(promote="auto", minimum_labels=30),
 )
 """
@@ -203,8 +204,8 @@ class Orchard(Resources):
         return [one for one in self.store.verdicts.all(self.name) if one.check == check]
 
     def outbox(self) -> list[str]:
-        """The channels of what waits to be sent, oldest first."""
-        return [message.channel for message in self.store.outbox.due(self.now() + timedelta(days=1), 1000)]
+        """The channels of what waits to be sent, oldest first; of events only what asks for a retraining."""
+        return [one.channel for one in asked_for(self.store.outbox.due(self.now() + timedelta(days=1), 1000))]
 
 
 @dataclass

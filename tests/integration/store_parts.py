@@ -14,6 +14,7 @@ import pytest
 from postgres_parts import Postgres
 
 from data.errors import HoldfastError
+from monitoring.events import RETRAIN
 from monitoring.records import Generation, Message, Prediction, Verdict, WindowKey
 from monitoring.store import Store, open_store
 from monitoring.store.engine import Database
@@ -104,6 +105,11 @@ def generation(project: str, version: str = "1") -> Generation:
 
 def message(id_: str, kind: str = "alert") -> Message:
     return Message(id_, "log", kind, {"text": "something has changed"}, NOON)
+
+
+def asked_for(messages: list[Message]) -> list[Message]:
+    """Leave out the events by which the store itself tells what was done."""
+    return [one for one in messages if one.payload.get("event") in (None, RETRAIN)]
 
 
 def without_sequence(prediction: Prediction) -> Prediction:

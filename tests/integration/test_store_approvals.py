@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from store_parts import NOON, TTL, generation, message, project, race, store
+from store_parts import NOON, TTL, asked_for, generation, message, project, race, store
 
 from data.errors import Answered, LostRace, StaleToken
 from monitoring.effects import NewDecision
@@ -48,7 +48,7 @@ def test_of_many_answers_one_is_written_with_its_decision_and_its_messages(store
     assert held.actor == f"person {got.index(True)}"
     assert not store.approvals.note_run(asked.id, "late", NOON, [message(f"{project}-late")])
     assert not store.approvals.reminded(asked.id, NOON, [message(f"{project}-reminder")])
-    assert [one.id for one in store.outbox.due(NOON, 100) if one.id.startswith(project)] == []
+    assert [one.id for one in asked_for(store.outbox.due(NOON, 100)) if one.id.startswith(project)] == []
 
 
 def test_a_question_stands_or_falls_with_the_end_of_what_led_to_it(store: Store, project: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from store_parts import (
     NOON,
     TTL,
+    asked_for,
     child,
     generation,
     message,
@@ -39,7 +40,7 @@ def alarm(project: str, key: str) -> Effects:
 
 
 def all_of(store: Store, project: str) -> tuple[object, ...]:
-    mine = [one for one in store.outbox.due(NOON, limit=10_000) if one.id.startswith(f"{project}.")]
+    mine = asked_for([one for one in store.outbox.due(NOON, limit=10_000) if one.id.startswith(f"{project}.")])
     incidents, intents = store.incidents.recent(project, 9), store.intents.recent(project, 9)
     return store.verdicts.all(project), incidents, intents, store.ledger.decisions(project), mine
 
@@ -48,7 +49,7 @@ def test_a_verdict_and_its_effects_stand_together_and_know_each_other(store: Sto
     assert store.record_verdict(verdict(project), alarm(project, "0"), NOON)
     incident, intent = store.incidents.open_ones(project)[0], store.intents.open_ones(project)[0]
     assert intent.incident_id == incident.id
-    due = [one for one in store.outbox.due(NOON) if one.id.startswith(f"{project}.")]
+    due = asked_for([one for one in store.outbox.due(NOON) if one.id.startswith(f"{project}.")])
     assert [one.payload["incident"] for one in due] == [incident.id] * 2
     assert [one.payload["token"] for one in due] == [intent.token] * 2
     lines = store.ledger.decisions(project, subject=f"incident {incident.id}")
