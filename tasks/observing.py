@@ -1,6 +1,7 @@
 """Windows of the log as arrays: what was asked, what was answered, what turned out to be true."""
 
 import json
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from data.descriptors import describe
 from data.packing import unpack_rows
 from data.schema import Rows, Schema, concatenate, schema_from_json, take
+from models.declarations import Features
+from models.features import features_sha256
 from models.folder import PREDICTOR, verified
 from models.predictor import Predictor, read_version
 from monitoring.logged import answered
@@ -36,13 +39,23 @@ def predictor_of(resources: Resources, generation: Generation) -> Predictor:
     """Return the predictor of a generation, as the keeper fetched it; the project's feature code is checked."""
     folder = resources.settings.home / "generations" / generation.project / str(generation.number)
     features, file = resources.project(generation.project).features, resources.project_file(generation.project)
-    return cached_predictor(folder, generation.manifest_sha256, features, file)
+    code = Code(features_sha256(features) if features else None, file, features)
+    return cached_predictor(folder, generation.manifest_sha256, code)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A project's own code that a version may need; the file is loaded anew each time, so its hash tells it apart."""
+
+    sha256: str | None
+    file: Path
+    features: Features | None = field(compare=False)
 
 
 @lru_cache(maxsize=8)
-def cached_predictor(folder: Path, manifest: str, features: object, file: Path) -> Predictor:
+def cached_predictor(folder: Path, manifest: str, code: Code) -> Predictor:
     """Read a version folder once a process."""
-    return read_version(folder, features=features, manifest=manifest, project=file)  # type: ignore[arg-type]
+    return read_version(folder, features=code.features, manifest=manifest, project=code.file)
 
 
 def logged_schema(resources: Resources, name: str, number: int) -> Schema:
