@@ -154,6 +154,10 @@ class Keys:
             raise self.refusal(sent=bool(secret))
         return client
 
+    def known(self, digest: bytes) -> Client | None:
+        """Return the client whose secret has this hash, if its key holds."""
+        return self.clients.get(digest)
+
     def refusal(self, *, sent: bool) -> Refused:
         """Say why nobody is known by what was sent, or by nothing."""
         if self.problem and (sent or not self.clients):

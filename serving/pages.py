@@ -4,27 +4,23 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from data.errors import HoldfastError
 from data.packing import row_hash
-from serving.admission import needs, visit_in, who_asks
-from serving.documentation import documentation
-from serving.html import page
+from serving.admission import Asking, for_people, needs, visit_in
+from serving.html import link, note, page
 from serving.keys import Client
 from serving.labelling import read_labels, record
-from serving.openapi import document
-from serving.overview import overview
+from serving.people import add_people
 from serving.refusals import ClientGone, Refused, refused
-from serving.reports import report
 from serving.state import State
 from serving.telemetry import exposition
 from serving.values import Unfit, identifier
 from serving.webhook import add_webhook
 
-Asking = Annotated[Client, Depends(who_asks)]
 NOSNIFF = {"x-content-type-options": "nosniff"}
 
 
@@ -48,7 +44,12 @@ async def tell_refusal(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it
     told = refused(error)
     visit_in(request).reason = told.reason
-    response = JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF)
+    response: Response = JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF)
+    if for_people(request.scope) and told.status != 401:
+        said = note("wrong", f"Status {told.status}", told.why)
+        response = page(
+            "Holdfast", f'<section class="card">{said}<p>{link("/", "Overview")}</p></section>', told.status
+        )
     for name, value in told.headers():
         response.headers.append(name, value)
     return response
@@ -178,27 +179,6 @@ def project_entry(state: State, name: str) -> dict[str, Any]:
         "row_limit": served.row_limit,
         "schema": served.predictor.schema.to_json(),
     }
-
-
-def add_people(app: FastAPI, state: State) -> None:
-    """Routes for browsers."""
-
-    @app.get("/", dependencies=[needs("read")])
-    def front() -> Response:
-        return page("Holdfast", overview(state), refresh=30)
-
-    @app.get("/reports/{path:path}", dependencies=[needs("read")])
-    def reports(path: str) -> Response:
-        return report(state.settings.home / "reports", path)
-
-    @app.get("/openapi.json")
-    def openapi(client: Asking) -> JSONResponse:
-        return JSONResponse(document(state, client), headers=NOSNIFF)
-
-    @app.get("/docs")
-    def docs(request: Request, client: Asking) -> Response:
-        base = state.settings.public_url or str(request.base_url).rstrip("/")
-        return page("Holdfast service", documentation(document(state, client), base))
 
 
 def add_machines(app: FastAPI, state: State) -> None:

@@ -12,9 +12,11 @@ from serving.cores import Cores
 from serving.generations import Generations
 from serving.keys import Client, Keys, loopback
 from serving.pulse import Pulse
+from serving.sessions import Sessions
 from serving.shadowing import Shadowing
 from serving.telemetry import Telemetry
 from serving.turns import Turns
+from tasks.resources import Resources
 from tasks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,18 @@ class State:
         """Knows who asks."""
         keyless = self.settings.embedded and loopback(self.settings.host)
         return Keys(self.apart.clients.all, keyless=keyless)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Knows who has logged in."""
+        return Sessions(self.keys, self.settings.service_port)
+
+    @cached_property
+    def resources(self) -> Resources:
+        """What tasks' functions take, with the store that is open here."""
+        made = Resources(self.settings)
+        made.store = self.store
+        return made
 
     def start(self) -> None:
         """Open the store, load what serves, start the threads."""

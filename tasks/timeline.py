@@ -1,6 +1,6 @@
 """How good the answers were, window by window: as estimated, as labelled so far, and as it turned out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,44 @@ def timeline(resources: Resources, project: str, generation: int | None = None, 
         checks.setdefault((one.verdict.window.generation, one.verdict.window.index), {})[one.verdict.check] = one
     judged = [given for given in checks.values() if "data" in given][-last:]
     return [point(resources, declared, given["data"].verdict, given.get("performance")) for given in judged]
+
+
+def on_record(told: Sequence[Recorded], last: int = 90) -> list[Point]:
+    """Return the last windows as their verdicts (newest first) have them, oldest first: no row is read again.
+
+    So nothing is partial, no label is late, and it is quick however many rows there are.
+    """
+    checks: dict[tuple[int, int], dict[str, Verdict]] = {}
+    for one in reversed(told):
+        checks.setdefault((one.verdict.window.generation, one.verdict.window.index), {})[one.verdict.check] = one.verdict
+    judged = [given for given in checks.values() if "data" in given][-last:]
+    return [recorded(given["data"], given.get("performance")) for given in judged]
+
+
+def recorded(data: Verdict, performance: Verdict | None) -> Point:
+    """Return one window's point from its verdicts alone; an estimate of another metric than was realised is left out."""
+    estimate: Mapping[str, Any] = data.detail.get("estimate") or {}
+    realised: Mapping[str, Any] = (performance.detail.get("realised") if performance else None) or {}
+    metric = realised.get("metric") or estimate.get("metric") or ""
+    estimate = estimate if estimate.get("metric") == metric else {}
+    window = data.window
+    return Point(
+        generation=window.generation,
+        index=window.index,
+        start=window.start,
+        end=window.end,
+        rows=data.rows,
+        labelled=realised.get("rows", 0),
+        metric=metric,
+        estimated=estimate.get("value"),
+        estimated_error=estimate.get("past_error"),
+        partial=None,
+        realised=(realised["value"], realised["low"], realised["high"]) if realised else None,
+        selected=bool(realised.get("selected", False)),
+        drift=strongest(data.detail),
+        outcome_data=data.outcome,
+        outcome_performance=performance.outcome if performance else None,
+    )
 
 
 def point(resources: Resources, project: Project, data: Verdict, performance: Recorded | None) -> Point:

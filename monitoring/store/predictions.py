@@ -109,6 +109,11 @@ class PredictionLog:
         return int(connection.scalar(query) or 0)
 
     @reads
+    def answered(self, connection: Connection, project: str, generation: int) -> int:
+        """Return how many rows a generation has answered, as their sequence has it: quick, however many there are."""
+        return _next_sequence(connection, project, generation, 0)
+
+    @reads
     def first_time(self, connection: Connection, project: str, generation: int) -> datetime | None:
         """Return the oldest row time that a generation answered."""
         return _time(connection, func.min(predictions.c.row_time), *_of(project, generation))

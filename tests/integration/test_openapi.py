@@ -21,7 +21,7 @@ from tasks.settings import Settings
 
 __all__ = ["service"]
 
-UNDOCUMENTED = ("/reports/", "/v1/webhooks/")  # files for people, and what other servers send
+UNDOCUMENTED = ("/reports/", "/sandbox/", "/incidents", "/login", "/logout", "/v1/webhooks/")  # not for programs
 
 
 def stream(rows: list[dict[str, Any]]) -> bytes:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -68,15 +69,15 @@ def test_the_overview_shows_each_project_and_lets_nothing_from_data_run(client: 
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
     asked = ("version 2 waits for a person", "/runs/flow-run/0123-run", "until 2026-03-04 12:00 UTC")
-    shown = ("generation 1", "version 101", "Incident 1: drift", "2 of 3", "/reports/prices/w6.html", "fruit")
+    shown = ("generation 1", "version 101", "drift incident 1", "2 of 3", "/reports/prices/w6.html", "fruit")
     for words in (*shown, *asked):
         assert words in page.text
-    assert "a dead sensor. Closed 12:00:00: a healthy window came" in page.text
+    assert "a dead sensor. Closed after 0 seconds: a healthy window came" in page.text
     assert "w.py:3: &lt;/title&gt;" in page.text
     assert page.text.count('<td class="kind">suppress</td>') == 1
     assert "(and 2 more before it)" in page.text
     assert "train/digits" in page.text  # a project without a champion says what to run
-    assert page.text.count('<i class="ok"') == 2 * 6 + 1  # the legend's too
+    assert page.text.count('<rect class="ok"') == 2 * 6 + 1  # the legend's too
     assert "<script" not in page.text
     assert "<img" not in page.text
     assert "&lt;script&gt;" in page.text
@@ -118,14 +119,22 @@ def test_nothing_but_reports_is_served_as_one(client: httpx.Client, path: str) -
     assert client.get(path).status_code == 404
 
 
-def test_a_report_runs_in_a_sandbox_that_reaches_nothing(client: httpx.Client) -> None:
-    report = client.get("/reports/prices/w6.html")
-    assert report.status_code == 200
-    assert report.headers["content-security-policy"] == (
+def test_a_report_runs_in_a_sandbox_that_reaches_nothing_and_needs_no_key(client: httpx.Client) -> None:
+    around = client.get("/reports/prices/w6.html")
+    assert "'none'; style-src 'sha256-" in around.headers["content-security-policy"]
+    [address] = re.findall(r'<iframe sandbox="allow-scripts" [^>]* src="(/sandbox/[^"]+)"', around.text)
+    framed = client.get(address)
+    assert (framed.status_code, "ran" in framed.text) == (200, True)
+    assert framed.headers["content-security-policy"] == (
         "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
-        "style-src 'unsafe-inline'; img-src data:; font-src data:"
+        "style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none'; base-uri 'none'; "
+        "frame-ancestors 'self'"
     )
-    assert report.headers["x-content-type-options"] == "nosniff"
+    assert framed.headers["x-content-type-options"] == "nosniff"
+    assert "set-cookie" not in framed.headers
+    until, _, rest = address.removeprefix("/sandbox/").partition(".")
+    for forged in (f"/sandbox/{int(until) + 1}.{rest}", address.replace("w6", "w7"), "/sandbox/9²9.x/prices/w6.html"):
+        assert client.get(forged).status_code == 403
 
 
 def test_projects_are_listed_with_what_serves_them(client: httpx.Client) -> None:

@@ -1,0 +1,76 @@
+"""Routes for browsers: what people read."""
+
+from fastapi import FastAPI, Request, Response
+from starlette.responses import JSONResponse
+
+from serving.admission import Asking, needs
+from serving.bodies import Bodies
+from serving.deeds import done
+from serving.documentation import documentation
+from serving.doing import add_deeds, identity
+from serving.html import page
+from serving.incident_list import incident_list
+from serving.incident_page import incident_page
+from serving.login import add_login
+from serving.openapi import document
+from serving.overview import overview
+from serving.reports import check_ticket, file, located, report_page
+from serving.state import State
+from serving.viewing import shown
+
+NOSNIFF = {"x-content-type-options": "nosniff"}
+REFRESH = 30  # seconds
+
+
+def add_people(app: FastAPI, state: State) -> None:
+    """Add them; whoever reads needs the scope `read`."""
+    bodies = Bodies(limit=16 << 10, room=1 << 20)
+    read = [needs("read")]
+
+    @app.get("/", dependencies=read)
+    def front(request: Request) -> Response:
+        return shown(state, request, "Holdfast", lambda viewer: overview(state, viewer), refresh=REFRESH)
+
+    @app.get("/incidents", dependencies=read)
+    def incidents(request: Request) -> Response:
+        return shown(state, request, "Incidents", lambda viewer: incident_list(state, viewer), refresh=REFRESH)
+
+    @app.get("/incidents/{number}", dependencies=read)
+    def incident(request: Request, number: str) -> Response:
+        known, notice = identity(number), done(request.query_params.get("did", ""))
+        return shown(state, request, f"Incident {known}", lambda viewer: incident_page(state, viewer, known, notice))
+
+    add_deeds(app, state, bodies)
+    add_login(app, state, bodies)
+    add_reports(app, state)
+    add_documentation(app, state)
+
+
+def add_reports(app: FastAPI, state: State) -> None:
+    """Add the pages around reports, and the way to what stands in their frames."""
+    folder = state.settings.home / "reports"
+
+    @app.get("/reports/{path:path}", dependencies=[needs("read")])
+    def reports(request: Request, path: str) -> Response:
+        found = located(folder, path)
+        if found.suffix != ".html":
+            return file(found)
+        return shown(state, request, "Report", lambda viewer: report_page(state, viewer, path))
+
+    @app.get("/sandbox/{ticket}/{path:path}")
+    def sandbox(ticket: str, path: str) -> Response:
+        check_ticket(state, ticket, path)
+        return file(located(folder, path))
+
+
+def add_documentation(app: FastAPI, state: State) -> None:
+    """Add the document of the routes for programs, and the same for people."""
+
+    @app.get("/openapi.json")
+    def openapi(client: Asking) -> JSONResponse:
+        return JSONResponse(document(state, client), headers=NOSNIFF)
+
+    @app.get("/docs")
+    def docs(request: Request, client: Asking) -> Response:
+        base = state.settings.public_url or str(request.base_url).rstrip("/")
+        return page("Holdfast service", documentation(document(state, client), base))
