@@ -16,7 +16,6 @@ from models.resampling import Interval
 from monitoring.records import Generation, Prediction
 from monitoring.store.receipts import Kind
 from projects.declaration import Project
-from tasks import registration
 from tasks.champions import brought
 from tasks.evaluation import blocks, unit
 from tasks.resources import Resources
@@ -77,6 +76,8 @@ def refused(resources: Resources, name: str, version: str, scratch: Path) -> Pre
 
     Raises: NotPromotable, NoSuchVersion, Corrupt, ServerUnavailable.
     """
+    from tasks import registration
+
     manifest = registration.made(resources, name, version).inputs["facts"]["manifest"]
     folder = resources.models.download(name, version, scratch / f"refused-{version}")
     features, file = resources.project(name).features, resources.project_file(name)

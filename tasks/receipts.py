@@ -20,7 +20,7 @@ from models.resampling import Interval
 from monitoring.records import Generation
 from monitoring.store.receipts import Paid, Receipt
 from projects.declaration import Project
-from tasks import model_cards, registration
+from tasks import model_cards
 from tasks.champions import one_line
 from tasks.evaluation import unit
 from tasks.hindsight import Owed, measured
@@ -191,6 +191,8 @@ def minutes(resources: Resources, name: str, version: str) -> float | None:
         intent = resources.store.intents.get(number) if isinstance(number, int) else None
         if intent is not None and intent.started_at and intent.ended_at:
             return (intent.ended_at - intent.started_at) / timedelta(minutes=1)
+    from tasks import registration
+
     origin = registration.origin(resources, name, version)
     seconds = origin.inputs.get("seconds") if origin else None
     return None if seconds is None else float(seconds) / 60
