@@ -37,7 +37,6 @@ SECONDS = 10.0  # for one step of a conversation with a receiver
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
 PATIENCE = 3  # failures in a row after which a channel rests, whatever else waits for it
-PAGE = 20_000  # messages looked at in a round: more than one dead channel gathers in a storm
 
 Sender = Callable[[Message], None]
 
@@ -118,13 +117,10 @@ def drain(store: "Store", channels: Channels, now: datetime, wait: float = 0.5) 
 
     A worker that isn't done goes on; later rounds leave its channel to it, so a slow channel delays no other.
     """
-    by_channel: dict[str, list[Message]] = {}
-    for message in store.outbox.due(now, PAGE):
-        by_channel.setdefault(message.channel, []).append(message)
     started = []
-    for channel, messages in by_channel.items():
+    for channel in store.outbox.channels(now):
         way = channels.way(channel)
-        if way.free(now):
+        if way.free(now) and (messages := store.outbox.take(channel, now)):
             way.worker = threading.Thread(
                 target=work, args=(store, channels, way, messages, now), name=f"alerts-{channel}", daemon=True
             )

@@ -5,13 +5,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, select, update
 
+from monitoring import digests
 from monitoring.records import Message
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.tables import incidents, outbox
 
 PARK_AFTER = timedelta(hours=24)  # a message that nobody takes for so long waits for a person
+PAGE = 20_000  # messages looked at in a round
+_WAITING = (outbox.c.delivered_at.is_(None), outbox.c.parked_at.is_(None), outbox.c.digest.is_(None))
 
 
 class Outbox:
@@ -28,15 +31,39 @@ class Outbox:
     @reads
     def due(self, connection: Connection, now: datetime, limit: int = 100) -> list[Message]:
         """Return messages to be sent by now, oldest first; failed ones come again at their next time."""
-        waiting = (outbox.c.delivered_at.is_(None), outbox.c.parked_at.is_(None), outbox.c.next_at <= now)
-        query = select(outbox).where(*waiting).order_by(outbox.c.created_at, outbox.c.id).limit(limit)
-        return [_message(row) for row in connection.execute(query)]
+        return _all(connection, outbox.c.next_at <= now, limit=limit)
+
+    @reads
+    def channels(self, connection: Connection, now: datetime) -> list[str]:
+        """Return the channels for which something is to be sent by now."""
+        query = select(outbox.c.channel).where(*_WAITING, outbox.c.next_at <= now).distinct()
+        return list(connection.scalars(query.order_by(outbox.c.channel)))
+
+    @writes
+    def take(self, connection: Connection, channel: str, now: datetime, limit: int = PAGE) -> list[Message]:
+        """Return what a sender is to send to a channel by now, oldest first.
+
+        Alerts that are new and many become one digest; what has been tried goes on by itself, under its own id, since
+        its receiver may have it. For a while after a digest new alerts are gathered for the next one.
+        """
+        due = (outbox.c.channel == channel, outbox.c.next_at <= now)
+        new = (*due, outbox.c.kind == "alert", outbox.c.tried_at.is_(None))
+        fresh = _all(connection, *new, limit=limit)
+        if fresh and not _gathering(connection, channel, now):
+            if len(fresh) > digests.ABOVE:
+                one = digests.digest(fresh, now)
+                connection.execute(insert(outbox).values(**_row(one), tried_at=now))
+                _mark(connection, fresh, digest=one.id)
+            else:
+                _mark(connection, fresh, tried_at=now)
+        return _all(connection, *due, (outbox.c.kind != "alert") | outbox.c.tried_at.is_not(None), limit=limit)
 
     @writes
     def delivered(self, connection: Connection, id: str, now: datetime) -> None:  # noqa: A002
-        """Note that the receiver has taken it."""
+        """Note that the receiver has taken it, and with a digest all that it lists."""
         done = {"delivered_at": now, "attempts": outbox.c.attempts + 1, "error": None}
-        connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.delivered_at.is_(None)).values(**done))
+        those = ((outbox.c.id == id) | (outbox.c.digest == id), outbox.c.delivered_at.is_(None))
+        connection.execute(update(outbox).where(*those).values(**done))
 
     @writes
     def failed(self, connection: Connection, id: str, error: str, next_at: datetime) -> None:  # noqa: A002
@@ -57,8 +84,7 @@ class Outbox:
     @reads
     def waiting(self, connection: Connection) -> list[tuple[Message, str]]:
         """Return the messages that are still to be sent, with the last error, oldest first."""
-        where = (outbox.c.delivered_at.is_(None), outbox.c.parked_at.is_(None))
-        query = select(outbox).where(*where).order_by(outbox.c.created_at, outbox.c.id)
+        query = select(outbox).where(*_WAITING).order_by(outbox.c.created_at, outbox.c.id)
         return [(_message(row), row.error or "") for row in connection.execute(query)]
 
     @writes
@@ -66,6 +92,23 @@ class Outbox:
         """Let a parked message be tried again, once more for the whole of PARK_AFTER."""
         again = {"parked_at": None, "next_at": now, "created_at": now}
         connection.execute(update(outbox).where(outbox.c.id == id, outbox.c.parked_at.is_not(None)).values(**again))
+
+
+def _all(connection: Connection, *where: ColumnElement[bool], limit: int) -> list[Message]:
+    query = select(outbox).where(*_WAITING, *where).order_by(outbox.c.created_at, outbox.c.id).limit(limit)
+    return [_message(row) for row in connection.execute(query)]
+
+
+def _gathering(connection: Connection, channel: str, now: datetime) -> bool:
+    """Tell whether a digest has just been made for a channel."""
+    since = (outbox.c.channel == channel, outbox.c.created_at > now - digests.GATHER, outbox.c.id.like("digest-%"))
+    return connection.execute(select(outbox.c.id).where(*since).limit(1)).first() is not None
+
+
+def _mark(connection: Connection, messages: Iterable[Message], **values: Any) -> None:
+    """Write the same values to many messages."""
+    named = update(outbox).where(outbox.c.id == bindparam("name")).values(**values)
+    connection.execute(named, [{"name": one.id} for one in messages])
 
 
 def told(connection: Connection, incident_id: int) -> list[Message]:

@@ -240,7 +240,7 @@ def test_each_message_is_sent_once_and_a_failed_one_again_with_the_same_id(store
 def test_a_slow_and_full_channel_delays_no_other(store: Store, receiver: Receiver, mail_server: MailServer) -> None:
     receiver.delay, receiver.status = 0.6, 503
     channels = Channels(webhook_url=receiver.url, smtp_url=mail_server.url, email_to="a@example.org")
-    store.outbox.put([message("webhook", f"storm-{i}") for i in range(60)])
+    store.outbox.put([message("webhook", f"storm-{i}") for i in range(5)])
     store.outbox.put([message("email", at=AT + timedelta(seconds=1))])
     now = AT + timedelta(seconds=2)
     began = time.monotonic()
@@ -258,7 +258,7 @@ def test_a_slow_and_full_channel_delays_no_other(store: Store, receiver: Receive
     assert len(receiver.got) == 3  # after three failures in a row the channel rests
     receiver.delay, receiver.status = 0.0, 200
     drain(store, channels, now + timedelta(hours=1), wait=30)
-    assert len({headers["webhook-id"] for _, headers, _ in receiver.got}) == 60
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.got}) == 5
     assert store.outbox.due(now + timedelta(days=2)) == []
 
 
