@@ -142,14 +142,19 @@ def train_once(resources: "Resources", project: str, device: Device, *, quiet: b
 
 @app.command()
 def retrain(
-    incident: Annotated[int, typer.Argument(help="The incident that waits for a person's approval.")],
+    incident: Annotated[int, typer.Argument(help="The incident's number, as alerts and the overview name it.")],
     reason: Reason,
     home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
 ) -> None:
-    """Say yes to the retraining that an incident waits for, where a project asks people first."""
-    from tasks.answering import approve_retraining
+    """Start the retraining of an open incident: it skips the cool-down and "nothing new to learn", not the budget."""
+    from tasks.acting import open_incident
+    from tasks.person_runs import retrain as run
 
-    console.say(approve_retraining(lead_to(home), incident, actor=getpass.getuser(), reason=reason).sentence)
+    resources = lead_to(home, folders)
+    about = open_incident(resources, incident)
+    console.report(run(resources, about.project, incident, reason, actor()), as_json=as_json)
 
 
 @app.command()

@@ -56,7 +56,13 @@ class Monitors:
 class Governor:
     """Whether an incident may start a retraining, and whether its winner may serve without a person.
 
-    `approval_timeout`: how long a version waits for a person's yes before it is a no.
+    `approval_timeout`: how long a version waits for a person's yes before it is a no. `receipt_after`: how long a
+    promotion or a refusal is followed before it is settled what it was worth; labels then get their delay to come.
+
+    A retraining starts no sooner than `cooldown` after the last one, on at least `minimum_labels` new rows, and within
+    a budget: `per_day` and `per_week` count retrainings in 24 hours and in 7 days, `minutes_per_day` and
+    `minutes_per_week` what they take; one more is expected to take as long as the last. After `breaker` in a row that
+    came to nothing a person must look. A person's own run skips cool-down, new rows and breaker, not the budget.
     """
 
     retrain: Literal["off", "suggest", "approve", "auto"] = "auto"
@@ -64,12 +70,17 @@ class Governor:
     approval_timeout: timedelta = timedelta(days=3)
     cooldown: timedelta = timedelta(hours=1)
     per_day: int = 3
+    per_week: int = 12
+    minutes_per_day: float = 480.0
+    minutes_per_week: float = 1440.0
     minimum_labels: int = 100
     breaker: int = 3
+    receipt_after: timedelta = timedelta(days=14)
 
     def __post_init__(self) -> None:
-        if self.approval_timeout <= timedelta(0):
-            raise BadDeclaration("approval_timeout must be longer than nothing")
+        for name in ("approval_timeout", "receipt_after"):
+            if getattr(self, name) <= timedelta(0):
+                raise BadDeclaration(f"{name} must be longer than nothing")
 
 
 @declared

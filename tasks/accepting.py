@@ -8,9 +8,10 @@ import logging
 
 from data.errors import BadSetting, NotAcceptable
 from data.markdown import escaped
+from monitoring import events
 from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import WORLD
-from monitoring.records import Generation, Incident, Message
+from monitoring.records import Generation, Incident
 from monitoring.store.acceptances import Acceptance
 from monitoring.store.references import Change
 from tasks import messages
@@ -20,9 +21,6 @@ from tasks.rereferencing import Remade, remake
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
-
-EVENT = "holdfast.reference.accepted"
-
 
 def ask(resources: Resources, incident_id: int, reason: str, actor: str) -> Report:
     """Keep a person's word that an incident's change is harmless; the keeper starts the run that acts on it.
@@ -137,14 +135,8 @@ def effects(resources: Resources, incident: Incident, made: Remade, actor: str, 
     alerts = messages.alerts(
         resources.settings, incident.project, f"incident-{incident.id}.accepted", incident.kind, text, **facts
     )
-    payload = {"project": incident.project, **facts, "actor": actor}
-    event = Message(
-        f"{incident.project}.incident-{incident.id}.accepted.event",
-        "prefect",
-        "event",
-        {"event": EVENT, "payload": payload},
-        resources.now(),
-    )
+    key, now = f"incident-{incident.id}.accepted", resources.now()
+    event = events.event(events.ACCEPTED, incident.project, key, now, **facts, actor=actor)
     return Effects(
         messages=(*alerts, event), decisions=(NewDecision(incident.project, "accept", about, closed, inputs),)
     )

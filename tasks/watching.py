@@ -2,8 +2,7 @@
 
 import logging
 import socket
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -12,13 +11,14 @@ from data.markdown import escaped
 from data.schema import Category, Rows
 from monitoring import governor, incidents, verdicts, windows
 from monitoring.concept import LONGEST
-from monitoring.governor import Circumstances
 from monitoring.logged import reference_of
 from monitoring.performance import losses_in
 from monitoring.records import Check as CheckName
 from monitoring.records import Generation, Incident, Prediction, Verdict, WindowKey
 from monitoring.reference import Reference
 from projects.declaration import Project
+from tasks import unresolved
+from tasks.circumstances import circumstances
 from tasks.messages import channels
 from tasks.observing import clock, observed, predictor_of
 from tasks.reports import Report
@@ -26,11 +26,9 @@ from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-DAY = timedelta(days=1)
 EVER = datetime.fromtimestamp(0, UTC)
 RECENT = 60  # verdicts, of both checks
 INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
-FRUITLESS = ("refused", "failed", "abandoned")
 AGAIN = ("wait", "block")
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
 
@@ -47,6 +45,7 @@ def watch(resources: Resources, name: str) -> Report:
     given: list[Verdict] = []
     for generation in past:
         given += judge_due(resources, project, generation, replaced=generation.number != past[-1].number)
+    unresolved.tell(resources, project, overview(resources))
     if not given:
         waiting = resources.store.predictions.count(name, past[-1].number)
         return Report(f"no window is due; generation {past[-1].number} has answered {waiting} rows")
@@ -129,38 +128,14 @@ def setting(
     return incidents.Setting(
         monitors=project.monitors,
         governor=project.governor,
-        circumstances=circumstances(resources, project, generation, open_incidents),
+        circumstances=circumstances(resources, project, generation, open_incidents, clock(resources, project)),
         recent=store.verdicts.recent(project.name, 4 * project.monitors.n, generation=generation.number),
         open_incidents=open_incidents,
         channels=channels(resources.settings),
         now=resources.now(),
         links=overview(resources),
         replaced=replaced,
-    )
-
-
-def circumstances(
-    resources: Resources, project: Project, generation: Generation, open_incidents: list[Incident]
-) -> Circumstances:
-    """Return what the governor looks at, as the store has it now."""
-    store, now = resources.store, resources.now()
-    latest = store.intents.recent(project.name, project.governor.breaker + 1)
-    ended = [one for one in latest if one.ended_at and one.opened_at > generation.at]  # a promotion mends the breaker
-    fruitless = next((i for i, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
-    lease = store.leases.current(project.name)
-    # what a retraining learned from is not new to the next one, whether its candidate served or not
-    learned = [one.ended_at for one in ended if one.ended_at and one.outcome not in ("failed", "abandoned", "blocked")]
-    accepted = store.ledger.decisions(project.name, kinds=("ingest",), since=max([generation.at, *learned]))
-    faults = [one for one in open_incidents if one.blocks]
-    return Circumstances(
-        now=now,
-        labels=store.labels.count_unharvested(project.name, until=clock(resources, project) - project.labels.delay),
-        new_rows=sum(int(one.inputs.get("accepted", 0)) for one in accepted),
-        intents_today=len(store.intents.since(project.name, now - DAY)),
-        last_retraining=(latest[0].ended_at or latest[0].opened_at) if latest else None,
-        open_faults=tuple(name for one in faults for name in one.detail.get("columns", [one.reason])),
-        lease=lease.holder if lease is not None and lease.expires_at > now else None,
-        failures=fruitless,
+        accepted=store.references.accepted(project.name, generation.number),
     )
 
 
@@ -185,15 +160,14 @@ def ask_again(resources: Resources, incident: Incident) -> None:
     store = resources.store
     serving = store.ledger.generation(incident.project)
     rulings = store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=RULINGS, limit=1)
-    approved = bool(store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=("approved",)))
-    again = (*AGAIN, "approve") if approved else AGAIN
-    if serving is None or serving.number != incident.generation or (rulings and rulings[0].kind not in again):
+    again = not rulings or rulings[0].kind in (*AGAIN, "retrain")
+    if serving is None or serving.number != incident.generation or not again:
         return
     project = resources.project(incident.project)
     met = setting(resources, project, serving)
-    if store.intents.of(incident.id):
+    if any(one.outcome != "unneeded" for one in store.intents.of(incident.id)):
         return
-    ruling = governor.decide(incident.kind, project.governor, replace(met.circumstances, approved=approved))
+    ruling = governor.decide(incident.kind, project.governor, met.circumstances)
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
     if effects.decisions:
         store.record(effects, resources.now())

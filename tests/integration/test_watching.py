@@ -12,7 +12,7 @@ from monitoring.records import Verdict, WindowKey
 from monitoring.verdicts import failed
 from tasks import watching
 from tasks.acting import acknowledge
-from tasks.answering import approve_retraining
+from tasks.person_runs import retrain
 from tasks.watching import reconsider, watch
 
 
@@ -170,7 +170,7 @@ def test_a_retraining_that_waits_for_a_person_starts_when_one_says_yes(orchard: 
     reconsider(orchard)
     assert rulings(orchard) == ["approve"]
     [incident] = orchard.store.incidents.open_ones(orchard.name)
-    approve_retraining(orchard, incident.id, actor="somebody", reason="the world did change")
+    retrain(orchard, orchard.name, incident.id, "the world did change", "somebody")
     for _ in range(2):
         reconsider(orchard)
     assert rulings(orchard) == ["approve", "retrain"]
