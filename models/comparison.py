@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,8 @@ class Comparison:
     unasked: str = ""  # why the champion can't be asked about these rows
     incompatible: tuple[str, ...] | None = None  # what the champion accepts and the candidate not; None: no champion
     anchor_version: str | None = None  # a prefix of the hash of the anchor's keys
+    judged: int = 0  # candidates that mostly these fresh rows have judged before
+    rows: Mapping[str, Any] | None = None  # which fresh rows these are: models.looks.sketch
 
     @property
     def contested(self) -> bool:

@@ -11,8 +11,9 @@ from data.errors import BadDeclaration, nearest
 from data.wording import significant
 from models.comparison import Comparison, against, gain, number, shown
 from models.declarations import Gates
+from models.looks import tail
 from models.metrics import DIRECTIONS
-from models.resampling import Interval
+from models.resampling import TAIL, Interval
 
 MINIMUM_BLOCKS = 20  # fewer can't say how much they differ from each other
 NAMED = 3  # differences of a schema that a sentence names
@@ -84,16 +85,20 @@ def beats_learner(name: str, comparison: Comparison) -> GateResult:
 
 
 def better(comparison: Comparison) -> GateResult:
-    """Ask that the candidate be better than the champion on the same fresh rows."""
+    """Ask that the candidate be better than the champion on the same fresh rows; the surer, the more these judged."""
     if comparison.fresh.champion is None:
         said = f"better: {against(comparison)} can't be asked about these rows: {comparison.unasked}"
         return GateResult("better", False, said, threshold=0.0, insufficient=True)
-    return beats("better", comparison, comparison.fresh.champion, against(comparison))
+    before, whom = comparison.judged, against(comparison)
+    if before:
+        sure = significant(100 * (1 - tail(before)), 3)
+        whom += f"; these rows have judged {before} candidate{'s' if before > 1 else ''} before: bounds of {sure} %"
+    return beats("better", comparison, comparison.fresh.champion, whom, tail(before))
 
 
-def beats(name: str, comparison: Comparison, other: np.ndarray, whom: str) -> GateResult:
-    """Ask that the lower bound of the difference to `other` on the fresh rows be above 0."""
-    found = gain(comparison.metric, comparison.fresh, other)
+def beats(name: str, comparison: Comparison, other: np.ndarray, whom: str, at: float = TAIL) -> GateResult:
+    """Ask that the lower bound, with the tail `at`, of the difference to `other` on the fresh rows be above 0."""
+    found = gain(comparison.metric, comparison.fresh, other, at)
     few = found.finite and found.blocks < MINIMUM_BLOCKS
     said = f"{name}: {shown(found, comparison.metric, 'fresh', comparison.fresh.unit)} against {whom}"
     if few:

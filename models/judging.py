@@ -44,6 +44,7 @@ class Judgement:
     sentence: str
     champion: str | None = None  # the version it was compared with
     anchor: str | None = None  # which anchor rows: a prefix of the hash of their keys
+    rows: Mapping[str, Any] | None = None  # which fresh rows: models.looks.sketch
 
     @property
     def waived(self) -> tuple[str, ...]:
@@ -85,7 +86,8 @@ def judge(gates: Gates, comparison: Comparison, *, waived: tuple[str, ...] = ())
     results = [waive(result) if result.name in waived else result for result in results]
     verdict = decide(results, serves=comparison.contested)
     sentence = summary(verdict, results, comparison)
-    return Judgement(tuple(results), verdict, sentence, comparison.champion, comparison.anchor_version)
+    about = (comparison.champion, comparison.anchor_version, comparison.rows)
+    return Judgement(tuple(results), verdict, sentence, *about)
 
 
 def contest(gates: Gates, comparison: Comparison, waived: tuple[str, ...]) -> Iterator[GateResult]:

@@ -9,13 +9,14 @@ so s is that of a pilot: a known model and a simple learner on the very rows tha
 
 import math
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from models.comparison import Sample, amount, gain
 from models.gates import MINIMUM_BLOCKS
-from models.resampling import Interval
+from models.resampling import TAIL, Interval
 
 Z_BOUND = 1.6449  # normal quantile of 95 %: the gate's
 Z_POWER = 0.8416  # of 80 %
@@ -37,7 +38,13 @@ class Detectable:
 
 
 def detectable(
-    metric: str, known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray, *, unit: str = "entities"
+    metric: str,
+    known: np.ndarray,
+    pilot: np.ndarray,
+    blocks: np.ndarray,
+    *,
+    unit: str = "entities",
+    tail: float = TAIL,
 ) -> Detectable:
     """Say what gain over a known model the rows can show.
 
@@ -50,6 +57,7 @@ def detectable(
         pilot: (N, P) the simple learner's.
         blocks: (N,) rows of one block are not independent.
         unit: what a block is, in the plural.
+        tail: of the gate's bound, smaller where the rows have judged others before (models.looks).
     """
     rows = len(blocks)
     few = len(set(blocks.tolist()))
@@ -61,7 +69,12 @@ def detectable(
     alike = np.array_equal(known, pilot)
     if alike and metric != "accuracy":
         return Detectable(rows, None, f"{rows:,} labels: {ALIKE}, which can't foretell what gain shows")
-    change = smallest_share(known, pilot, blocks) if metric == "accuracy" else smallest(metric, known, pilot, blocks)
+    bound = NormalDist().inv_cdf(1 - tail)
+    change = (
+        smallest_share(known, pilot, blocks, bound)
+        if metric == "accuracy"
+        else smallest(metric, known, pilot, blocks, bound)
+    )
     if not 0 < change < math.inf:
         return Detectable(rows, None, f"{rows:,} labels can't show even the gain of a perfect model")
     said = f"{change * 100:.1f} points" if metric == "accuracy" else amount(change, metric)
@@ -69,12 +82,12 @@ def detectable(
     return Detectable(rows, change, f"{said}, however far a candidate differs ({ALIKE})" if alike else said)
 
 
-def smallest(metric: str, known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> float:
+def smallest(metric: str, known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray, bound: float = Z_BOUND) -> float:
     """Return the smallest gain that shows, were a candidate to differ from the known model as the pilot does."""
-    return enough(standard_error(gain(metric, Sample(blocks, known), pilot)))
+    return enough(standard_error(gain(metric, Sample(blocks, known), pilot)), bound)
 
 
-def smallest_share(known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> float:
+def smallest_share(known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray, bound: float = Z_BOUND) -> float:
     """Return the smallest gain in the share of right answers that shows; NaN where a perfect model's doesn't.
 
     The pilot differs from the known model, wrong in a share e of rows, in a share d of them. A candidate with
@@ -92,7 +105,7 @@ def smallest_share(known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> 
     def shows(change: float) -> bool:
         most = 2 * wrong - change
         share = most if alike else min(float(differing), most)
-        return bool(change >= enough(error * math.sqrt(share / differing)))
+        return bool(change >= enough(error * math.sqrt(share / differing), bound))
 
     if not shows(wrong):
         return math.nan
@@ -103,9 +116,9 @@ def smallest_share(known: np.ndarray, pilot: np.ndarray, blocks: np.ndarray) -> 
     return high
 
 
-def enough(error: float) -> float:
+def enough(error: float, bound: float = Z_BOUND) -> float:
     """Return the difference that is shown with 80 % power at this standard error."""
-    return (Z_BOUND + Z_POWER) * error
+    return (bound + Z_POWER) * error
 
 
 def standard_error(known: Interval) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = (4_000, 20_000)  # the 5 % quantile is then good to 0.35, where few blocks differ to 0.15 points
+BEYOND = 20  # resamples beyond an end, at least
 DRAWS = 4_000_000  # about so many random numbers make an interval
 DISTINCT = 1000  # more distinct blocks than this are dealt at random into as many groups: same answer, less time
 TAIL = 0.05
@@ -108,7 +109,8 @@ def ends(
     if len(distinct) > DISTINCT:
         groups = rng.permutation(np.arange(len(sums)) % DISTINCT)
         distinct, counts = block_sums(sums, groups), np.ones(DISTINCT)
-    resamples = int(np.clip(DRAWS // max(distinct.shape), *RESAMPLES))
+    fewest, most = RESAMPLES
+    resamples = int(np.clip(DRAWS // max(distinct.shape), max(fewest, min(most, BEYOND / tail)), most))
     # the weight of c equal blocks is the sum of c exponentials; every metric is a ratio, so no normalising
     totals = rng.standard_gamma(counts, size=(resamples, len(counts))) @ distinct
     extra = rng.standard_exponential((resamples, 1))

@@ -11,10 +11,11 @@ from data.schema import Rows, take
 from data.versions import Snapshot
 from models import metrics
 from models.compatibility import incompatibilities
-from models.folder import size_mb
+from models.folder import manifest_sha256, size_mb
 from models.gates import MINIMUM_BLOCKS
 from models.judging import Comparison, Judgement, Sample, judge, sample
 from models.learners import learned_answers
+from models.looks import looks, sketch
 from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from models.slicing import cut
@@ -28,6 +29,8 @@ from tasks.observing import clock, judged_windows, logged_schema
 from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
 from tasks.registration import snapshot_of
 from tasks.resources import Resources
+
+LATEST = 200  # judgings that are looked through for the same rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,21 @@ def judge_version(resources: Resources, project: Project, folder: Path, *, waive
     if champions.predictor:
         found = incompatibilities(champions.predictor.schema, candidate.schema)
         compared = dataclasses.replace(compared, incompatible=found)
-    return judge(project.gates, dataclasses.replace(compared, size_mb=size_mb(folder / "model")), waived=waived)
+    before = judged_before(resources, project, held.fresh, manifest_sha256(folder / "model"))
+    rows = sketch(held.fresh[project.schema.key])
+    compared = dataclasses.replace(compared, size_mb=size_mb(folder / "model"), judged=before, rows=rows)
+    return judge(project.gates, compared, waived=waived)
+
+
+def judged_before(resources: Resources, project: Project, fresh: Rows, manifest: str = "") -> int:
+    """Count the candidates that mostly these rows have held against a champion, but for the one with `manifest`."""
+    earlier = [one.inputs for one in resources.store.ledger.decisions(project.name, kinds=("judge",), limit=LATEST)]
+    known = [
+        (one["manifest"], one["rows"])
+        for one in earlier
+        if one.get("rows") and one.get("champion") and one["manifest"] != manifest
+    ]
+    return looks(fresh[project.schema.key], known)
 
 
 def compare(project: Project, candidate: Predictor, champions: Champions, held: Held) -> Comparison:

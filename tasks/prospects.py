@@ -10,11 +10,12 @@ from models.compatibility import unaskable
 from models.encoding import Encoder
 from models.forgetting import check_anchor_size
 from models.learners import learned_answers
+from models.looks import tail
 from models.power import Detectable, detectable
 from monitoring.records import Generation
 from projects.declaration import Project
 from tasks.champions import brought
-from tasks.comparison import Held, held_rows
+from tasks.comparison import Held, held_rows, judged_before
 from tasks.evaluation import baseline_values, blocks, unit
 from tasks.resources import Resources
 
@@ -44,7 +45,8 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
         champion_levels=encoder.answers,
     )
     assert pair.champion is not None
-    return detectable(metric, pair.candidate, pair.champion, pair.blocks, unit=unit(project))
+    before = judged_before(resources, project, held.fresh)
+    return detectable(metric, pair.candidate, pair.champion, pair.blocks, unit=unit(project), tail=tail(before))
 
 
 def champion_answers(resources: Resources, project: Project, serving: Generation, held: Held) -> Answers | None:

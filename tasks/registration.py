@@ -155,6 +155,7 @@ def tell_verdict(
             "manifest": manifest,
             "champion": champion,
             "anchor": judgement.anchor,
+            "rows": judgement.rows,
         },
         now=resources.now(),
         token=token,

@@ -163,3 +163,12 @@ def test_what_labels_can_prove_is_said_before_a_training(orchard: Orchard) -> No
     orchard.declare(("anchor_rows=20", "anchor_rows=2000"))
     with pytest.raises(TooFewRows, match=r"bring more rows.*at least 2000 needed"):
         prospects(orchard, orchard.declared, orchard.trained)
+
+
+def test_rows_that_judge_again_ask_more_of_another_candidate_but_not_of_the_same(orchard: Orchard) -> None:
+    champion = orchard.promote()
+    first = judged(orchard)
+    assert "have judged" not in str(line_of(first, "better")["sentence"])
+    for manifest in ("f" * 64, manifest_sha256(orchard.trained / "model")):
+        registration.tell_verdict(orchard, orchard.declared, champion, first, manifest=manifest, champion=champion)
+    assert "these rows have judged 1 candidate before" in str(line_of(judged(orchard), "better")["sentence"])

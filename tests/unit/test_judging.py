@@ -1,14 +1,13 @@
 import re
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from data.errors import BadDeclaration, TooFewRows
-from models.comparison import gain, sample
+from models.comparison import sample
 from models.declarations import Gates
 from models.judging import Comparison, GateResult, Judgement, Sample, anchor_rows_needed, judge
 
@@ -374,7 +373,7 @@ def test_of_many_challengers_no_more_come_through_than_the_rule_allows(accuracy:
 
 
 def test_a_rule_that_asks_for_a_better_estimate_only_would_let_half_of_them_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.gates.gain", partial(gain, tail=0.5))
+    monkeypatch.setattr("models.gates.tail", lambda _before: 0.5)
     assert promoted(0.90, 50) > 10  # of 200, the test above would count more than 40
 
 

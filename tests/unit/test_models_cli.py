@@ -44,8 +44,8 @@ def test_the_history_of_a_project_needs_neither_its_file_nor_a_server(served: Pa
     code, said, _ = run("models", "history", "rents", "--home", served)
     newest, second, first = (line.split("\t") for line in said.splitlines())
     assert code == 0
-    assert newest == ["3", "1 (rollback)", "2026-03-04 08:00 UTC", "now", "ann", "rollback: it was worse", "-"]
-    assert second == ["2", "2", "2026-03-03 08:00 UTC", "2026-03-04 08:00 UTC", "ann", "try it", "better"]
+    assert newest == ["3", "1 (rollback)", "2026-03-04 08:00 UTC", "now", "ann", "rollback: it was worse", "-", "-"]
+    assert second == ["2", "2", "2026-03-03 08:00 UTC", "2026-03-04 08:00 UTC", "ann", "try it", "-", "better"]
     assert first[3] == "2026-03-03 08:00 UTC"
     told = json.loads(run("models", "history", "rents", "--json", "--home", served)[1])
     assert (told[0]["generation"], told[0]["rollback"], told[0]["until"]) == (3, True, None)
