@@ -40,6 +40,7 @@ KINDS = (
     Kind("rollback"),
     Kind("approve"),
     Kind("ask"),
+    Kind("accept"),
     Kind("verify"),
 )
 

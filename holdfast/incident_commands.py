@@ -8,7 +8,7 @@ import typer
 
 from holdfast import console
 from holdfast.commands import Reason, actor
-from holdfast.options import HERE, Home, Json, lead_to
+from holdfast.options import HERE, Home, Json, Projects, lead_to
 
 if TYPE_CHECKING:
     from monitoring.records import Decision, Incident
@@ -112,6 +112,21 @@ def fault(incident: Number, reason: Reason, *, home: Home = HERE, as_json: Json 
     from tasks.acting import declare_fault
 
     console.report(declare_fault(lead_to(home), incident, actor(), reason), as_json=as_json)
+
+
+@app.command()
+def accept(
+    incident: Number,
+    reason: Reason,
+    *,
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
+    """Call the change behind an incident harmless: windows are compared with it from now on. Needs no server."""
+    from tasks.accepting import accept as take_in
+
+    console.report(take_in(lead_to(home, folders), incident, reason, actor()), as_json=as_json)
 
 
 def duration(text: str) -> timedelta:

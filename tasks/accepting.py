@@ -22,6 +22,8 @@ from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
+SHORTEST = 3  # characters of a reason
+
 def ask(resources: Resources, incident_id: int, reason: str, actor: str) -> Report:
     """Keep a person's word that an incident's change is harmless; the keeper starts the run that acts on it.
 
@@ -88,6 +90,16 @@ def carry_out(resources: Resources, acceptance_id: int) -> Report:
         raise
     resources.store.acceptances.end(asked.id, report.sentence, resources.now())  # where another had accepted it
     return report
+
+
+def of_project(resources: Resources, incident_id: int, project: str) -> None:
+    """Return if the incident is the project's.
+
+    Raises: BadSetting.
+    """
+    found = resources.store.incidents.get(incident_id)
+    if found is not None and found.project != project:
+        raise BadSetting(f"incident {incident_id} is of {found.project}, not of {project}")
 
 
 def refuse(resources: Resources, asked: Acceptance, why: str) -> None:
@@ -159,6 +171,6 @@ def stated(reason: str) -> str:
     Raises: BadSetting.
     """
     said = " ".join(reason.split())
-    if not said:
+    if len(said) < SHORTEST:
         raise BadSetting("a change is accepted with a reason, which the ledger keeps: --reason '…'")
     return said

@@ -17,6 +17,7 @@ from data.errors import Corrupt, DeliveryFailed, HoldfastError
 from monitoring import alerts
 from monitoring.records import Generation, Intent, Message
 from tasks import model_cards, promotion, watching
+from tasks.accept_rounds import Acceptor
 from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.hooking import Hook
@@ -48,6 +49,7 @@ class Keeper:
         self.requester = Requester(resources, start_run, run_state)
         self.hook = Hook(resources)
         self.trials = TrialRounds(resources)
+        self.acceptor = Acceptor(resources, start_run, run_state)
         self.forms = Forms(resources, start_run, run_state, end_run)
         self.refused: set[tuple[str, int]] = set()
         self.broken: set[str] = set()
@@ -89,7 +91,7 @@ class Keeper:
         each: list[Duty] = [partial(self.requester.answer, one) for one in self.resources.store.requests.open_ones()]
         each += [partial(self.fetch, name) for name in names]
         each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
-        each += [self.hook.attend, self.trials.attend]
+        each += [self.hook.attend, self.trials.attend, self.acceptor.attend]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
             judged = self.resources.store.ledger.judged()  # the first champion is asked for before anything serves
@@ -226,12 +228,10 @@ class Keeper:
             return
         home = self.resources.settings.home
         (home / "logs").mkdir(exist_ok=True)
-        words = [sys.executable, "-m", "monitoring.drift", "--home", str(home)]
-        store_url = self.resources.settings.store_url  # with its password, so not on a command line
+        words, settings = [sys.executable, "-m", "tasks.reporting"], self.resources.settings
+        told = {"HOLDFAST_DATABASE_URL": settings.store_url, "HOLDFAST_PROJECTS": settings.projects}
         with (home / "logs" / "reports.log").open("ab") as log:
-            self.reporting = subprocess.Popen(
-                words, env=child_environment(home, {"HOLDFAST_DATABASE_URL": store_url}), stdout=log, stderr=log
-            )
+            self.reporting = subprocess.Popen(words, env=child_environment(home, told), stdout=log, stderr=log)
 
 
 def named(duty: Duty) -> str:
