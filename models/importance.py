@@ -42,7 +42,7 @@ def importance(predictor: Predictor, rows: Rows, metric: str, *, seed: int) -> d
         ]
         lost = sign * (whole - float(np.mean(shuffled)))
         if np.isfinite(lost):
-            found |= dict.fromkeys(described({name: column}), max(lost, 0.0))
+            found |= dict.fromkeys(described({name: column}), max(round(lost, 9), 0.0))
     return found
 
 

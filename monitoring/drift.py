@@ -1,13 +1,6 @@
-"""The Evidently door: a report for people on each window, in a process of its own, with our test in it.
+"""The Evidently door: a report for people on each window, with our test in it (made by `tasks.reporting`)."""
 
-`python -m monitoring.drift --home HOME` makes every report that is pending; verdicts never wait for it.
-"""
-
-import argparse
-import logging
-import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from data.environment import QUIET
-from data.errors import Corrupt, HoldfastError
 from data.schema import Category, Number, Rows, length
 from monitoring.binning import count
 from monitoring.budget import Rule
 from monitoring.calibration import Calibration, calibrated
 from monitoring.frames import frames, left_out, sampled, titles
-from monitoring.logged import observe, reference_of
 from monitoring.records import Verdict
 from monitoring.reference import Reference
 from monitoring.statistics import components, effect, score
@@ -31,26 +21,29 @@ if TYPE_CHECKING:
     import pandas as pd
     from evidently.core.report import Snapshot
 
-    from monitoring.store import Store
-
-logger = logging.getLogger(__name__)
-
-ALERTING = ("drift", "fault")
 TEST = "holdfast"
+COLUMNS = 40  # shown at most, 30 to 60 kB each beside 3.7 MB of scripts
+LARGEST = 5_900_000  # bytes of a page
+NAMED = 20  # columns said to be missing
 
 
-def report(reference: Reference, observed: Rows, calibration: Calibration) -> tuple["Snapshot | None", dict[str, str]]:
+def report(
+    reference: Reference, observed: Rows, calibration: Calibration, first: Sequence[str] = (), most: int = COLUMNS
+) -> tuple["Snapshot | None", dict[str, str]]:
     """Return Evidently's report on a window, with our test per column, and the columns left out with the reason.
 
-    None when no column can be shown. At most 20,000 rows are looked at; up to that size the columns it flags
-    are those of the verdict.
+    None when no column can be shown. Where there are more than `most`, those named `first` are shown. At most 20,000
+    rows are looked at; up to that size the columns it flags are those of the verdict.
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
     some = sampled(observed, reference.seed)
     out = left_out(reference, some)
-    shown = titles([name for name in reference.watched if name not in out])
+    ordered = dict.fromkeys([*first, *reference.watched])
+    fit = [name for name in ordered if name in reference.binnings and name not in out]
+    out |= dict.fromkeys(fit[most:], f"the page shows {most} columns; its numbers are in the JSON")
+    shown = titles([name for name in reference.watched if name in set(fit[:most])])
     if not shown:
         return None, out
     _register(reference, some, shown, calibration)
@@ -102,11 +95,7 @@ def write_report(
     stem = f"{window.project}/{window.generation}/{window.index}"
     (folder / stem).parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {"outcome": verdict.outcome, "reason": verdict.reason, "rows": verdict.rows}
-    snapshot: Snapshot | None = None
-    out: dict[str, str] = {}
-    if reference is not None and length(observed) and "budget" in verdict.detail:
-        rule = Rule.from_json(verdict.detail["budget"])
-        snapshot, out = report(reference, observed, calibrated(reference, length(observed), rule, window.start))
+    snapshot, out, drawn = _drawn(verdict, reference, observed, page=page)
     body = {
         "window": [window.project, window.generation, window.index],
         "verdict": {**about, "detail": verdict.detail},
@@ -114,18 +103,37 @@ def write_report(
         "evidently": orjson.loads(_standard(snapshot.json())) if snapshot is not None else None,
     }
     _replace(folder / f"{stem}.json", orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    if not page or snapshot is None:
+    if drawn is None:
         return {"json": f"{stem}.json", "html": None}
-    page_of_it = _headed(snapshot.get_html_str(as_iframe=False), verdict, out)
-    _replace(folder / f"{stem}.html", page_of_it.encode(errors="replace"))
+    _replace(folder / f"{stem}.html", drawn)
     return {"json": f"{stem}.json", "html": f"{stem}.html"}
+
+
+def _drawn(
+    verdict: Verdict, reference: Reference | None, observed: Rows, *, page: bool
+) -> tuple["Snapshot | None", dict[str, str], bytes | None]:
+    """Return the report, what it leaves out, and its page, of as many columns as a page can hold."""
+    if reference is None or not length(observed) or "budget" not in verdict.detail:
+        return None, {}, None
+    rule = Rule.from_json(verdict.detail["budget"])
+    first = [*verdict.detail.get("faults", ()), *(line["column"] for line in verdict.detail.get("triage", ()))]
+    calibration, most = calibrated(reference, length(observed), rule, verdict.window.start), COLUMNS
+    while True:
+        snapshot, out = report(reference, observed, calibration, first, most)
+        if not page or snapshot is None:
+            return snapshot, out, None
+        drawn = _headed(snapshot.get_html_str(as_iframe=False), verdict, out).encode(errors="replace")
+        if len(drawn) <= LARGEST or most == 1:
+            return snapshot, out, drawn
+        most //= 2
 
 
 def _headed(page: str, verdict: Verdict, out: Mapping[str, str]) -> str:
     """Say above Evidently's charts which window they show, the verdict on it, and which columns are missing."""
     window = verdict.window
     title = f"{window.project}: window {window.index} of generation {window.generation}"
-    missing = "".join(f"<br>{escape(name)} is not shown: {escape(why)}" for name, why in out.items())
+    missing = "".join(f"<br>{escape(name)} is not shown: {escape(why)}" for name, why in [*out.items()][:NAMED])
+    missing += f"<br>and {len(out) - NAMED:,} more" if len(out) > NAMED else ""
     said = f"<b>{escape(title)}</b>, {verdict.rows:,} rows<br>{escape(verdict.reason)}{missing}"
     head, body, charts = page.partition("<body>")
     style = "margin: 24px 32px 0; font: 16px/1.5 system-ui, sans-serif"
@@ -143,70 +151,3 @@ def _replace(path: Path, content: bytes) -> None:
     part = path.with_suffix(f"{path.suffix}.part")
     part.write_bytes(content)
     part.replace(path)
-
-
-def make_reports(store: "Store", home: Path) -> int:
-    """Make every pending report, with a page where the verdict alerts; return how many.
-
-    One that can't be made is noted with the reason, and not tried again.
-    """
-    made = 0
-    while pending := store.verdicts.without_report(limit=20):
-        for verdict in pending:
-            make_report(store, home, verdict, page=verdict.outcome in ALERTING)
-        made += len(pending)
-    return made
-
-
-def make_report(store: "Store", home: Path, verdict: Verdict, *, page: bool) -> dict[str, Any]:
-    """Make the report of one window from what is stored, and note where it lies."""
-    why, observed, reference = None, {}, None
-    try:
-        reference = reference_of(store, verdict.window)
-        observed = observe(home, verdict.window, store.predictions.rows(verdict.window))
-    except Corrupt as error:
-        why = str(error)
-    made = write_report(home / "reports", verdict, reference, observed, page=page)
-    made = {**made, "why": why} if why else made
-    store.verdicts.attach_report(verdict.window, "data", made)
-    logger.info("%s window %d: report %s", verdict.window.project, verdict.window.index, made)
-    return made
-
-
-def main(words: list[str] | None = None) -> int:
-    """Make the pending reports, or one that is asked for by name, with its page."""
-    parser = argparse.ArgumentParser(prog="python -m monitoring.drift", description=main.__doc__)
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument(
-        "--store",
-        default=os.environ.get("HOLDFAST_DATABASE_URL", ""),
-        help="URL of the store; empty: HOLDFAST_DATABASE_URL, else the SQLite file of the home",
-    )
-    parser.add_argument(
-        "--window", nargs=3, metavar=("PROJECT", "GENERATION", "INDEX"), help="make this one, with a page"
-    )
-    given = parser.parse_args(words)
-    from monitoring.store import open_store
-
-    home = given.home.absolute()
-    try:
-        store = open_store(given.store or f"sqlite:///{home / 'holdfast.db'}")
-        if given.window is None:
-            make_reports(store, home)
-            return 0
-        project, generation, index = given.window
-        known = store.verdicts.all(project, check="data", generation=int(generation))
-        found = [verdict for verdict in known if verdict.window.index == int(index)]
-        for verdict in found:
-            make_report(store, home, verdict, page=True)
-        return 0 if found else 1
-    except HoldfastError as error:
-        logger.error("reports wait: %s", error)  # noqa: TRY400 - an expected failure, said on one line
-        return 1
-
-
-if __name__ == "__main__":
-    os.environ.update(QUIET)
-    os.nice(19)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    sys.exit(main())

@@ -1,4 +1,3 @@
-import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -6,20 +5,14 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from safetensors.numpy import save
 
-from data.packing import pack_all
-from data.schema import Category, Image, Number, Rows, Schema
-from models.folder import GOLDEN, MLMODEL, NETWORK, PREDICTOR, WEIGHTS, seal, write_json
-from monitoring import drift
+from data.schema import Category, Number, Rows
 from monitoring.calibration import calibration_for
 from monitoring.declarations import Monitors
 from monitoring.drift import flagged, report, write_report
 from monitoring.frames import titles
-from monitoring.logged import observe
-from monitoring.records import Prediction, WindowKey
-from monitoring.reference import Reference, build, to_bytes
-from monitoring.store import open_store
+from monitoring.records import WindowKey
+from monitoring.reference import Reference, build
 from monitoring.verdicts import judge_data
 
 pytestmark = [
@@ -113,56 +106,3 @@ def test_values_from_data_can_not_end_a_script_in_the_page(tmp_path: Path) -> No
     assert "alert(1)" in page
     for evil in ("<script>alert", "</script><script>alert", "<img src=x", "\u2028"):
         assert evil not in page
-
-
-def test_pending_reports_are_made_from_what_is_stored_and_only_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="monitoring")
-    schema = Schema(
-        columns={"image": Image(height=4, width=4), "size": Number(), "digit": Category(levels=("0", "1"))},
-        target="digit",
-        key="id",
-    )
-    rng = np.random.default_rng(0)
-    answers = [{"class": "0", "confidence": float(c), "probabilities": {}} for c in rng.random(400)]
-    ids = np.array([f"r{i}" for i in range(400)], dtype=object)
-    rows = {"id": ids, "image": rng.integers(0, 255, (400, 4, 4)).astype(np.uint8), "size": rng.normal(size=400)}
-    rows["size"][200:] += 2.0
-    folder = tmp_path / "generations" / "p" / "1"
-    folder.mkdir(parents=True)
-    write_json(folder / PREDICTOR, {"format": 1, "encoder": {"schema": schema.to_json()}})
-    for name in (NETWORK, GOLDEN, MLMODEL):
-        (folder / name).write_bytes(b"x")
-    (folder / WEIGHTS).write_bytes(save({"weight": np.zeros(1)}))
-    seal(folder)
-    url = f"sqlite:///{tmp_path / 'holdfast.db'}"
-    store = open_store(url)
-    packed = pack_all(schema, rows)
-    store.predictions.append(
-        [Prediction(key, "p", 1, NOW, NOW, packed[i], answers[i]) for i, key in enumerate(ids.tolist())]
-    )
-    windows = [WindowKey("p", 1, i, NOW, NOW, 200 * i, 200 * i + 200) for i in (0, 1)]
-    seen = [observe(tmp_path, window, store.predictions.rows(window)) for window in windows]
-    columns: dict[str, Any] = {
-        **{f"image.{part}": Number(low=0.0, high=1.0) for part in ("brightness", "contrast", "sharpness")},
-        "size": Number(),
-        "confidence": Number(low=0.0, high=1.0),
-    }
-    known = build(
-        columns, seen[0], held_out=np.ones(200, bool), losses=np.zeros(0), task="classification", exchangeable=True
-    )
-    store.references.put("p", 1, to_bytes(known), reason="test", now=NOW)
-    for window, observed in zip(windows, seen, strict=True):
-        store.verdicts.record(judge_data(known, observed, Monitors(), window), NOW)
-    assert drift.main(["--home", str(tmp_path), "--store", url]) == 0
-    assert store.verdicts.without_report() == []
-    reports = {one.verdict.window.index: one.report for one in store.verdicts.history("p", 9)}
-    assert reports[0] == {"json": "p/1/0.json", "html": None}
-    assert reports[1] == {"json": "p/1/1.json", "html": "p/1/1.html"}
-    assert all((tmp_path / "reports" / path).exists() for path in ("p/1/0.json", "p/1/1.json", "p/1/1.html"))
-    (folder / PREDICTOR).write_bytes(b"{}")
-    assert drift.main(["--home", str(tmp_path), "--store", url, "--window", "p", "1", "0"]) == 0
-    again = {one.verdict.window.index: one.report for one in store.verdicts.history("p", 9)}[0]
-    assert again is not None
-    assert "corrupt" in again["why"]
