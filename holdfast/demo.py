@@ -148,7 +148,13 @@ def run(home: Path, console: Console, *, stay: bool) -> None:
 
     story = Story(console)
     with mailbox() as box:
-        os.environ.update({"HOLDFAST_WEBHOOK_URL": box.url, "HOLDFAST_WEBHOOK_SECRET": "demo"})
+        os.environ.update(
+            {
+                "HOLDFAST_WEBHOOK_URL": box.url,
+                "HOLDFAST_WEBHOOK_SECRET": "demo",
+                "HOLDFAST_ALERTS_LOOPBACK": "true",
+            }
+        )
         with ExitStack() as lasting:
             with story.stage("bring up Prefect, MLflow, runner, keeper and service"):
                 settings = lasting.enter_context(stack.lent(home, story.say))

@@ -8,23 +8,19 @@ import binascii
 import hashlib
 import hmac
 import logging
-import smtplib
-import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import orjson
 
 from data.errors import BadSetting, DeliveryFailed, HoldfastError
+from monitoring import mail
 from monitoring.records import Message
+from monitoring.wording import body, subject
 
 if TYPE_CHECKING:
     import httpx
@@ -33,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SECONDS = 10.0  # for one step of a conversation with a receiver
+SECONDS = mail.SECONDS
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
 PATIENCE = 3  # failures in a row after which a channel rests, whatever else waits for it
@@ -67,7 +63,7 @@ class Channels:
         known: dict[str, tuple[str, Sender]] = {
             "log": ("yes", to_log),
             "webhook": (self.webhook_url, lambda message: to_webhook(message, self)),
-            "email": (self.smtp_url and self.email_to, lambda message: to_email(message, self)),
+            "email": (self.smtp_url and self.email_to, self.to_email),
             "apprise": (self.apprise_urls, lambda message: to_apprise(message, self)),
             **{name: ("yes", sender) for name, sender in self.senders.items()},
         }
@@ -83,6 +79,10 @@ class Channels:
 
         alone = httpx.Limits(max_keepalive_connections=0)
         return httpx.Client(timeout=SECONDS, follow_redirects=False, limits=alone)
+
+    def to_email(self, message: Message) -> None:
+        """Send a message as e-mail."""
+        mail.send(message, self.smtp_url, self.email_from, self.email_to)
 
     def way(self, channel: str) -> "Way":
         """Return the state of a channel."""
@@ -166,19 +166,6 @@ def pause(attempts: int) -> timedelta:
     return min(FIRST_PAUSE * (1 << min(attempts, 20)), LONGEST_PAUSE)
 
 
-def subject(message: Message) -> str:
-    """Return a message's first line."""
-    payload = message.payload
-    first = (str(payload.get("text", "")).strip() or message.id).splitlines()[0]
-    return " ".join(f"[{payload.get('project', 'holdfast')}] {payload.get('kind', message.kind)}: {first}".split())
-
-
-def body(message: Message) -> str:
-    """Return a message's text and its links."""
-    links = message.payload.get("links") or {}
-    return "\n".join([str(message.payload.get("text", "")), "", *(f"{name}: {url}" for name, url in links.items())])
-
-
 def to_log(message: Message) -> None:
     """Write an alert to the log, on one line."""
     links = message.payload.get("links") or {}
@@ -220,47 +207,6 @@ def key(secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except binascii.Error as error:
         raise BadSetting("HOLDFAST_WEBHOOK_SECRET: what follows whsec_ is not base64") from error
-
-
-def to_email(message: Message, channels: Channels) -> None:
-    """Send a message as e-mail, its Message-ID and Date the same in every copy."""
-    mail = EmailMessage()
-    domain = parseaddr(channels.email_from)[1].rpartition("@")[2] or "localhost"
-    mail["Message-ID"] = f"<{message.id}@{domain}>"
-    mail["Date"] = format_datetime(message.created_at)
-    try:
-        mail["From"], mail["To"], mail["Subject"] = channels.email_from, channels.email_to, subject(message)
-    except ValueError as error:
-        raise DeliveryFailed("email", f"HOLDFAST_EMAIL_FROM or _TO: {error}") from error
-    mail.set_content(body(message))
-    try:
-        with smtp(channels.smtp_url) as server:
-            refused = server.send_message(mail)
-    except (smtplib.SMTPException, OSError, ValueError) as error:
-        raise DeliveryFailed("email", f"{type(error).__name__}: {error}") from error
-    if refused:
-        log.warning("%s: refused for %d of the addressees, taken for the others", message.id, len(refused))
-
-
-@contextmanager
-def smtp(url: str) -> Iterator[smtplib.SMTP]:
-    """Talk to the mail server: TLS from the start (smtps), by STARTTLS where offered, and before any password."""
-    where = urlsplit(url)
-    host, context = where.hostname or "localhost", ssl.create_default_context()
-    if where.scheme == "smtps":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(host, where.port or 465, timeout=SECONDS, context=context)
-    else:
-        server = smtplib.SMTP(host, where.port or 25, timeout=SECONDS)
-    with server:
-        server.ehlo()
-        if where.scheme != "smtps" and server.has_extn("starttls"):
-            server.starttls(context=context)
-            server.ehlo()
-        elif where.scheme != "smtps" and where.password and host not in {"localhost", "127.0.0.1", "::1"}:
-            raise smtplib.SMTPNotSupportedError("no STARTTLS, and a password is not sent in the open")
-        if where.username:
-            server.login(unquote(where.username), unquote(where.password or ""))
-        yield server
 
 
 def to_apprise(message: Message, channels: Channels) -> None:

@@ -213,6 +213,7 @@ def _opened(
         "window": window.index,
         "check": verdict.check,
         "rows": verdict.rows,
+        "severity": severity(verdict),
     }
     latest = {"check": verdict.check, "window": window.index, "rows": verdict.rows, "reason": verdict.reason}
     latest |= {"size": size(verdict)}
@@ -232,9 +233,25 @@ def _opened(
             first_window=bad[0],
             last_window=window.index,
         ),
-        messages=_alerts(window.project, f"{_key(verdict)}.{kind}", setting, kind=kind, text=text, about=about),
+        messages=_alerts(
+            window.project,
+            f"{_key(verdict)}.{kind}",
+            replace(setting, links=_links(verdict, setting.links)),
+            kind=kind,
+            text=text,
+            about=about,
+        ),
         decisions=(told,),
     )
+
+
+def _links(verdict: Verdict, links: Mapping[str, str]) -> dict[str, str]:
+    """Return the links of an alert, the window's drift report first where there will be one."""
+    window = verdict.window
+    if verdict.check != "data" or verdict.outcome not in ("drift", "fault") or "overview" not in links:
+        return dict(links)
+    report = f"{links['overview']}reports/{window.project}/{window.generation}/{window.index}.html"
+    return {"report": report, **links}
 
 
 def _alerts(

@@ -4,10 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.errors import BadSetting
+from monitoring.addresses import APPRISE, HTTP, objection
 
 CLONE = Path(__file__).resolve().parents[1]
 
@@ -35,8 +36,16 @@ class Settings(BaseSettings):
     data_remote: str = Field(
         default="", description="Where batches are pushed: a folder or s3://…; empty: a folder under the home."
     )
-    alert_urls: str = Field(default="", description="Apprise URLs, separated by spaces.")
-    webhook_url: str = Field(default="", description="Receives every alert as signed JSON.")
+    alerts_loopback: bool = Field(
+        default=False, description="Alerts may go to this machine without TLS, as to http://127.0.0.1:9000."
+    )
+    alert_urls: str = Field(
+        default="", description="Apprise URLs for Slack, Teams, Discord, PagerDuty and others, separated by spaces."
+    )
+    webhook_url: str = Field(default="", description="Receives every alert as signed JSON; https.")
+    alert_repeat_hours: float = Field(
+        default=24.0, gt=0, description="A critical incident that nobody has acknowledged is told again so often."
+    )
     webhook_secret: str = Field(default="", description="HMAC key of the signed webhook.")
     smtp_url: str = Field(default="", description="smtp[s]://user:password@host:port; empty: no e-mail.")
     email_to: str = Field(default="", description="Addressees of alerts, separated by commas.")
@@ -76,6 +85,16 @@ class Settings(BaseSettings):
         """Paths are absolute once read, so that a child's folder doesn't matter."""
         return home.expanduser().absolute()
 
+    @field_validator("alert_urls", "webhook_url")
+    @classmethod
+    def safe(cls, urls: str, info: ValidationInfo) -> str:
+        """Alerts go over TLS; to this machine also without, where that is allowed."""
+        known = HTTP if info.field_name == "webhook_url" else APPRISE
+        for number, url in enumerate(urls.split(), 1):
+            if why := objection(url, known, loopback=info.data.get("alerts_loopback", False)):
+                raise ValueError(f"address {number}: {why}")
+        return urls
+
     @property
     def project_folders(self) -> tuple[Path, ...]:
         """Folders with users' project files, absolute."""
@@ -85,6 +104,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """SQLAlchemy URL of the store."""
         return self.database_url or f"sqlite:///{self.home / 'holdfast.db'}"
+
+    @property
+    def alert_repeat(self) -> timedelta:
+        """How often people are told again of what nobody has acknowledged."""
+        return timedelta(hours=self.alert_repeat_hours)
 
     @property
     def lease_ttl(self) -> timedelta:
@@ -122,4 +146,4 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise BadSetting(f"HOLDFAST_{name.upper()}: {first['msg']}") from error
+        raise BadSetting(f"HOLDFAST_{name.upper()}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -42,6 +42,7 @@ def town_of(home: Path, server: Postgres, database: str) -> Iterator[Town]:
         variables = {
             "MLFLOW_TRACKING_URI": proxies["mlflow"].url,
             "PREFECT_API_URL": f"{proxies['prefect'].url}/api",
+            "HOLDFAST_ALERTS_LOOPBACK": "true",
             "HOLDFAST_WEBHOOK_URL": proxies["alerts"].url,
             "HOLDFAST_ALERT_URLS": proxies["alerts"].url.replace("http", "json"),
             "HOLDFAST_DATABASE_URL": direct.replace(str(server.port), str(proxies["store"].port)),

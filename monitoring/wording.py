@@ -1,0 +1,21 @@
+"""An alert as people read it: what, how sure, so what, what was done, and where to look."""
+
+from monitoring.records import Message
+
+PARTS = (("what", "What"), ("how_sure", "How sure"), ("so_what", "So what"), ("done", "Done"))
+
+
+def subject(message: Message) -> str:
+    """Return a message's first line."""
+    payload = message.payload
+    first = (str(payload.get("text", "")).strip() or message.id).splitlines()[0]
+    return " ".join(f"[{payload.get('project', 'holdfast')}] {payload.get('kind', message.kind)}: {first}".split())
+
+
+def body(message: Message) -> str:
+    """Return a message's text, a paragraph for each of its parts, and its links."""
+    payload = message.payload
+    parts = [f"{title}: {' '.join(str(payload[key]).split())}" for key, title in PARTS if payload.get(key)]
+    said = "\n".join(parts) if payload.get("what") else str(payload.get("text", ""))
+    links = payload.get("links") or {}
+    return "\n".join([said, "", *(f"{name}: {url}" for name, url in links.items())])
