@@ -22,6 +22,7 @@ LEAST = 50  # held-out rows
 PAST = 30  # mature windows that say how far estimates were off
 ENOUGH_PAST = 8
 TAIL = 0.05  # beyond each end
+CERTAIN = 0.01  # variance under which no share's error is taken to fall
 CHUNK = 10_000  # rows whose parts are in memory at once
 BLIND = "it can't see concept drift: it takes rows that look the same to have the same truths as before"
 
@@ -76,7 +77,7 @@ def estimate(
     if not rows:
         return none(metric, "no answer came with a confidence")
     value = score(metric, sums)
-    error, basis = past_error(held, metric, rows, past)
+    error, basis = past_error(held, metric, value, rows, past)
     if not np.isfinite([value, error]).all():
         return none(metric, "the held-out rows leave it undefined")
     low, high = max(value - error, 0.0), min(value + error, 1.0) if metric in BOUNDED else value + error
@@ -120,29 +121,40 @@ def score(metric: str, sums: np.ndarray) -> float:
         return float(value_of(metric, sums))
 
 
-def past_error(held: HeldOut, metric: str, rows: int, past: Sequence[tuple[float, float]]) -> tuple[float, str]:
-    """Return how far nine of ten estimates were off, and which: those of past windows, else of held-out rows.
+def past_error(
+    held: HeldOut, metric: str, value: float, rows: int, past: Sequence[tuple[float, float]]
+) -> tuple[float, str]:
+    """Return how far nine of ten estimates of such a value were off, and which: past windows', else held-out rows'.
 
     The errors' root mean square about zero, times Student's quantile: a bias counts as an error too, and so does
-    what chance does to a realised value at the window's size.
+    what chance does to a realised value at the window's size. Each error is taken in units of `spread`.
     """
     past = past[-PAST:]
     if len(past) >= ENOUGH_PAST:
-        errors = np.array([before - after for before, after in past])
-        return _nine_of_ten(errors, len(errors)), f"the error of {len(past)} past estimates"
-    errors = cross_validated(held, metric, rows)
-    return _nine_of_ten(errors, FOLDS), f"the error on {len(held):,} held-out rows"
+        pairs, freedom, basis = past, len(past), f"the error of {len(past)} past estimates"
+    else:
+        pairs, freedom = cross_validated(held, metric, rows), FOLDS
+        basis = f"the error on {len(held):,} held-out rows"
+    errors = np.array([(before - after) / spread(metric, before) for before, after in pairs])
+    return _nine_of_ten(errors, freedom) * spread(metric, value), basis
 
 
-def cross_validated(held: HeldOut, metric: str, rows: int) -> np.ndarray:
-    """Return the errors of estimates of held-out pieces of a window's size, or of a fifth where that is smaller."""
-    errors = []
+def spread(metric: str, value: float) -> float:
+    """Return what errors of an estimate grow with: a share's binomial deviation, an error's own size."""
+    if metric in BOUNDED:
+        return float(np.sqrt(max(value * (1 - value), CERTAIN)))
+    return 1.0 if metric == "log_loss" else max(value, float(np.finfo(float).tiny))
+
+
+def cross_validated(held: HeldOut, metric: str, rows: int) -> list[tuple[float, float]]:
+    """Return (estimated, realised) of held-out pieces of a window's size, or of a fifth where that is smaller."""
+    pairs = []
     for expected, realised in out_of_fold(held, metric):
         size = min(rows, len(expected))
         for start in range(0, len(expected) - size + 1, size):
             piece = slice(start, start + size)
-            errors.append(score(metric, expected[piece].sum(axis=0)) - score(metric, realised[piece].sum(axis=0)))
-    return np.array(errors)
+            pairs.append((score(metric, expected[piece].sum(axis=0)), score(metric, realised[piece].sum(axis=0))))
+    return pairs
 
 
 def _nine_of_ten(errors: np.ndarray, freedom: int) -> float:
