@@ -97,6 +97,11 @@ class Incident:
         fault = self.kind in ("fault", "skew") or self.declared_by is not None
         return fault and self.acknowledged_at is None and self.closed_at is None
 
+    def waits(self, now: datetime) -> bool:
+        """Tell whether it is open and nobody has acknowledged it, put it off or called it a fault."""
+        known = self.acknowledged_at is not None or self.declared_by is not None or self.closed_at is not None
+        return not known and (self.snoozed_until is None or self.snoozed_until <= now)
+
     def spoils(self, window: WindowKey) -> bool:
         """Tell whether a person's word makes a fault of this window: of all from the first bad one to the last."""
         if self.declared_by is None or self.first_window is None or self.generation != window.generation:
@@ -149,7 +154,7 @@ class Intent:
     started_at: datetime | None = None
     run: str | None = None  # the orchestrator's run
     ended_at: datetime | None = None
-    outcome: str | None = None  # promoted, kept, refused, challenger (a person decides), abandoned, blocked
+    outcome: str | None = None  # promoted, kept, refused, challenger (a person decides), unneeded, cancelled, …
     actor: str | None = None  # the person who asked for it; None: the governor
     clock_at: datetime | None = None  # when it was opened, by the project's own clock
     spent: float = 0.0  # seconds of attempts that died

@@ -16,12 +16,13 @@ from data.environment import child_environment
 from data.errors import Corrupt, DeliveryFailed, HoldfastError
 from monitoring import alerts
 from monitoring.records import Generation, Intent, Message
-from tasks import model_cards, promotion, watching
+from tasks import model_cards, promotion, reminding, watching
 from tasks.accept_rounds import Acceptor
 from tasks.aliases import alarm
 from tasks.forms import EndRun, Forms, RunState, StartRun
 from tasks.hooking import Hook
 from tasks.messages import ways
+from tasks.person_runs import TERMINAL
 from tasks.placing import intact, marks, place, pointed
 from tasks.requesting import Requester
 from tasks.resources import Resources
@@ -90,7 +91,7 @@ class Keeper:
         names = self.resources.store.ledger.projects()
         each: list[Duty] = [partial(self.requester.answer, one) for one in self.resources.store.requests.open_ones()]
         each += [partial(self.fetch, name) for name in names]
-        each += [self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
+        each += [self.remind, self.deliver, self.see_intents_through, self.forms.attend, self.decide_again, self.report]
         each += [self.hook.attend, self.trials.attend, self.acceptor.attend]
         if (self.resources.now() - self.reconciled_at).total_seconds() >= ALIAS_SECONDS:
             self.reconciled_at = self.resources.now()
@@ -129,6 +130,10 @@ class Keeper:
             self.marks[serving.project] = found
         return True
 
+    def remind(self) -> None:
+        """Tell people again of what they have not acknowledged."""
+        reminding.remind(self.resources)
+
     def deliver(self) -> None:
         """Send what waits in the outbox: alerts to people, events to the orchestrator."""
         alerts.drain(self.resources.store, self.channels, self.resources.now())
@@ -159,6 +164,8 @@ class Keeper:
         """Start what waits too long, and anew what died; a project that trains already is left alone."""
         if intent.state == "running" and self.dead(intent):
             self.free(intent)
+            if self.taken_back(intent):
+                return
             again = self.resources.store.intents.restart(intent.id, intent.attempt, self.resources.now())
             if again.outcome in (None, "abandoned"):  # else it ended while we looked
                 self.note_restart(intent, again)
@@ -192,7 +199,22 @@ class Keeper:
         lease = self.resources.store.leases.current(intent.project)
         if lease is None or lease.holder != intent.run or lease.expires_at <= self.resources.now():
             return True
-        return self.run_state(intent.run) in DEAD
+        return not by_hand(intent) and self.run_state(str(intent.run)) in DEAD
+
+    def taken_back(self, intent: Intent) -> bool:
+        """End the intent of a person whose run was cancelled, and tell whether it was: nobody wants it any more."""
+        if intent.actor is None or by_hand(intent) or self.run_state(str(intent.run)) != "Cancelled":
+            return False
+        if self.resources.store.intents.end(intent.id, "cancelled", self.resources.now(), intent.attempt):
+            self.resources.store.ledger.decide(
+                intent.project,
+                kind="skip",
+                subject=f"intent {intent.id}",
+                reason=f"the run {intent.run}, which {intent.actor} had asked for, was cancelled",
+                inputs={"intent": intent.id, "incident": intent.incident_id, "actor": intent.actor},
+                now=self.resources.now(),
+            )
+        return True
 
     def free(self, intent: Intent) -> None:
         """Take the lease from the dead run of an intent, before the next attempt is opened."""
@@ -232,6 +254,11 @@ class Keeper:
         told = {"HOLDFAST_DATABASE_URL": settings.store_url, "HOLDFAST_PROJECTS": settings.projects}
         with (home / "logs" / "reports.log").open("ab") as log:
             self.reporting = subprocess.Popen(words, env=child_environment(home, told), stdout=log, stderr=log)
+
+
+def by_hand(intent: Intent) -> bool:
+    """Whether an intent's run is a command on somebody's terminal, of which the orchestrator knows nothing."""
+    return str(intent.run).endswith(TERMINAL)
 
 
 def named(duty: Duty) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
@@ -133,6 +133,23 @@ class Incidents:
             return False
         add_decision(connection, decision, now)
         outbox.put(connection, messages)
+        return True
+
+    @writes
+    def remind(self, connection: Connection, id: int, repeat: timedelta, now: datetime) -> bool:  # noqa: A002
+        """Tell again of an incident that waits for people, once a `repeat`; return whether this call did.
+
+        One that is critical, or whose sleep is over since it was last told; never one that a person knows of.
+        """
+        found = _all(connection, incidents.c.id == id, incidents.c.closed_at.is_(None))
+        told = outbox.told(connection, id)
+        if not found or not told or not found[0].waits(now):
+            return False
+        newest, slept = max(one.created_at for one in told), found[0].snoozed_until
+        woken = slept is not None and newest < slept
+        if not woken and (found[0].severity != "critical" or now - newest < repeat):
+            return False
+        outbox.put(connection, telling.reminder(found[0], told, int(now.timestamp()), now))
         return True
 
     @writes
