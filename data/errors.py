@@ -21,6 +21,7 @@
     - StaleVerdict     a version was not judged against what serves now
   + LostRace           another promotion came first
   + NotAcceptable      an incident's change can't be taken into the reference
+  + NothingNew         a training would learn from the very rows that the last one learned from
   + Withheld           the governor does not let a training begin
   + NoTrial            a version may not answer beside the champion, or none does
   + Answered           what people were asked has an answer already
@@ -173,6 +174,10 @@ class LostRace(HoldfastError):
 
 class NotAcceptable(HoldfastError):
     """An incident's change can't be taken into the reference, now or ever; the message says why."""
+
+
+class NothingNew(HoldfastError):
+    """A training would learn from the very rows that the last one learned from."""
 
 
 class Withheld(HoldfastError):

@@ -6,6 +6,7 @@
 | nothing to do | Completed | "no batch yet: run ingest/digits" |
 | an automation's duplicate | Completed | "intent 3 is already being done by …" |
 | another training holds the lease | Failed | "refused: …" |
+| the governor withholds a person's run, a schedule's | Failed, Completed | "refused: no training of digits now: …" |
 | an expected failure | Failed | its sentence |
 | a bug | Failed | its traceback, in the log |
 """
@@ -17,12 +18,23 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
 from data.environment import QUIET
-from data.errors import Answered, Busy, HoldfastError, NoBatch, NoChampion, ServerUnavailable, SourceUnavailable
+from data.errors import (
+    Answered,
+    Busy,
+    HoldfastError,
+    NoBatch,
+    NoChampion,
+    NothingNew,
+    ServerUnavailable,
+    SourceUnavailable,
+    Withheld,
+)
 from data.markdown import escaped
 from flows.api import run_url
 from flows.artifacts import publish
@@ -31,7 +43,7 @@ from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-NOTHING_TO_DO = (NoBatch, NoChampion, Answered)
+NOTHING_TO_DO = (NoBatch, NoChampion, Answered, NothingNew)
 PASSING = (ServerUnavailable, SourceUnavailable)
 """Failures of a network or a server, which a second try may not meet."""
 
@@ -84,6 +96,9 @@ def conclude(settings: Settings, flow: str, project: str, work: Callable[[], Rep
         link = {"the training under way": run_url(url, busy.holder)}
         publish(url, flow, project, Report(f"refused: {busy}", "Nothing was changed. Run it again later.", link))
         return Failed(message=f"refused: {busy}")
+    except Withheld as withheld:
+        publish(url, flow, project, Report(str(withheld), f"Nothing was changed: {escaped(withheld)}."))
+        return Completed(message=str(withheld)) if scheduled() else Failed(message=f"refused: {withheld}")
     except HoldfastError as error:
         if already_done(error):
             publish(url, flow, project, Report(str(error), "A promise is kept once: this run had nothing to do."))
@@ -111,6 +126,12 @@ def already_done(error: HoldfastError) -> bool:
 def this_run() -> str:
     """Return the id of the flow run, which is the name of the lease's holder."""
     return str(flow_run.id)
+
+
+def scheduled() -> bool:
+    """Whether the flow run was planned by its deployment's schedule, and not asked for by anybody."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.auto_scheduled
 
 
 def person() -> str:

@@ -6,11 +6,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.artifacts import combined, progress_bar, publish
-from flows.steps import conclude, step, this_run
+from flows.steps import conclude, person, scheduled, step, this_run
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from tasks.reports import Report
     from tasks.resources import Resources
+    from tasks.retraining import Run
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -41,7 +44,7 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
 
     url = resources.settings.prefect_url
     reports: dict[str, Report] = {}
-    with retraining.leased(resources, project, holder=this_run(), intent=intent) as run:
+    with promised(resources, project, intent) as run:
 
         def fit() -> "Report":
             with progress_bar(url, "train", project) as progress:
@@ -56,3 +59,14 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
         publish(url, "gates", project, reports["judge"])  # before anything is done about them
         reports["settle"] = step("settle", lambda: retraining.settle(resources, run))
     return combined(reports)
+
+
+def promised(resources: "Resources", project: str, intent: int | None) -> "AbstractContextManager[Run]":
+    """Return the run of an intent; one that a person or a schedule started is promised first."""
+    from tasks import person_runs, retraining
+
+    if intent is None and not scheduled():
+        return person_runs.by_hand(resources, project, actor=person(), holder=this_run())
+    if intent is None:
+        intent = person_runs.begin(resources, project, f"the schedule of train/{project}", asker="schedule")
+    return retraining.leased(resources, project, holder=this_run(), intent=intent)

@@ -121,14 +121,15 @@ def train(
 
 def train_once(resources: "Resources", project: str, device: Device, *, quiet: bool) -> "Report":
     """Take every step of a training and return the last one's report, which says the verdict."""
-    from tasks import retraining
+    from tasks import person_runs, retraining
 
     def tell(found: "Report") -> "Report":
         if not quiet:
             console.say(found.sentence)
         return found
 
-    with retraining.leased(resources, project, holder=f"{actor()} on the command line") as run:
+    holder = f"{actor()}{person_runs.TERMINAL}"
+    with person_runs.by_hand(resources, project, actor=actor(), holder=holder) as run:
         tell(retraining.collect(resources, run))
         tell(retraining.prepare(resources, run))
         with console.progress(quiet=quiet) as show:

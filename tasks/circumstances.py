@@ -15,8 +15,8 @@ from tasks.resources import Resources
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 FRUITLESS = ("refused", "failed", "abandoned")
-UNTRAINED = ("unneeded", "blocked", "failed", "abandoned")  # from these nothing was learned
-UNCOUNTED = ("unneeded", "blocked")  # neither fruit nor fruitless, and no run of the budget
+UNTRAINED = ("unneeded", "blocked", "cancelled", "failed", "abandoned")  # from these nothing was learned
+UNCOUNTED = ("unneeded", "blocked", "cancelled")  # neither fruit nor fruitless, and no run of the budget
 JUDGED = ("promoted", "challenger", "kept", "refused")
 LOOKED_AT = 500  # newest intents: more than any budget of a week
 
@@ -79,10 +79,12 @@ def failures(known: Iterable[Intent], generation: Generation) -> int:
     return next((count for count, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
 
 
-def learned_last(resources: Resources, name: str) -> str | None:
-    """Return the hash of the snapshot that the last registered training learned from."""
-    found = resources.store.ledger.decisions(name, kinds=("register",), limit=1)
-    return found[0].inputs["facts"].get("snapshot") if found else None
+def learned_last(resources: Resources, name: str, before: datetime | None = None) -> str | None:
+    """Return the hash of the snapshot that the last training learned from which was registered, before a time."""
+    for one in resources.store.ledger.decisions(name, kinds=("register",), limit=10):
+        if before is None or one.at < before:
+            return one.inputs.get("facts", {}).get("snapshot")
+    return None
 
 
 def newest_data(resources: Resources, project: Project) -> str | None:

@@ -4,6 +4,9 @@
 before it, so that it is not started again where it fails or is cancelled.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from data.errors import BadSetting, Busy, Withheld
 from monitoring import events
 from monitoring.effects import Effects, NewDecision, NewIntent
@@ -14,6 +17,9 @@ from tasks.circumstances import circumstances
 from tasks.observing import clock
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.retraining import Run, leased
+
+TERMINAL = " on the command line"  # ends the name of a holder that the orchestrator knows nothing of
 
 
 def retrain(resources: Resources, project: str, incident_id: int | None, reason: str, actor: str) -> Report:
@@ -67,6 +73,20 @@ def begin(resources: Resources, project: str, actor: str, *, asker: Asker = "per
     made = resources.store.record(Effects(intent=promised, decisions=(decision,)), resources.now())
     assert made.intent is not None
     return made.intent.id
+
+
+@contextmanager
+def by_hand(resources: Resources, project: str, *, actor: str, holder: str) -> Iterator[Run]:
+    """Let the block train under the project's lease, as `tasks.retraining.leased` does; its promise ends with it.
+
+    Raises: Withheld, Busy.
+    """
+    intent = begin(resources, project, actor)
+    try:
+        with leased(resources, project, holder=holder, intent=intent) as run:
+            yield run
+    finally:  # where it came to no verdict; attempt 2 is another run's
+        resources.store.intents.end(intent, "failed", resources.now(), attempt=1)
 
 
 def ruled(resources: Resources, name: str, incident: Incident | None, asker: Asker, said: str) -> Ruling:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.errors import Busy, HoldfastError, LostRace, ServerUnavailable, StaleToken
+from data.errors import Busy, HoldfastError, LostRace, NothingNew, ServerUnavailable, StaleToken
+from data.versions import Snapshot
 from models.cards import training
 from models.declarations import Device
 from models.folder import manifest_sha256
@@ -22,6 +23,7 @@ from models.judging import Judgement
 from monitoring.records import Intent
 from projects.declaration import Project
 from tasks import comparison, harvesting, promotion, registration
+from tasks.circumstances import learned_last
 from tasks.evaluation import evaluate as score
 from tasks.fitting import fit as fit_version
 from tasks.ingestion import write_snapshot
@@ -154,13 +156,28 @@ def guard(resources: Resources, run: Run) -> None:
 def collect(resources: Resources, run: Run) -> Report:
     """Land what the service saw and people labelled, then fix the snapshot this run learns from.
 
-    Raises: NoBatch.
+    Raises: NoBatch; NothingNew, which ends the intent, where no person asked for this run.
     """
     archive_code(run.folder / CODE, resources.project_file(run.project.name))  # what is edited later made nothing
     report = harvesting.harvest(resources, run.project.name)
     ensure_workspace(resources)
-    write_snapshot(run.folder / "snapshot.json", resources.batches.snapshot(run.project.name))
+    snapshot = resources.batches.snapshot(run.project.name)
+    refuse_known(resources, run, snapshot)
+    write_snapshot(run.folder / "snapshot.json", snapshot)
     return report
+
+
+def refuse_known(resources: Resources, run: Run, snapshot: Snapshot) -> None:
+    """Stop a run that nobody asked for, where its snapshot is the last training's: labels came that no batch may hold.
+
+    Raises: NothingNew.
+    """
+    promise = None if run.intent is None else resources.store.intents.get(run.intent)
+    if promise is None or promise.actor is not None:
+        return
+    if learned_last(resources, run.project.name, before=promise.opened_at) == snapshot.hash:
+        run.outcome = "unneeded"
+        raise NothingNew(f"nothing new to learn: {run.project.name} learned from snapshot {snapshot.hash[:12]} before")
 
 
 def prepare(resources: Resources, run: Run) -> Report:
