@@ -16,6 +16,7 @@ import numpy as np
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
+from monitoring.held_out import HeldOut, from_arrays
 from monitoring.projections import Projection
 
 FORMAT = 1
@@ -40,7 +41,7 @@ class Reference:
     rows that come in a quarter of a year, likewise; `times`: of the rows in `codes`, seconds since 1970, empty where
     nobody knows; `importance`:
     column -> what the metric loses without it, for columns where that was measured; `projection`: makes the
-    embedding's columns, where these are watched.
+    embedding's columns, where these are watched; `held`: held-out rows, for estimates without labels.
     """
 
     columns: Mapping[str, Column]
@@ -61,6 +62,7 @@ class Reference:
     times: np.ndarray = field(default_factory=lambda: np.zeros(0))
     importance: Mapping[str, float] = field(default_factory=dict)
     projection: Projection | None = None
+    held: HeldOut | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -260,6 +262,8 @@ def to_bytes(reference: Reference) -> bytes:
         arrays[f"sample{index}"] = values
     if reference.projection is not None:
         arrays |= {"embedding_mean": reference.projection.mean, "embedding_axes": reference.projection.axes}
+    if reference.held is not None:
+        arrays |= reference.held.to_arrays()
     about = {
         "format": FORMAT,
         "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},
@@ -307,6 +311,7 @@ def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Referen
     return Reference(
         columns=columns,
         projection=projection,
+        held=from_arrays(arrays),
         binnings={name: binning_from_json(stored) for name, stored in about["binnings"].items()},
         counts={name: arrays[f"counts{index}"] for index, name in enumerate(columns)},
         moments={name: (mean, spread) for name, (mean, spread) in about["moments"].items()},

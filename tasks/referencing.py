@@ -1,5 +1,6 @@
 """The reference of a version that is about to serve: the rows it was judged to fit, and the newest it learned from."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from models.importance import importance
 from models.predictor import Predictor
 from monitoring import projections, reference
 from monitoring.budget import QUARTER
+from monitoring.held_out import keep
 from monitoring.projections import Projection
 from projects.declaration import Project
 from tasks.comparison import newest_window_rows, without_origin
@@ -49,10 +51,12 @@ def build_reference(
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
     projection = projection_of(predictor, chosen, held_out)
-    losses = reference.losses_of(chosen[project.schema.target][held_out], outputs.predictions[held_out], project.task)
+    truth = chosen[project.schema.target][held_out]
+    losses = reference.losses_of(truth, outputs.predictions[held_out], project.task)
+    seen = {**predictor.observe(chosen, outputs), **embedded(predictor, chosen, projection)}
     built = reference.build(
         {**predictor.monitored, **(projection.columns if projection else {})},
-        {**predictor.observe(chosen, outputs), **embedded(predictor, chosen, projection)},
+        seen,
         held_out=held_out,
         losses=losses,
         task=project.task,
@@ -66,7 +70,17 @@ def build_reference(
         importance=importance_of(project, predictor, take(chosen, held_out), projection),
         projection=projection,
     )
-    return reference.to_bytes(built), cut
+    held = keep(
+        take(seen, held_out),
+        outputs.values[held_out],
+        truth,
+        losses,
+        levels=outputs.levels,
+        binnings=built.binnings,
+        exchangeable=exchangeable,
+        seed=project.training.seed,
+    )
+    return reference.to_bytes(replace(built, held=held)), cut
 
 
 def projection_of(predictor: Predictor, rows: Rows, held_out: np.ndarray) -> Projection | None:
