@@ -235,6 +235,23 @@ def project_files(settings: Settings) -> Iterator[Finding]:
     yield Finding("projects", "ok", ", ".join(sorted(loaded)) or "none")
 
 
+def alerts(settings: Settings) -> Iterator[Finding]:
+    """Whether alerts have a way to people, as far as can be told without sending one."""
+    from monitoring.alerts import unreadable
+    from tasks.messages import channels
+
+    if bool(settings.smtp_url) != bool(settings.email_to):
+        mend = "set HOLDFAST_SMTP_URL and HOLDFAST_EMAIL_TO, or neither"
+        yield Finding("alerts", "broken", "e-mail is half set up", mend)
+    wrong = ", ".join(str(number) for number in unreadable(settings.alert_urls))
+    if wrong:
+        mend = "see the pages of Apprise on how such an address reads, then `holdfast alerts test`"
+        yield Finding("alerts", "broken", f"Apprise can't read address {wrong} of HOLDFAST_ALERT_URLS", mend)
+    ways = ", ".join(name for name in channels(settings) if name != "log")
+    nobody = "go to the log only; HOLDFAST_WEBHOOK_URL, _SMTP_URL and _ALERT_URLS bring them to people"
+    yield Finding("alerts", "ok", f"go to {ways}; `holdfast alerts test` tries them" if ways else nobody)
+
+
 def edits(settings: Settings) -> Iterator[Finding]:
     """Schedules and automations that people changed in Prefect; they are kept."""
     if running(settings.home) is None and not settings.prefect_api_url:
@@ -260,6 +277,7 @@ CHECKS: list[Callable[[Settings], Iterator[Finding]]] = [
     gpu,
     telemetry,
     project_files,
+    alerts,
     edits,
 ]
 

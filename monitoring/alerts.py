@@ -224,6 +224,15 @@ def to_apprise(message: Message, channels: Channels) -> None:
     channels.taken.difference_update({pair for pair in channels.taken if pair[0] == message.id})
 
 
+def unreadable(urls: str) -> list[int]:
+    """Return which addresses, counted from 1, Apprise makes nothing of."""
+    import apprise
+
+    silent = apprise.AppriseAsset(http_redirects=False)
+    known = [apprise.Apprise.instantiate(url, asset=silent, suppress_exceptions=True) for url in urls.split()]
+    return [number for number, one in enumerate(known, 1) if one is None]
+
+
 def notified(url: str, message: Message) -> bool:
     """Send one message to one Apprise URL, without following redirects."""
     import apprise
