@@ -5,7 +5,7 @@ from store_parts import race
 
 from tasks import unresolved
 from tasks.acting import declare_fault
-from tasks.watching import watch
+from tasks.watching import judge_due, watch
 
 
 def drifting(orchard: Orchard, *, ago: timedelta, labelled: int = 0, windows: int = 2) -> None:
@@ -63,12 +63,7 @@ def test_labels_that_came_after_the_verdict_settle_it_too(orchard: Orchard) -> N
     orchard.serve()
     rows = plums(2 * WINDOW, shift=3.0)
     ids = orchard.answer(rows, ago=timedelta(minutes=90))
-    generation = orchard.serving
-    for _ in range(1):
-        judged = orchard.another()
-        from tasks.watching import judge_due
-
-        judge_due(judged, judged.declared, generation, replaced=False)
+    judge_due(orchard, orchard.declared, orchard.serving, replaced=False)
     orchard.label(ids, rows)
     watch(orchard, orchard.name)
     assert {one.outcome for one in orchard.verdicts("performance")} == {"insufficient"}
