@@ -57,6 +57,8 @@ def test_an_ingest_looks_for_skew_by_itself(orchard: Orchard) -> None:
     assert len(stored) == 60
     again = [replace(stored[id_], id=key) for id_, key in zip(ids, source["plum"].astype(str), strict=True)]
     orchard.store.predictions.append(again)
-    other = replace(orchard, shared=type(orchard.batches)(orchard.settings.home / "registry", None))
+    other = replace(
+        orchard, shared=type(orchard.batches)(orchard.settings.home / "registry", str(orchard.settings.home / "remote"))
+    )
     ingest(other, orchard.name)
     assert [one.kind for one in orchard.store.incidents.open_ones(orchard.name)] == ["skew"]
