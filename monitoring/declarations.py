@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Literal
 
 from data.declared import declared
-from data.errors import BadDeclaration
+from data.errors import BadDeclaration, nearest
 
 
 @declared
@@ -23,9 +23,26 @@ class Window:
 
 @declared
 class Labels:
-    """When the truth about a prediction is known: `delay` after its row's time (or its answer's)."""
+    """When the truth about a prediction is known, and about which: `delay` after its row's time (or its answer's).
+
+    `coverage`: "selected" where people label only what they choose to look at, as a fraud team does. Such labels are
+    no sample of all answers: numbers from them are marked, open no incident and promote nothing without a person,
+    unless an `audit_share` of the predictions, 0 to 1, is labelled whatever was answered (`holdfast labels audit`).
+    """
 
     delay: timedelta = timedelta(0)
+    coverage: Literal["all", "selected"] = "all"
+    audit_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.delay < timedelta(0):
+            raise BadDeclaration("Labels(delay=…) is not negative")
+        if self.coverage not in ("all", "selected"):
+            raise BadDeclaration(f"no coverage {self.coverage!r}; {nearest(self.coverage, ('all', 'selected'))}")
+        if not 0 <= self.audit_share <= 1:
+            raise BadDeclaration(f"Labels(audit_share={self.audit_share}): a share of the predictions, 0 to 1")
+        if self.audit_share and self.coverage == "all":
+            raise BadDeclaration('an audit_share is for coverage="selected": with "all" every label counts')
 
 
 @declared
