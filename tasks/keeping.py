@@ -143,7 +143,7 @@ class Keeper:
 
         Raises: DeliveryFailed.
         """
-        ids = {key: message.payload[key] for key in ("intent", "token") if key in message.payload}
+        ids = {key: message.payload[key] for key in ("incident", "intent", "token") if key in message.payload}
         payload = {**message.payload["payload"], **ids}
         try:
             self.emit(str(message.payload["event"]), payload)

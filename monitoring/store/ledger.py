@@ -88,12 +88,12 @@ class Ledger:
             LostRace: another promotion came first.
             StaleToken: `token` is given and is no longer the lease's.
         """
+        new = replace(new, number=expected + 1)
         settle_intent(connection, new.project, token, intent, "promoted", new.at, why=promoted(new))
         newest = serving(connection, new.project)
         found = newest.number if newest else 0
         if found != expected:
             raise LostRace(f"{new.project} is at generation {found} already, not at {expected}: judge anew")
-        new = replace(new, number=expected + 1)
         connection.execute(insert(generations).values(**_columns(new)))
         for decision in (*decisions, *answer_by(connection, new, approval), *end_by(connection, new)):
             add_decision(connection, decision, new.at)
