@@ -7,7 +7,7 @@ from typing import Any
 
 from data.errors import HoldfastError
 from data.wording import lasting, moment
-from monitoring.records import Decision, Incident
+from monitoring.records import Check, Decision, Incident
 from monitoring.store.verdicts import Recorded
 from serving.charts import chart
 from serving.html import link, note, pill, tag
@@ -21,7 +21,8 @@ from serving.viewing import Viewer, heading
 from serving.words import number
 from tasks.timeline import on_record
 
-AROUND = 30  # windows that are shown
+BEFORE, AFTER = 30, 15  # windows that are shown around its first and its last one
+LONGEST = 120  # of which there are no more than these
 CHAIN = 200  # lines of the ledger that are shown
 LOOKED_AT = 5_000  # and those among which they are found
 COLUMNS = 30  # of the triage
@@ -37,7 +38,7 @@ def incident_page(state: State, viewer: Viewer, number_: int, notice: str = "") 
     if one is None:
         raise Refused(404, f"there is no incident {number_}", "id")
     now = datetime.now(UTC)
-    told = state.store.verdicts.history(one.project, 2 * AROUND, one.generation)
+    told = around(state, one)
     parts = [
         heading(state, viewer, f"incident {one.id}"),
         notice,
@@ -49,6 +50,17 @@ def incident_page(state: State, viewer: Viewer, number_: int, notice: str = "") 
         chain(state, one),
     ]
     return "".join(part if part.startswith(("<header", "<div")) else card(part) for part in parts if part)
+
+
+def around(state: State, one: Incident) -> list[Recorded]:
+    """Return the verdicts of the windows before and after it."""
+    first = one.first_window if one.first_window is not None else one.detail.get("window")
+    if not isinstance(first, int):
+        return []
+    last = min(max(one.last_window or first, first) + AFTER, first - BEFORE + LONGEST)
+    checks: tuple[Check, ...] = ("data", "performance")
+    between = state.store.verdicts.between
+    return [told for check in checks for told in between(one.project, one.generation, check, first - BEFORE, last)]
 
 
 def card(content: str) -> str:
@@ -77,8 +89,8 @@ def seen(state: State, one: Incident, told: list[Recorded]) -> str:
         return ""
     words = in_words(told)
     marks = [mark for each in state.store.incidents.recent(one.project, 20) if (mark := marked(each, told))]
-    drawn = chart(on_record(told, AROUND), marks, words)
-    return f"{tag('h2', f'The last windows of generation {one.generation}')}{drawn}" if drawn else ""
+    drawn = chart(on_record(told, LONGEST), marks, words)
+    return f"{tag('h2', f'The windows around it, of generation {one.generation}')}{drawn}" if drawn else ""
 
 
 def triage(one: Incident, told: Iterable[Recorded]) -> str:

@@ -12,9 +12,12 @@ from monitoring.records import Incident
 from serving.html import link, tag
 from serving.incident_list import open_rows
 from serving.project_card import card
+from serving.refusals import Refused
 from serving.state import State
 from serving.viewing import Viewer, heading
 from serving.words import many
+
+WHOLE = 6  # served projects; of more, each has its picture and its decisions on a page of its own
 
 
 def overview(state: State, viewer: Viewer) -> str:
@@ -23,9 +26,22 @@ def overview(state: State, viewer: Viewer) -> str:
     names = sorted(state.generations.known | state.generations.served.keys() | broken.keys())
     served_first = sorted(names, key=lambda name: (name not in state.generations.served, name))
     now = datetime.now(UTC)
-    cards = "".join(card(state, name, broken.get(name, ""), now) for name in served_first)
+    whole = len(state.generations.served) <= WHOLE
+    cards = "".join(card(state, name, broken.get(name, ""), now, whole=whole) for name in served_first)
     empty = '<section class="card">No project yet: <code>holdfast new NAME --from-csv FILE</code></section>'
     return heading(state, viewer, moment(now), front=True) + summary(state, names, now) + (cards or empty)
+
+
+def project_page(state: State, viewer: Viewer, name: str) -> str:
+    """Return the body of one project's page.
+
+    Raises: Refused 404.
+    """
+    broken = broken_files(state.settings.home)
+    if name not in state.generations.known | state.generations.served.keys() | broken.keys():
+        raise Refused(404, f"there is no project {name[:80]!r}", "project")
+    shown = card(state, name, broken.get(name, ""), datetime.now(UTC), whole=True)
+    return heading(state, viewer, "project") + shown
 
 
 def broken_files(home: Path) -> dict[str, str]:

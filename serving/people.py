@@ -13,7 +13,7 @@ from serving.incident_list import incident_list
 from serving.incident_page import incident_page
 from serving.login import add_login
 from serving.openapi import document
-from serving.overview import overview
+from serving.overview import overview, project_page
 from serving.reports import check_ticket, file, located, report_page
 from serving.state import State
 from serving.viewing import shown
@@ -30,6 +30,10 @@ def add_people(app: FastAPI, state: State) -> None:
     @app.get("/", dependencies=read)
     def front(request: Request) -> Response:
         return shown(state, request, "Holdfast", lambda viewer: overview(state, viewer), refresh=REFRESH)
+
+    @app.get("/projects/{name}", dependencies=read)
+    def project(request: Request, name: str) -> Response:
+        return shown(state, request, "Project", lambda viewer: project_page(state, viewer, name), refresh=REFRESH)
 
     @app.get("/incidents", dependencies=read)
     def incidents(request: Request) -> Response:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
+from typing import Any
+from urllib.parse import quote
 
 from data.errors import HoldfastError
 from data.wording import lasting, moment
 from models.links import version_page
-from monitoring.records import Decision, Incident
+from monitoring.records import Check, Decision, Incident
 from monitoring.store.approvals import Approval
 from monitoring.store.trials import Trial
 from monitoring.store.verdicts import Recorded
@@ -16,12 +18,15 @@ from serving.html import link, note, pill, tag
 from serving.incident_list import page_of
 from serving.state import State
 from serving.viewing import prefect
-from serving.words import many, number
+from serving.words import number
+from tasks.receipts import account
 from tasks.timeline import on_record
 
 WINDOWS = 90
 DECISIONS = 6
 INCIDENTS = 10
+PAST = 3
+RECEIPTS = 4
 REPORTS = 6
 COMPARED = (
     ("rows", "rows", "{:,}"),
@@ -31,8 +36,8 @@ COMPARED = (
 )
 
 
-def card(state: State, name: str, broken: str, now: datetime) -> str:
-    """Return one project."""
+def card(state: State, name: str, broken: str, now: datetime, *, whole: bool) -> str:
+    """Return one project; without its picture and its decisions where `whole` is false."""
     parts = []
     if broken:
         parts.append(note("fault", "Its project file is broken, so its flows are disabled", broken))
@@ -41,17 +46,24 @@ def card(state: State, name: str, broken: str, now: datetime) -> str:
         parts.append(note("fault", "A generation was not swapped in", problem))
     try:
         open_ones = state.store.incidents.open_ones(name)
-        told = state.store.verdicts.history(name, 2 * WINDOWS)
-        parts = [top(state, name, open_ones, told, now), *parts, *known(state, name, told)]
+        told = latest(state, name, WINDOWS if whole else 1)
+        parts = [top(state, name, open_ones, told, now), *parts, *waiting(state, name)]
+        parts += known(state, name, told) if whole else []
     except HoldfastError as error:
         parts = [top(state, name, [], [], now), *parts, note("fault", "The store does not answer", str(error))]
     return f'<section class="card">{"".join(parts)}</section>'
 
 
+def latest(state: State, name: str, windows_: int) -> list[Recorded]:
+    """Return the verdicts on a project's last windows: those on the data, newest first, then those on performance."""
+    checks: tuple[Check, ...] = ("data", "performance")
+    return [one for check in checks for one in state.store.verdicts.latest(name, check, windows_)]
+
+
 def top(state: State, name: str, open_ones: list[Incident], told: list[Recorded], now: datetime) -> str:
     """Return a project's title, and in one sentence whether it is well."""
     served = state.generations.served.get(name)
-    title = f"<h2>{tag('span', name)}</h2>"
+    title = f"<h2>{link('/projects/' + quote(name, safe=''), name)}</h2>"
     if served is None:
         flows = " and ".join(link(f"{prefect(state)}/deployments", f"{flow}/{name}") for flow in ("ingest", "train"))
         way = f'<span class="soft small">run {flows} in Prefect</span>'
@@ -89,24 +101,45 @@ def budget(told: Iterable[Recorded]) -> str:
     return ""
 
 
+def waiting(state: State, name: str) -> list[str]:
+    """Return what waits for people, and what answers beside the champion."""
+    trial = state.store.trials.open(name)
+    asked = [question(state, one) for one in state.store.approvals.open_ones(name)]
+    return [*asked, *([on_trial(state, trial)] if trial else [])]
+
+
 def known(state: State, name: str, told: list[Recorded]) -> list[str]:
     """Return what the store knows of a project."""
     store = state.store
     incidents = store.incidents.recent(name, INCIDENTS)
-    parts = [question(state, one) for one in store.approvals.open_ones(name)]
-    trial = store.trials.open(name)
-    parts += [on_trial(state, trial)] if trial else []
-    parts += windows(told, incidents)
+    parts = windows(told, incidents)
     decisions = grouped(store.ledger.decisions(name, limit=10 * DECISIONS))
     rows = "".join(decision_row(newest, more) for newest, more in decisions[:DECISIONS])
     if rows:
         parts += [tag("h3", "Latest decisions"), f'<table class="lines">{rows}</table>']
-    closed = [one for one in incidents if one.closed_at]
+    closed = [one for one in incidents if one.closed_at][:PAST]
     if closed:
-        past = f'<table class="lines">{"".join(map(incident_row, closed))}</table>'
-        said = many(len(closed), "past incident")
-        parts.append(f'<details class="bare">{tag("summary", said)}{past}</details>')
-    return parts
+        past = "".join(map(incident_row, closed))
+        parts += [tag("h3", "Past incidents"), f'<table class="lines">{past}</table>']
+    return [*parts, *receipts(state, name)]
+
+
+def receipts(state: State, name: str) -> list[str]:
+    """Return what the loop's decisions were worth, in a sentence and a line each; nothing before the first."""
+    found = account(state.resources, name)
+    if not found.lines and not found.waiting:
+        return []
+    rows = "".join(receipt_row(one) for one in reversed(found.lines[-RECEIPTS:]))
+    table = f'<table class="lines">{rows}</table>' if rows else ""
+    return [tag("h3", "Receipts"), tag("p", f"{found.sentence}.", "small"), table]
+
+
+def receipt_row(one: Mapping[str, Any]) -> str:
+    """Return one receipt's line."""
+    paid = pill(str(one["paid"]), {"yes": "ok", "no": "degraded"}.get(str(one["paid"]), "plain"))
+    about = f"{one['kind']} of version {one['version']}"
+    said = tag("td", str(one.get("sentence") or "") + ("; labels of selected rows" if one.get("selected") else ""))
+    return f'<tr>{tag("td", about, "when")}<td class="kind">{paid}</td>{said}</tr>'
 
 
 def windows(told: list[Recorded], incidents: Iterable[Incident]) -> list[str]:
@@ -158,8 +191,8 @@ def reports(recorded: Iterable[Recorded]) -> list[str]:
 def incident_row(one: Incident) -> str:
     """Return a line on an incident that is over, with how long it lasted."""
     ended = f" Closed after {lasting((one.closed_at or one.opened_at) - one.opened_at)}: {one.closed_why}"
-    told = f"<td>{link(page_of(one), f'Incident {one.id}')} {tag('span', f'{one.reason}.{ended}')}</td>"
-    return f"<tr>{tag('td', f'{one.opened_at:%m-%d %H:%M}', 'when')}{tag('td', one.kind, 'kind')}{told}</tr>"
+    told = f"{link(page_of(one), f'{one.kind} incident {one.id}')} {tag('span', f'{one.reason}.{ended}')}"
+    return f"<tr>{tag('td', f'{one.opened_at:%m-%d %H:%M}', 'when')}<td>{told}</td></tr>"
 
 
 def question(state: State, one: Approval) -> str:

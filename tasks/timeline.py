@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from monitoring.realised import Measured, measure, shown
-from monitoring.records import Outcome, Verdict
+from monitoring import audit
+from monitoring.realised import measure, shown
+from monitoring.records import Outcome, Verdict, WindowKey
 from monitoring.store.verdicts import Recorded
 from projects.declaration import Project
 from tasks.resources import Resources
@@ -53,19 +55,21 @@ def timeline(resources: Resources, project: str, generation: int | None = None, 
 
 
 def on_record(told: Sequence[Recorded], last: int = 90) -> list[Point]:
-    """Return the last windows as their verdicts (newest first) have them, oldest first: no row is read again.
+    """Return the last windows as their verdicts have them, oldest first: no row is read again.
 
     So nothing is partial, no label is late, and it is quick however many rows there are.
     """
     checks: dict[tuple[int, int], dict[str, Verdict]] = {}
-    for one in reversed(told):
-        checks.setdefault((one.verdict.window.generation, one.verdict.window.index), {})[one.verdict.check] = one.verdict
-    judged = [given for given in checks.values() if "data" in given][-last:]
-    return [recorded(given["data"], given.get("performance")) for given in judged]
+    for one in told:
+        checks.setdefault((one.verdict.window.generation, one.verdict.window.index), {})[one.verdict.check] = (
+            one.verdict
+        )
+    judged = [both for _, both in sorted(checks.items(), key=itemgetter(0)) if "data" in both][-last:]
+    return [recorded(both["data"], both.get("performance")) for both in judged]
 
 
-def recorded(data: Verdict, performance: Verdict | None) -> Point:
-    """Return one window's point from its verdicts alone; an estimate of another metric than was realised is left out."""
+    """Return one window's point from its verdicts; an estimate of another metric than was realised is left out."""
+    """Return one window's point from its verdicts; an estimate of another metric than was realised is left out."""
     estimate: Mapping[str, Any] = data.detail.get("estimate") or {}
     realised: Mapping[str, Any] = (performance.detail.get("realised") if performance else None) or {}
     metric = realised.get("metric") or estimate.get("metric") or ""
@@ -94,11 +98,9 @@ def point(resources: Resources, project: Project, data: Verdict, performance: Re
     """Return one window's point."""
     window, metric = data.window, shown(project.evaluation.metric)
     labelled, late = resources.store.labels.in_window(window, performance.at if performance else None)
-    found = realised_in(performance, metric) if performance and not late else None
-    if found is None and labelled:
-        rows = resources.store.predictions.rows(window, labelled=True)
-        found = measure(metric, rows, exchangeable=project.evaluation.exchangeable)
-    value = None if found is None else (found.value, found.low, found.high)
+    value, selected = realised_in(performance, metric) if performance and not late else (None, False)
+    if value is None and labelled:
+        value, selected = measured(resources, project, window, metric)
     estimate = data.detail.get("estimate") or {}
     estimate = estimate if estimate.get("metric") == metric else {}
     return Point(
@@ -113,7 +115,7 @@ def point(resources: Resources, project: Project, data: Verdict, performance: Re
         estimated_error=estimate.get("past_error"),
         partial=None if performance else value,
         realised=value if performance else None,
-        selected=False,
+        selected=selected,
         drift=strongest(data.detail),
         outcome_data=data.outcome,
         outcome_performance=performance.verdict.outcome if performance else None,
@@ -121,10 +123,20 @@ def point(resources: Resources, project: Project, data: Verdict, performance: Re
     )
 
 
-def realised_in(performance: Recorded, metric: str) -> Measured | None:
-    """Return what a verdict has on record of this metric."""
+def realised_in(performance: Recorded, metric: str) -> tuple[Bounded | None, bool]:
+    """Return what a verdict has on record of this metric, and whether from selected rows."""
     stored = performance.verdict.detail.get("realised") or {}
-    return Measured(**{**stored, "metric": metric}) if stored.get("metric") == metric else None
+    if stored.get("metric") != metric:
+        return None, False
+    return (stored["value"], stored["low"], stored["high"]), stored["selected"]
+
+
+def measured(resources: Resources, project: Project, window: WindowKey, metric: str) -> tuple[Bounded | None, bool]:
+    """Return the metric on the labels that a window has by now, and whether they are of selected rows."""
+    rows = resources.store.predictions.rows(window, labelled=project.labels.coverage == "all")
+    sample = audit.sample(rows, project.labels)
+    found = measure(metric, sample.predictions, exchangeable=project.evaluation.exchangeable)
+    return (None, False) if found is None else ((found.value, found.low, found.high), bool(sample.selected))
 
 
 def strongest(detail: Mapping[str, Any]) -> float:

@@ -206,6 +206,8 @@ decisions = Table(
     Column("reason", Text, nullable=False),
     Column("inputs", Json, nullable=False),
     Index("ix_decisions_subject", "project", "subject"),
+    Index("ix_decisions_newest", "project", "id"),
+    Index("ix_decisions_kind", "project", "kind", "id"),
 )
 
 aliases = Table(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from monitoring.records import Check, Verdict, WindowKey
 from monitoring.store.engine import Database, reads, writes
@@ -58,6 +58,30 @@ class Verdicts:
     def history(self, connection: Connection, project: str, n: int, generation: int | None = None) -> list[Recorded]:
         """Return the last `n` verdicts with their times and reports, newest first."""
         return _newest(connection, n, *_where(project, None, generation))
+
+    @reads
+    def latest(self, connection: Connection, project: str, check: Check, n: int) -> list[Recorded]:
+        """Return one check's last `n` verdicts, newest first; generation by generation, as the index has them."""
+        found: list[Recorded] = []
+        number: int | None = None
+        while len(found) < n:
+            older = [] if number is None else [verdicts.c.generation < number]
+            number = connection.scalar(
+                select(func.max(verdicts.c.generation)).where(*_where(project, None, None), *older)
+            )
+            if number is None:
+                break
+            found += _newest(connection, n - len(found), *_where(project, check, number))
+        return found
+
+    @reads
+    def between(
+        self, connection: Connection, project: str, generation: int, check: Check, first: int, last: int
+    ) -> list[Recorded]:
+        """Return one check's verdicts on the windows from `first` to `last`, oldest first."""
+        within = verdicts.c.window_index.between(first, last)
+        query = select(verdicts).where(*_where(project, check, generation), within).order_by(verdicts.c.window_index)
+        return [_recorded(row) for row in connection.execute(query)]
 
     @reads
     def of(self, connection: Connection, project: str, generation: int) -> list[Verdict]:

@@ -112,21 +112,26 @@ def test_the_overview_shows_what_serves_how_it_was_and_what_happened(live: Live,
     (incident,) = live.resources.store.incidents.recent("digits", 1)
     assert serving is not None
     browser.open(live.settings.service_url)
-    text = browser.shows(f"generation {serving.number}", f"version {serving.version}", f"Incident {incident.id}:")
+    text = browser.shows(f"generation {serving.number}", f"version {serving.version}", f"incident {incident.id}")
     assert "no champion yet" in text  # electricity
-    told = browser.run("return [...document.querySelectorAll('.cells i')].map(cell => [cell.className, cell.title])")
+    cells = "[...document.querySelectorAll('svg rect[rx]')].map(one => [one.className.baseVal, one.textContent])"
+    told = browser.run(f"return {cells}")
     for verdict in live.resources.store.verdicts.recent("digits", 40):
-        assert any(name.split()[0] == verdict.outcome and verdict.reason in title for name, title in told)
+        assert any(name == verdict.outcome and verdict.reason in title for name, title in told)
 
 
 def test_a_drift_report_opens_in_a_sandbox(live: Live, browser: Browser) -> None:
     judged = live.resources.store.verdicts.history("digits", 500)
     path = next(one.report["html"] for one in judged if one.report and one.report.get("html"))
     browser.open(f"{live.settings.service_url}/reports/{path}")
-    browser.shows("of generation", "Drift in column", "image.brightness")
-    assert browser.run("return self.origin") == "null"  # so that its scripts reach nothing of the service's
-    with pytest.raises(AssertionError, match="sandboxed"):
-        browser.run("return document.cookie")
+    browser.call("POST", "frame", {"id": 0})
+    try:
+        browser.shows("of generation", "Drift in column", "image.brightness")
+        assert browser.run("return self.origin") == "null"  # so that its scripts reach nothing of the service's
+        with pytest.raises(AssertionError, match="sandboxed"):
+            browser.run("return document.cookie")
+    finally:
+        browser.call("POST", "frame", {"id": None})
 
 
 def test_the_documentation_shows_a_request_to_paste(live: Live, browser: Browser) -> None:

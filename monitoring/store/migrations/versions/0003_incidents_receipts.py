@@ -37,6 +37,8 @@ def upgrade() -> None:
     op.add_column("reference_revisions", sa.Column("actor", sa.String(length=200), nullable=True))
     op.add_column("reference_revisions", sa.Column("first_window", sa.Integer(), nullable=True))
     op.add_column("reference_revisions", sa.Column("last_window", sa.Integer(), nullable=True))
+    op.create_index("ix_decisions_newest", "decisions", ["project", "id"])
+    op.create_index("ix_decisions_kind", "decisions", ["project", "kind", "id"])
     _acceptances()
     _receipts()
 
