@@ -68,7 +68,7 @@ def on_record(told: Sequence[Recorded], last: int = 90) -> list[Point]:
     return [recorded(both["data"], both.get("performance")) for both in judged]
 
 
-    """Return one window's point from its verdicts; an estimate of another metric than was realised is left out."""
+def recorded(data: Verdict, performance: Verdict | None) -> Point:
     """Return one window's point from its verdicts; an estimate of another metric than was realised is left out."""
     estimate: Mapping[str, Any] = data.detail.get("estimate") or {}
     realised: Mapping[str, Any] = (performance.detail.get("realised") if performance else None) or {}

@@ -9,7 +9,7 @@ import numpy as np
 from data.errors import HoldfastError, NoChampion
 from data.markdown import escaped
 from data.schema import Category, Rows
-from monitoring import governor, incidents, verdicts, windows
+from monitoring import audit, governor, incidents, verdicts, windows
 from monitoring.concept import LONGEST
 from monitoring.logged import reference_of
 from monitoring.performance import losses_in
@@ -19,6 +19,7 @@ from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks import unresolved
 from tasks.circumstances import circumstances
+from tasks.estimating import estimated, realised
 from tasks.messages import channels
 from tasks.observing import clock, observed, predictor_of
 from tasks.reports import Report
@@ -30,6 +31,7 @@ EVER = datetime.fromtimestamp(0, UTC)
 RECENT = 60  # verdicts, of both checks
 INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
+UNANSWERED = ("unneeded", "kept")  # with more labels, a retraining may show what these could not
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
 
 
@@ -83,16 +85,19 @@ def judge(
 ) -> Verdict:
     """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
     predictions = resources.store.predictions.rows(window)
+    sample = audit.sample(predictions, project.labels)
     try:
         known = reference_of(resources.store, window)
-        seen = observed(predictor_of(resources, generation), predictions, known.projection)
+        predictor = predictor_of(resources, generation)
         if check == "performance":
-            data = resources.store.verdicts.get(window, "data")
-            around = around_of(resources, known, window, seen)
-            return verdicts.judge_performance(
-                known, predictions, project.monitors, window, data.verdict if data else None, around
-            )
-        return verdicts.judge_data(known, seen, project.monitors, window)
+            recorded = resources.store.verdicts.get(window, "data")
+            data = recorded.verdict if recorded else None
+            around = around_of(resources, known, window, observed(predictor, sample.predictions, known.projection))
+            said = verdicts.judge_performance(known, sample.predictions, project.monitors, window, data, around)
+            return realised(project, said, sample, data, len(predictions))
+        seen = observed(predictor, predictions, known.projection)
+        said = verdicts.judge_data(known, seen, project.monitors, window)
+        return estimated(resources, project, known, said, predictions, seen)
     except HoldfastError as error:
         return verdicts.failed(window, check, len(predictions), str(error))
 
@@ -165,7 +170,7 @@ def ask_again(resources: Resources, incident: Incident) -> None:
         return
     project = resources.project(incident.project)
     met = setting(resources, project, serving)
-    if any(one.outcome != "unneeded" for one in store.intents.of(incident.id)):
+    if any(one.outcome not in UNANSWERED for one in store.intents.of(incident.id)):
         return
     ruling = governor.decide(incident.kind, project.governor, met.circumstances)
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)

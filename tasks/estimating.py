@@ -1,0 +1,64 @@
+"""What a verdict says beside its check: how good answers are without labels, and how good they turned out to be."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from data.schema import Rows
+from monitoring.audit import Sample
+from monitoring.estimates import PAST, estimate, none, worded
+from monitoring.realised import measure, shown
+from monitoring.records import Prediction, Verdict
+from monitoring.reference import Reference
+from projects.declaration import Project
+from tasks.resources import Resources
+
+SOUND = ("ok", "drift", "insufficient")  # data verdicts of rows that an estimate can be made from
+
+
+def estimated(
+    resources: Resources,
+    project: Project,
+    known: Reference,
+    verdict: Verdict,
+    predictions: Sequence[Prediction],
+    seen: Rows,
+) -> Verdict:
+    """Return a data verdict with the estimate of the project's metric over all rows of its window."""
+    metric = shown(project.evaluation.metric)
+    found = none(metric, f"the window's data check is {verdict.outcome}")
+    if verdict.outcome in SOUND:
+        past = past_estimates(resources, verdict, metric) if predictions else []
+        found = estimate(known.held, metric, seen, predictions, past)
+    return replace(verdict, detail={**verdict.detail, "estimate": found.to_json()})
+
+
+def past_estimates(resources: Resources, verdict: Verdict, metric: str) -> list[tuple[float, float]]:
+    """Return (estimated, realised) of the champion's newest mature windows, oldest first, as their verdicts have it."""
+    of = verdict.window
+    recent = resources.store.verdicts.recent(of.project, PAST, check="performance", generation=of.generation)
+    said = [one.detail.get("realised") or {} for one in reversed(recent) if one.window.index < of.index]
+    return [
+        (one["estimated"], one["value"])
+        for one in said
+        if one.get("metric") == metric and not one["selected"] and one.get("estimated") is not None
+    ]
+
+
+def realised(project: Project, verdict: Verdict, sample: Sample, data: Verdict | None, rows: int) -> Verdict:
+    """Return a performance verdict with what the project's metric has turned out to be.
+
+    Labels that are no sample of the window's `rows` neither accuse nor acquit: they make it `insufficient`.
+    """
+    metric = shown(project.evaluation.metric)
+    detail: dict[str, Any] = dict(verdict.detail)
+    found = measure(metric, sample.predictions, exchangeable=project.evaluation.exchangeable)
+    if found is not None:
+        before = (data.detail.get("estimate") or {}) if data else {}
+        told = before.get("value") if before.get("metric") == metric else None
+        detail["realised"] = {**asdict(found), "estimated": told, "selected": bool(sample.selected)}
+    outcome, reason = verdict.outcome, verdict.reason
+    if sample.selected and (data is None or data.outcome != "fault"):
+        seen = f"; {metric} {worded(metric, found.value)} on {found.rows} of them" if found else ""
+        outcome, reason = "insufficient", f"insufficient: {sample.selected}{seen}"
+    return replace(verdict, outcome=outcome, reason=reason, rows=rows, detail=detail)
