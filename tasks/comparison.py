@@ -19,9 +19,11 @@ from models.looks import looks, sketch
 from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from models.slicing import cut
+from monitoring import audit
 from monitoring.records import Generation, Prediction
 from projects.declaration import Project
 from projects.discovery import file_of
+from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, unit
 from tasks.harvesting import rows_of
@@ -149,6 +151,7 @@ def held_rows(resources: Resources, project: Project, folder: Path, serving: Gen
     """Return the rows of a judging. The anchor is the whole one; those the champion knew are marked in it."""
     learned = champion_batches(resources, serving) if serving else frozenset()
     anchor = read_role(folder, project.schema, "anchor")
+    anchor = take(anchor, representative(project, anchor))
     return Held(
         fresh=fresh_rows(resources, project, folder, serving, learned),
         anchor=without_origin(anchor),
@@ -167,6 +170,7 @@ def fresh_rows(
     those that the champion did not learn from, few as they may be.
     """
     judged = read_role(folder, project.schema, "judge")
+    judged = take(judged, representative(project, judged))
     if serving is None:
         return without_origin(judged)
     if not project.evaluation.exchangeable:
@@ -195,7 +199,10 @@ def unlearned(resources: Resources, project: Project, serving: Generation, rows:
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:
-    """Return the labelled, mature rows of one of `roles` in the last `n` windows that have labels and no fault."""
+    """Return the labelled, mature rows of one of `roles` in the last `n` windows that have labels and no fault.
+
+    Where people choose what to label, those of the audit sample, if there is one.
+    """
     serving = resources.store.ledger.generation(project.name)
     horizon = clock(resources, project) - project.labels.delay
     windows = [
@@ -208,7 +215,8 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
         return None
     found: list[list[Prediction]] = []
     for window in reversed(windows):
-        mature = [one for one in resources.store.predictions.rows(window, labelled=True) if one.row_time <= horizon]
+        labelled = audit.sample(resources.store.predictions.rows(window, labelled=True), project.labels).predictions
+        mature = [one for one in labelled if one.row_time <= horizon]
         found += [mature] if mature else []
         if len(found) == project.monitors.n:
             break

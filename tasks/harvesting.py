@@ -11,6 +11,7 @@ from data.batches import frame_of
 from data.errors import NoBatch
 from data.schema import Number, Rows, Schema
 from data.sources import Batch
+from monitoring import audit
 from monitoring.records import Prediction
 from projects.declaration import Project
 from tasks.ingestion import publish, record
@@ -21,6 +22,7 @@ from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
+TRAFFIC = "traffic-"  # names sort by time, and traffic after the history it continues
 EVER = datetime.fromtimestamp(0, UTC)  # rows that are older than the first window go with it, whenever they come
 
 
@@ -37,16 +39,24 @@ def harvest(resources: Resources, name: str) -> Report:
         return Report("no labelled traffic that is not in a snapshot already")
     rows = rows_of(resources, ripe, project.schema)
     digest = hashlib.sha256("".join(sorted(prediction.id for prediction in ripe)).encode()).hexdigest()[:12]
-    # names sort by time, and traffic after the history it continues
-    batch = Batch(f"traffic-{resources.now():%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
+    batch = Batch(f"{TRAFFIC}{resources.now():%Y%m%dT%H%M%S}-{digest}", frame_of(rows, project.schema))
     landed = land(resources, project, batch)
     resources.store.predictions.mark_harvested(name, [prediction.id for prediction in ripe], batch.name)
     if landed.changed:
         record(resources, project, landed)
     try:
-        return publish(resources, project, [landed])
+        report = publish(resources, project, [landed])
+        return replace(report, sentence=report.sentence + selection(project, ripe))
     except NoBatch:
         return Report(f"the harvest was refused: {landed.refused}", landed.report)
+
+
+def selection(project: Project, harvested: list[Prediction]) -> str:
+    """Say of selected labels how many of them may judge; nothing where all may."""
+    if project.labels.coverage == "all":
+        return ""
+    judging = int(audit.drawn([one.id for one in harvested], project.labels.audit_share).sum())
+    return f"; people chose whose labels these are, so {judging} audit rows of {len(harvested)} may judge"
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:

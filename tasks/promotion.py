@@ -7,6 +7,7 @@ generation (compare-and-set), then the aliases; the keeper finishes what a crash
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,7 @@ from projects.declaration import Project
 from projects.discovery import file_of
 from tasks import model_cards
 from tasks.asking import ask
+from tasks.auditing import unaudited
 from tasks.referencing import build_reference
 from tasks.registration import judged, snapshot_of
 from tasks.reports import Report
@@ -42,7 +44,10 @@ def settle(
             raise LostRace(
                 f"version {version} was judged against {named(verdict)}, and that serves no more: judge anew"
             )
-        if judgement.verdict == "question" or project.governor.promote != "auto":
+        chosen = unaudited(resources, project)
+        if chosen:
+            judgement = replace(judgement, sentence=f"{judgement.sentence}; {chosen}, so a person decides")
+        if judgement.verdict == "question" or project.governor.promote != "auto" or chosen:
             champion = serving.version if serving else None
             asked = ask(resources, project, version, judgement, champion=champion, intent=intent, token=token)
             return asked, "challenger"

@@ -16,6 +16,7 @@ from monitoring.budget import QUARTER
 from monitoring.held_out import keep
 from monitoring.projections import Projection
 from projects.declaration import Project
+from tasks.auditing import representative
 from tasks.comparison import newest_window_rows, without_origin
 from tasks.observing import embedded, utc
 from tasks.preparation import gather, roles, roles_by_entity
@@ -45,8 +46,10 @@ def build_reference(
         held_out = np.isin(roles_by_entity(entities, share.judge, share.anchor).astype(str), ("judge", "anchor"))
         chosen, origin = traffic, f"the labelled rows of the newest {project.monitors.n} windows, which it learned from"
     else:
-        which = newest(project, rows, role)
-        chosen, held_out = without_origin(take(rows, which)), role[which] == "judge"
+        fair = representative(project, rows)
+        known, role = take(rows, fair), role[fair]
+        which = newest(project, known, role)
+        chosen, held_out = without_origin(take(known, which)), role[which] == "judge"
         judged = int(held_out.sum())
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)

@@ -1,6 +1,6 @@
 """The reference made anew from what the log holds of a change that a person accepted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from data.errors import NotAcceptable
 from data.schema import Rows
 from models.predictor import Predictor
-from monitoring import reference
+from monitoring import audit, reference
 from monitoring.calibration import calibration_for
 from monitoring.logged import reference_of
 from monitoring.performance import losses_in
@@ -105,7 +105,7 @@ def build(
     seen: Rows = observed(predictor, predictions, known.projection)
     count = len(predictions)
     times = np.array([one.row_time.replace(tzinfo=None) for one in predictions], dtype="datetime64[us]")
-    return reference.build(
+    made = reference.build(
         {**predictor.monitored, **known.columns},
         seen,
         held_out=np.ones(count, bool),
@@ -121,6 +121,7 @@ def build(
         importance=known.importance,
         projection=known.projection,
     )
+    return replace(made, held=known.held)
 
 
 def mature_losses(
@@ -128,7 +129,8 @@ def mature_losses(
 ) -> np.ndarray:
     """Return the losses of the predictions whose labels are there and due, oldest first."""
     horizon = clock(resources, project) - project.labels.delay
-    labelled = [one for one in predictions if one.label is not None and one.row_time <= horizon]
+    due = audit.sample([one for one in predictions if one.row_time <= horizon], project.labels)
+    labelled = [] if due.selected else [one for one in due.predictions if one.label is not None]
     return losses_in(labelled, known.task) if labelled else np.zeros(0)
 
 

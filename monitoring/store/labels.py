@@ -69,6 +69,18 @@ class Labels:
         return _count(connection, window.project, *where), late
 
     @reads
+    def missing(self, connection: Connection, project: str, generation: int) -> list[str]:
+        """Return the ids of a generation's predictions that have no label, oldest first."""
+        said = exists().where(labels.c.project == project, labels.c.prediction_id == predictions.c.id)
+        query = select(predictions.c.id).where(
+            predictions.c.project == project,
+            predictions.c.generation == generation,
+            predictions.c.trial == 0,
+            ~said,
+        )
+        return list(connection.scalars(query.order_by(predictions.c.sequence)))
+
+    @reads
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 

@@ -1,0 +1,76 @@
+"""Where people label only what they choose to look at: which rows may judge, and whether anybody else could."""
+
+from typing import Any
+
+import numpy as np
+
+from data.schema import Rows
+from monitoring import audit
+from monitoring.records import Prediction
+from projects.declaration import Project
+from tasks.harvesting import TRAFFIC
+from tasks.observing import asked, logged_schema
+from tasks.preparation import BATCH
+from tasks.resources import Resources
+
+
+def representative(project: Project, rows: Rows) -> np.ndarray:
+    """Tell which rows of a snapshot may judge, bool (N,): of harvested ones with selected labels, the audit rows.
+
+    Without an audit sample all may, for want of others; `unaudited` then says so.
+    """
+    count = len(rows[project.schema.key])
+    if project.labels.coverage == "all" or not project.labels.audit_share:
+        return np.ones(count, bool)
+    harvested = np.char.startswith(rows[BATCH].astype(str), TRAFFIC)
+    return ~harvested | audit.drawn(rows[project.schema.key].astype(str).tolist(), project.labels.audit_share)
+
+
+def unaudited(resources: Resources, project: Project) -> str:
+    """Say why the labels of the newest mature windows are no sample of what was answered; "" where they are one."""
+    if project.labels.coverage == "all":
+        return ""
+    serving = resources.store.ledger.generation(project.name)
+    predictions: list[Prediction] = []
+    if serving is not None:
+        mature = resources.store.verdicts.recent(
+            project.name, project.monitors.n, check="performance", generation=serving.number
+        )
+        for verdict in mature:
+            predictions += resources.store.predictions.rows(verdict.window)
+    if not predictions and project.labels.audit_share:
+        return ""  # nothing has been answered yet whose labels people could have chosen
+    return audit.sample(predictions, project.labels).selected
+
+
+def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]]:
+    """Return the audit rows of the serving generation that have no label yet, oldest first, with what was asked.
+
+    What was answered is left out, so that it can't sway who labels.
+    """
+    project = resources.project(name)
+    serving = resources.store.ledger.generation(name)
+    if serving is None or not project.labels.audit_share:
+        return []
+    waiting = resources.store.labels.missing(name, serving.number)
+    chosen = audit.drawn(waiting, project.labels.audit_share)
+    ids = [id_ for id_, counts in zip(waiting, chosen, strict=True) if counts][:limit]
+    held = resources.store.predictions.find(name, ids)
+    found = [held[id_] for id_ in ids if id_ in held]
+    if not found:
+        return []
+    schema = logged_schema(resources, name, serving.number)
+    rows = asked(resources, found, [*schema.identifiers, *schema.features])
+    return [
+        {"id": one.id, "time": one.row_time, "row": {name: plain(values[n]) for name, values in rows.items()}}
+        for n, one in enumerate(found)
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Return a cell as JSON has it."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.datetime64):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
