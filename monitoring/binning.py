@@ -144,8 +144,9 @@ def _encode_numbers(binning: Binning, values: np.ndarray) -> np.ndarray:
         else:
             near = np.where(codes < len(cuts), codes, len(cuts) - 1)
             lower = np.maximum(near - 1, 0)
-            near = np.where(np.abs(values - cuts[lower]) < np.abs(values - cuts[near]), lower, near)
-            same = np.isclose(values, cuts[near], rtol=1e-9, atol=1e-12)
+            with np.errstate(over="ignore", invalid="ignore"):  # values may lie 3e308 apart
+                near = np.where(np.abs(values - cuts[lower]) < np.abs(values - cuts[near]), lower, near)
+                same = np.isclose(values, cuts[near], rtol=1e-9, atol=1e-12)
             codes = np.where(same, near, binning.value_bins)
     codes[np.isnan(values)] = binning.value_bins + 1
     return np.asarray(codes, dtype=np.uint8)

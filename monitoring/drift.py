@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from data.schema import Category, Number, Rows, length
+from data.schema import Category, Number, Rows
 from monitoring.binning import count
 from monitoring.budget import Rule
 from monitoring.calibration import Calibration, calibrated
-from monitoring.frames import frames, left_out, sampled, titles
+from monitoring.columns import rows_in
+from monitoring.frames import frames, showable, titles
 from monitoring.records import Verdict
 from monitoring.reference import Reference
 from monitoring.statistics import components, effect, score
@@ -38,10 +39,8 @@ def report(
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    some = sampled(observed, reference.seed)
-    out = left_out(reference, some)
-    ordered = dict.fromkeys([*first, *reference.watched])
-    fit = [name for name in ordered if name in reference.binnings and name not in out]
+    some, out = showable(reference, observed)
+    fit = [name for name in dict.fromkeys([*first, *reference.watched]) if name in some]
     out |= dict.fromkeys(fit[most:], f"the page shows {most} columns; its numbers are in the JSON")
     shown = titles([name for name in reference.watched if name in set(fit[:most])])
     if not shown:
@@ -113,11 +112,11 @@ def _drawn(
     verdict: Verdict, reference: Reference | None, observed: Rows, *, page: bool
 ) -> tuple["Snapshot | None", dict[str, str], bytes | None]:
     """Return the report, what it leaves out, and its page, of as many columns as a page can hold."""
-    if reference is None or not length(observed) or "budget" not in verdict.detail:
+    if reference is None or not rows_in(observed) or "budget" not in verdict.detail:
         return None, {}, None
     rule = Rule.from_json(verdict.detail["budget"])
     first = [*verdict.detail.get("faults", ()), *(line["column"] for line in verdict.detail.get("triage", ()))]
-    calibration, most = calibrated(reference, length(observed), rule, verdict.window.start), COLUMNS
+    calibration, most = calibrated(reference, rows_in(observed), rule, verdict.window.start), COLUMNS
     while True:
         snapshot, out = report(reference, observed, calibration, first, most)
         if not page or snapshot is None:

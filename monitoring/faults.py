@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data.schema import Rows
+from data.schema import Category, Rows
 from monitoring.binning import Incomputable, count, printable
 from monitoring.reference import Reference, misfits
 
@@ -14,27 +14,17 @@ NULL_SIGMAS = 5.0
 BOUNDS_JUMP = 0.01  # share of rows out of bounds, where the reference has such rows too
 
 
-def tallies(reference: Reference, observed: Rows, rows: int) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def tallies(reference: Reference, seen: Rows) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the binned counts of every column that can be compared, and why the others can't."""
     counts, broken = {}, {}
     for name in reference.watched:
+        if name not in seen:
+            continue
         try:
-            counts[name] = count(reference.binnings[name], values_of(observed, name, rows))
+            counts[name] = count(reference.binnings[name], seen[name])
         except Incomputable as error:
-            broken[name] = f"can't be compared: {error}"
+            broken[name] = str(error)
     return counts, broken
-
-
-def values_of(observed: Rows, name: str, rows: int) -> np.ndarray:
-    """Return a column of the window.
-
-    Raises: Incomputable.
-    """
-    if name not in observed:
-        raise Incomputable("the column is missing")
-    if len(observed[name]) != rows:
-        raise Incomputable(f"{len(observed[name])} values for {rows} rows")
-    return observed[name]
 
 
 def faults(reference: Reference, observed: Rows, counts: Mapping[str, np.ndarray], minimum_rows: int) -> dict[str, str]:
@@ -44,7 +34,7 @@ def faults(reference: Reference, observed: Rows, counts: Mapping[str, np.ndarray
     """
     found: dict[str, str] = {}
     for name, tally in counts.items():
-        wrong = _out_of_bounds(reference, name, observed[name])
+        wrong = _out_of_bounds(reference, name, observed[name], tally)
         if wrong is None and tally.sum() >= minimum_rows:
             wrong = _null(reference, name, tally) or _constant(reference, name, observed[name], tally)
         if wrong is not None:
@@ -52,7 +42,9 @@ def faults(reference: Reference, observed: Rows, counts: Mapping[str, np.ndarray
     return found
 
 
-def _out_of_bounds(reference: Reference, name: str, values: np.ndarray) -> str | None:
+def _out_of_bounds(reference: Reference, name: str, values: np.ndarray, tally: np.ndarray) -> str | None:
+    if _all_known(reference, name, tally):
+        return None
     bad, example = misfits(reference.columns[name], values)
     usual = reference.out_of_bounds(name)
     if bad <= len(values) * (usual + BOUNDS_JUMP if usual else 0.0):
@@ -60,6 +52,14 @@ def _out_of_bounds(reference: Reference, name: str, values: np.ndarray) -> str |
     infinite = isinstance(example, float) and np.isinf(example)
     what = "is infinite" if infinite else f"breaks its schema (as {printable(example)})"
     return f"{what} in {bad} of {len(values)} rows"
+
+
+def _all_known(reference: Reference, name: str, tally: np.ndarray) -> bool:
+    """Tell whether every value is a level that the schema knows, without looking at each value again."""
+    column, binning = reference.columns[name], reference.binnings[name]
+    if not isinstance(column, Category) or tally[-2]:
+        return False
+    return {*binning.levels, *binning.rare} <= {*column.levels}
 
 
 def _null(reference: Reference, name: str, counts: np.ndarray) -> str | None:

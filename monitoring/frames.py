@@ -10,7 +10,7 @@ import numpy as np
 
 from data.schema import Number, Rows, length, take
 from monitoring.binning import Incomputable, count, printable
-from monitoring.faults import values_of
+from monitoring.columns import read, rows_in
 from monitoring.reference import SAMPLE, Reference
 
 if TYPE_CHECKING:
@@ -29,13 +29,17 @@ def sampled(observed: Rows, seed: int) -> Rows:
     return take(observed, np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False)))
 
 
-def left_out(reference: Reference, observed: Rows) -> dict[str, str]:
-    """Return column -> why it can't be shown; one such column would stop the report for all."""
-    rows = max(map(len, observed.values()), default=0)
+def showable(reference: Reference, observed: Rows) -> tuple[Rows, dict[str, str]]:
+    """Return the columns that can be drawn, of at most 20,000 rows, and why the others can't.
+
+    One of these would stop the report for all.
+    """
     found = {name: f"not in the reference: {why}" for name, why in reference.broken.items()}
-    for name in reference.watched:
+    seen, broken = read(reference.columns, observed, rows_in(observed))
+    found |= broken
+    some = sampled(seen, reference.seed)
+    for name, values in some.items():
         try:
-            values = values_of(observed, name, rows)
             counts = count(reference.binnings[name], values)
         except Incomputable as error:
             found[name] = str(error)
@@ -43,10 +47,10 @@ def left_out(reference: Reference, observed: Rows) -> dict[str, str]:
         if counts[:-1].sum() == 0 or reference.counts[name][:-1].sum() == 0:
             found[name] = "has no value in the window or in the reference"
         elif isinstance(reference.columns[name], Number):
-            both = np.concatenate([values.astype(float), reference.sample[name]])
+            both = np.concatenate([values, reference.sample[name]])
             if not np.nanmax(np.abs(both)) < HUGE:
                 found[name] = "has values too large to draw, or infinite ones"
-    return found
+    return {name: values for name, values in some.items() if name not in found}, found
 
 
 def titles(names: list[str]) -> dict[str, str]:

@@ -56,8 +56,12 @@ def fit(embedded: np.ndarray, held_out: np.ndarray) -> Projection | None:
     rows = np.asarray(learned if len(learned) >= LEAST else embedded, dtype=np.float64)
     if len(rows) < LEAST or not np.isfinite(rows).all():
         return None
-    mean = rows.mean(axis=0)
-    _, spread, axes = np.linalg.svd(rows - mean, full_matrices=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        if not np.isfinite((centred**2).sum()):
+            return None
+    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
     real = spread > 1e-9 * max(float(spread[0]), 1e-30)
     axes = axes[real][:DIRECTIONS]
     return Projection(mean, axes * np.where(axes.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)) if len(axes) else None

@@ -16,6 +16,7 @@ import numpy as np
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
+from monitoring.columns import read, texts
 from monitoring.held_out import HeldOut, from_arrays
 from monitoring.projections import Projection
 
@@ -126,27 +127,28 @@ def build(
 
     Raises: TooFewRows.
     """
-    rows = length(observed)
+    rows = len(held_out)
     if rows < MINIMUM:
         raise TooFewRows("a reference", rows, MINIMUM)
     rng = np.random.default_rng(seed)
     kept = _drawn(rows, RESAMPLED, rng) if exchangeable else np.arange(max(rows - HISTORY, 0), rows)
     watched = {name: column for name, column in columns.items() if name not in ignore}
     answers = outputs(projection)
-    binned, codes, broken = _bin_all(watched, observed, held_out, kept, answers)
+    seen, broken = read(watched, observed, rows)
+    binned, codes, unfit = _bin_all({name: watched[name] for name in seen}, seen, held_out, kept, answers)
     return Reference(
         columns={name: watched[name] for name in binned},
         binnings={name: binning for name, (binning, _) in binned.items()},
         counts={name: counts for name, (_, counts) in binned.items()},
-        moments={name: moments(observed[name]) for name in binned if isinstance(watched[name], Number)},
+        moments={name: moments(seen[name]) for name in binned if isinstance(watched[name], Number)},
         codes=np.stack(codes, axis=1) if codes else np.empty((len(kept), 0), np.uint8),
-        sample=_sample(watched, list(binned), observed, held_out, _drawn(rows, SAMPLE, rng), answers),
+        sample=_sample(watched, list(binned), seen, held_out, _drawn(rows, SAMPLE, rng), answers),
         losses=np.asarray(losses, dtype=np.float64)[-LOSSES:],
         task=task,
         exchangeable=exchangeable,
         rows=rows,
         seed=seed,
-        broken=broken,
+        broken={**broken, **unfit},
         origin=origin,
         window_rows=window_rows,
         rows_a_quarter=rows_a_quarter,
@@ -190,11 +192,10 @@ def _bin_all(
 
 def _bin_one(name: str, column: Column, observed: Rows, counted: np.ndarray) -> tuple[Binning, np.ndarray]:
     """Return a column's bins and their counts, from the rows that count."""
-    if name not in observed:
-        raise Incomputable("the column is missing")
     if counted.sum() < MINIMUM:
         raise Incomputable(f"only {counted.sum()} held-out rows")
     values = observed[name] if counted.all() else observed[name][counted]
+    texts(column, values)
     binning = bin_column(column, values)
     return binning, count(binning, values)
 
@@ -208,7 +209,10 @@ def _sample(
     answers: tuple[str, ...],
 ) -> Rows:
     """Take the rows for reports; an output on a row the champion learned from is blanked."""
-    sample = {name: observed[name][which].copy() for name in names}
+    sample = {name: observed[name][which] for name in names}
+    for name in names:
+        if isinstance(columns[name], Category):
+            sample[name] = np.array([one if isinstance(one, str) else None for one in sample[name]], dtype=object)
     for name in set(answers) & set(sample):
         sample[name][~held_out[which]] = np.nan if isinstance(columns[name], Number) else None
     return sample
@@ -233,7 +237,7 @@ def misfits(column: Column, values: np.ndarray) -> tuple[int, Any]:
         low = -np.inf if column.low is None else column.low - slack
         high = np.inf if column.high is None else column.high + slack
         bad = np.isinf(values) | (values < low) | (values > high)
-        return int(bad.sum()), float(values[np.argmax(bad)]) if bad.any() else None
+        return int(np.count_nonzero(bad)), float(values[np.argmax(bad)]) if bad.any() else None
     if not isinstance(column, Category) or column.open:
         return 0, None
     levels = {*column.levels, None}

@@ -11,6 +11,7 @@ from data.wording import significant
 from monitoring.binning import Binning
 from monitoring.budget import rule_of
 from monitoring.calibration import Calibration, calibration_for
+from monitoring.columns import read, rows_in
 from monitoring.concentration import Concentration, concentrated, told
 from monitoring.concept import Rise, rise
 from monitoring.declarations import Monitors
@@ -33,23 +34,23 @@ def judge_data(reference: Reference, observed: Rows, monitors: Monitors, window:
     The threshold is the one for this window's own size. A column that can't be compared is a fault of its own
     and hides no other.
     """
-    rows = max(map(len, observed.values()), default=0)
+    rows = rows_in(observed)
     watched = [name for name in reference.watched if name not in monitors.ignore]
     if not rows:
         return Verdict(window, "data", "insufficient", 0, "insufficient: the window has no rows")
     if not watched:
         return failed(window, "data", rows, f"the reference holds no column that can be compared: {reference.broken}")
-    counts, broken = tallies(reference, observed, rows)
-    wrong = {**broken, **faults(reference, observed, counts, monitors.minimum_rows)}
+    seen, broken = read(reference.columns, observed, rows)
+    counts, unfit = tallies(reference, seen)
+    wrong = {name: f"can't be compared: {why}" for name, why in {**broken, **unfit}.items()}
+    wrong |= faults(reference, seen, counts, monitors.minimum_rows)
     wrong = {name: why for name, why in wrong.items() if name in watched}
     if rows < monitors.minimum_rows and not wrong:
         why = f"insufficient: {rows} rows, {monitors.minimum_rows} are needed"
         return Verdict(window, "data", "insufficient", rows, why)
     calibration = calibration_for(reference, rows, monitors, window.start)
     columns = {
-        name: measure(reference, calibration, name, observed[name], now)
-        for name, now in counts.items()
-        if name in watched
+        name: measure(reference, calibration, name, seen[name], now) for name, now in counts.items() if name in watched
     }
     ordered = triage(reference, columns, calibration.threshold)
     outcome, reason = _data_outcome(reference, calibration, columns, wrong, ordered)
