@@ -15,6 +15,7 @@ from holdfast import (
     console,
     incident_commands,
     model_commands,
+    performance_command,
     promotion_commands,
     receipt_commands,
     service_commands,
@@ -189,6 +190,7 @@ app.add_typer(backtest_command.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(receipt_commands.app)
 app.add_typer(incident_commands.app)
+app.add_typer(performance_command.app)
 app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(service_commands.keys, name="keys")
 app.add_typer(model_commands.app, name="models")
