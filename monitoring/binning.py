@@ -174,7 +174,8 @@ def _lookup(binning: Binning) -> dict[Any, int]:
 def _numbers(values: np.ndarray) -> np.ndarray:
     if values.ndim != 1 or values.dtype.kind not in "fiub":
         raise Incomputable(f"values are no numbers but {values.dtype} of {values.ndim} dimensions")
-    return values.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):  # a longer float becomes infinite
+        return values.astype(np.float64, copy=False)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -11,9 +11,11 @@ from monitoring.binning import Incomputable, level_counts, printable
 
 
 def rows_in(observed: Mapping[str, Any]) -> int:
-    """Return how many rows most columns have; the longer where it is a draw."""
+    """Return how many rows most columns have; where it is a draw, as many as were answered, else the more."""
     sizes = Counter(len(values) for values in observed.values() if isinstance(values, np.ndarray) and values.ndim)
-    return max(sizes, key=lambda size: (sizes[size], size), default=0)
+    answers = observed.get("prediction")
+    answered = len(answers) if isinstance(answers, np.ndarray) and answers.ndim else -1
+    return max(sizes, key=lambda size: (sizes[size], size == answered, size), default=0)
 
 
 def read(columns: Mapping[str, Column], observed: Mapping[str, Any], rows: int) -> tuple[Rows, dict[str, str]]:
@@ -50,13 +52,14 @@ def readable(column: Column, observed: Mapping[str, Any], name: str, rows: int) 
         return np.asarray(values, dtype=np.float64)
 
 
-def texts(column: Column, values: np.ndarray) -> None:
-    """Refuse levels that are no text: a reference of them could not be stored, and no window would be like it.
+def comparable(column: Column, values: np.ndarray) -> None:
+    """Refuse what no window could be compared with: levels that are no text, and numbers of which none is finite.
 
     Raises: Incomputable.
     """
-    if not isinstance(column, Category):
-        return
-    for level in level_counts(values):
-        if level is not None and not isinstance(level, str) and level == level:  # noqa: PLR0124 - NaN
-            raise Incomputable(f"holds {printable(level)}, which is a {type(level).__name__} and no text")
+    if isinstance(column, Number) and not np.isfinite(values).any() and not np.isnan(values).all():
+        raise Incomputable("has no finite value")
+    if isinstance(column, Category):
+        for level in level_counts(values):
+            if level is not None and not isinstance(level, str) and level == level:  # noqa: PLR0124 - NaN
+                raise Incomputable(f"holds {printable(level)}, which is a {type(level).__name__} and no text")

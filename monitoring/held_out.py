@@ -107,7 +107,7 @@ def codes_of(binnings: Mapping[str, Binning], observed: Rows, rows: int) -> np.n
     codes = np.full((rows, len(binnings)), ABSENT, dtype=np.uint8)
     for place, (name, binning) in enumerate(binnings.items()):
         try:
-            if name in observed and len(observed[name]) == rows:
+            if isinstance(observed.get(name), np.ndarray) and observed[name].shape == (rows,):
                 codes[:, place] = encode(binning, observed[name])
         except Incomputable:
             continue

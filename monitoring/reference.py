@@ -16,7 +16,7 @@ import numpy as np
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
-from monitoring.columns import read, texts
+from monitoring.columns import comparable, read
 from monitoring.held_out import HeldOut, from_arrays
 from monitoring.projections import Projection
 
@@ -25,6 +25,7 @@ SAMPLE = 20_000  # rows kept for reports
 RESAMPLED = 20_000  # rows kept for calibration where rows are exchangeable
 HISTORY = 200_000  # newest rows kept for calibration where they are not
 LOSSES = 50_000
+NOVEL = 0.5  # share of rows with a value that only they have: names, not levels
 MINIMUM = 20  # rows under which a reference says nothing
 OUTPUTS = ("prediction", "confidence")
 LATER = ("origin", "window_rows", "rows_a_quarter", "importance")  # not in references written before these were kept
@@ -195,8 +196,10 @@ def _bin_one(name: str, column: Column, observed: Rows, counted: np.ndarray) -> 
     if counted.sum() < MINIMUM:
         raise Incomputable(f"only {counted.sum()} held-out rows")
     values = observed[name] if counted.all() else observed[name][counted]
-    texts(column, values)
+    comparable(column, values)
     binning = bin_column(column, values)
+    if binning.novel > NOVEL:
+        raise Incomputable("nearly every row has a value of its own")
     return binning, count(binning, values)
 
 
