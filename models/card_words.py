@@ -30,6 +30,8 @@ FACTS = {
     "deterministic": "deterministic settings",
     "tuning": "tuning variables",
     "snapshot_sha256": "sha256 of the snapshot",
+    "start": "what it started from",
+    "plan": "sha256 of plan.json",
     "rows.train": "sha256 of the training rows",
     "rows.judge": "sha256 of the judge rows",
     "rows.anchor": "sha256 of the anchor rows",
@@ -161,9 +163,7 @@ def thresholds(known: Mapping[str, Any]) -> str:
             f"At most {number(known.get('asked'))} false incidents a quarter are asked for; windows bring thresholds."
         )
     if not found.get("supported", True):
-        return (
-            f"Its history is shorter than two windows of {found['rows']:,} rows: no budget can be held."
-        )
+        return f"Its history is shorter than two windows of {found['rows']:,} rows: no budget can be held."
     return f"Windows of {found['rows']:,} rows: score above {number(found['threshold'])} is drift; {found['basis']}."
 
 

@@ -1,7 +1,7 @@
 """What a project file may say about its model, its training and its gates."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from data.declared import declared
@@ -18,6 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Learner = Literal["linear", "tree"]
 LEARNERS: tuple[str, ...] = get_args(Learner)
 WIDER = 2.5  # margins: what may be lost over several promotions, or on few rows
+ROWS, STARTS = ("all", "sliding", "since_drift"), ("scratch", "champion")
 NetworkFactory = Callable[["EncodedSpec"], "nn.Module"]
 
 
@@ -53,6 +54,12 @@ class Training:
     training rows held back for that; `device`: `auto` takes a GPU where there is one; `precision` in
     Lightning Fabric's words; `augment`: a function (images (N, C, H, W) float32 tensor, generator) ->
     tensor, applied to each training batch of a network that takes one image.
+
+    `rows`: "all" training rows, "sliding": the `newest` so many, or "since_drift": those since the first window of the
+    drift that is being answered, and at least the `newest` so many. `start`: the weights of "champion" instead of
+    random ones, with its encoder, while the schema is the same; a share `replay`, 0 to below 1, of what it learns is
+    then drawn from the rows that are older. `tournament`: changes to these settings ({"rows": "sliding"}), each of
+    which is tried beside them on earlier rows; the best one trains, and it alone meets the rows that judge.
     """
 
     seed: int = 0
@@ -68,13 +75,35 @@ class Training:
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     augment: Callable[..., Any] | None = None
+    rows: Literal["all", "sliding", "since_drift"] = "all"
+    newest: int = 5000
+    start: Literal["scratch", "champion"] = "scratch"
+    replay: float = 0.2
+    tournament: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "devices"):
+        for name in ("epochs", "batch_size", "patience", "devices", "newest"):
             if getattr(self, name) < 1:
                 raise BadDeclaration(f"Training({name}={getattr(self, name)}): at least 1")
+        for name, known in (("rows", ROWS), ("start", STARTS)):
+            if (said := str(getattr(self, name))) not in known:
+                raise BadDeclaration(f"Training has no {name}={said!r}; {nearest(said, known)}")
+        if not 0 <= self.replay < 1:
+            raise BadDeclaration(f"Training(replay={self.replay}): a share, at least 0 and below 1")
+        for changes in self.tournament:
+            self.changed(changes)
         if not self.learning_rate > 0:
             raise BadDeclaration(f"Training(learning_rate={self.learning_rate}): above 0")
+
+    def changed(self, changes: Mapping[str, Any]) -> "Training":
+        """Return these settings with some changed, and no tournament: a contestant of one.
+
+        Raises: BadDeclaration, also for a change that can't be kept as JSON.
+        """
+        for name, value in changes.items():
+            if name == "tournament" or not isinstance(value, str | int | float | bool):
+                raise BadDeclaration(f"Training(tournament=…): {name} can't be changed to {value!r}")
+        return replace(self, **{**changes, "tournament": ()})
 
 
 @declared

@@ -48,12 +48,22 @@ class Loop:
     layout: torch.memory_format  # of pictures; channels last is up to twice as fast, but a user's `view` may refuse it
 
     @classmethod
-    def prepare(cls, model: Model, training: Training, encoder: Encoder, fabric: "Fabric", feeds: list[Feed]) -> "Loop":
-        """Build the network from the seed and put everything on the device."""
+    def prepare(
+        cls,
+        model: Model,
+        training: Training,
+        encoder: Encoder,
+        fabric: "Fabric",
+        feeds: list[Feed],
+        start: dict[str, Tensor] | None = None,
+    ) -> "Loop":
+        """Build the network from the seed, give it the weights to start from, and put everything on the device."""
         if training.augment is not None and encoder.spec.images is None:
             raise BadDeclaration("Training(augment=…) needs an Image column")
         torch.manual_seed(training.seed)
         network = build(model, encoder.spec)
+        if start is not None:
+            network.load_state_dict(start)
         code = model.network if isinstance(model.network, str) else code_sha256(model.network)
         seen = [code, encoder.to_json(), str(fabric.device), *(some.sha256() for some in feeds)]
         identity = fingerprint(training, network, seen)

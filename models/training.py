@@ -45,6 +45,7 @@ class Trained:
     history: list[Epoch]
     best: int
     machine: dict[str, str]  # models.machine.facts: the device, its threads, the instructions
+    unlike: str = ""  # why it did not start from the weights that it was given
 
 
 def fit(
@@ -58,24 +59,26 @@ def fit(
     resume: bool = True,
     threads: int | None = None,
     memory: int | None = None,
+    start: Path | None = None,
 ) -> Trained:
     """Train the declared network on labelled rows.
 
     `workdir` holds the checkpoint of the last epoch, from which the same call goes on after a kill; `progress`
     is told each epoch; `threads`: of the CPU, since sums differ in their last bits with their number (default: one
     for small batches, else the cores this process may use, 8 at most); `memory`: bytes that encoded rows may
-    take on the device.
+    take on the device; `start`: a file of weights to start from, if they fit the network.
 
     Raises: TooFewRows, OutOfMemory, and BadDeclaration for a network or setting that can't work on these rows.
     """
     count = threads or threads_for(training, encoder.spec)
+    weights, unlike = weights_of(start, model, encoder.spec)
     fabric = fabric_for(training)
     learning, judging = split(encoder, train, training)
 
     def learn(fabric: "Fabric", tell: Callable[[Epoch], None]) -> None:
         with reproducible(training.seed, count, fabric.device), memory_named(training, fabric.device):
             feeds = [feed(encoder, rows, fabric.device, memory) for rows in (learning, judging)]
-            loop = Loop.prepare(model, training, encoder, fabric, feeds)
+            loop = Loop.prepare(model, training, encoder, fabric, feeds, weights)
             loop.run(workdir, tell, resume, count)
 
     if training.devices == 1:
@@ -88,7 +91,22 @@ def fit(
     network.load_state_dict(state.best_weights)
     logger.info("trained %d epochs, best %d, validation loss %.4g", state.epoch, state.best, state.best_loss)
     ran_on = machine.facts(fabric.device, extra["threads"], training.devices)
-    return Trained(network.eval(), state.history, state.best, ran_on)
+    return Trained(network.eval(), state.history, state.best, ran_on, unlike)
+
+
+def weights_of(start: Path | None, model: Model, spec: EncodedSpec) -> tuple[dict[str, torch.Tensor] | None, str]:
+    """Return the weights that a network starts from; none where they are another network's, and why."""
+    from safetensors.torch import load
+
+    if start is None:
+        return None, ""
+    with torch.random.fork_rng(devices=[]):
+        wanted = {name: tensor.shape for name, tensor in build(model, spec).state_dict().items()}
+    found = load(start.read_bytes())
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found or wanted.get(name) != found[name].shape:
+            return None, f"the network is another than the champion's, first at {name}"
+    return found, ""
 
 
 def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]:

@@ -14,7 +14,8 @@ from models.training import fit as fit_network
 from models.writing import make_version
 from projects.declaration import Project
 from projects.discovery import file_of
-from tasks.preparation import BATCH, read_role
+from tasks.plans import applied, read
+from tasks.preparation import BATCH, START, read_role
 
 
 def fit(
@@ -30,6 +31,7 @@ def fit(
     Resumes from the last epoch when a killed run left one in `folder`. `threads`: of the CPU, where a size of
     batches should not decide. Returns the SHA-256 of the manifest.
     """
+    project = applied(project, read(folder))
     encoder = Encoder.from_json(
         json.loads((folder / "prepared" / "encoder.json").read_text()), features=project.features
     )
@@ -41,8 +43,11 @@ def fit(
         loss = f"loss {epoch.train_loss:.3f}, validation {epoch.validation_loss:.3f}"
         progress(epoch.number / epoch.epochs, f"epoch {epoch.number} of {epoch.epochs}: {loss}")
 
-    work = folder / ".training"
-    trained = fit_network(project.model, training, encoder, train, workdir=work, progress=tell, threads=threads)
+    work, start = folder / ".training", folder / "prepared" / START
+    weights = start if start.exists() else None
+    trained = fit_network(
+        project.model, training, encoder, train, workdir=work, progress=tell, threads=threads, start=weights
+    )
     target = folder / "model"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -55,6 +60,7 @@ def fit(
         "worker": made.worker,
         "parameters": parameters(dataclasses.replace(project, training=training)),
         "machine": trained.machine,
+        **learned_from(folder, trained.unlike),
     }
     (folder / "history.json").write_text(json.dumps(found, indent=1))
     shutil.rmtree(work, ignore_errors=True)
@@ -62,10 +68,22 @@ def fit(
     return made.manifest
 
 
+def learned_from(folder: Path, unlike: str) -> dict[str, Any]:
+    """Say which rows it learned from, what it started from, and which contestants it was chosen from."""
+    summary = json.loads((folder / "prepared" / "summary.json").read_text())
+    start = {"from": "scratch", "why": unlike} if unlike else summary.get("start")
+    return {"learned": summary.get("learned"), "start": start, "tournament": list(read(folder).tournament)}
+
+
 def parameters(project: Project) -> dict[str, str]:
     """Return what the project file says of its model and training, as the registry's parameters."""
     network = project.model.network
     said: dict[str, Any] = {"network": network if isinstance(network, str) else network.__name__}
     said |= {f"model.{key}": value for key, value in project.model.options.items()}
-    said |= {f"training.{key}": value for key, value in vars(project.training).items() if not callable(value)}
+    said |= {f"training.{key}": value for key, value in vars(project.training).items() if plain(key, value)}
     return {key: str(value) for key, value in said.items()}
+
+
+def plain(key: str, value: object) -> bool:
+    """Tell whether a setting is a parameter: not code, nor the contestants among whom another was chosen."""
+    return not callable(value) and key != "tournament"

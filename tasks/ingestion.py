@@ -11,6 +11,7 @@ from data.markdown import escaped, table
 from data.sources import fetch
 from data.versions import Snapshot
 from projects.declaration import Project
+from tasks import plans
 from tasks.landing import Landed, land
 from tasks.reports import Report
 from tasks.resources import Resources
@@ -41,7 +42,7 @@ def ingest(resources: Resources, name: str) -> Report:
         raise SourceUnavailable(f"{error}; the other {len(landings)} batches have landed") from error
     finally:
         if any(not landed.refused for landed in landings):
-            write_snapshot(resources.artifacts(name) / "snapshot.json", resources.batches.snapshot(name))
+            begin(resources, resources.batches.snapshot(name))
     if landings and all(landed.refused for landed in landings):
         first = landings[0]
         raise BatchRefused(name, first.batch, first.refused or "")
@@ -65,7 +66,7 @@ def record(resources: Resources, project: Project, landed: Landed) -> None:
 def publish(resources: Resources, project: Project, landings: list[Landed]) -> Report:
     """Write the newest snapshot where the pipeline starts, and say what came in."""
     snapshot = resources.batches.snapshot(project.name)
-    write_snapshot(resources.artifacts(project.name) / "snapshot.json", snapshot)
+    begin(resources, snapshot)
     new = [landed for landed in landings if landed.changed and not landed.refused]
     quarantined = sum(landed.quarantined for landed in landings)
     sentence = (
@@ -75,6 +76,13 @@ def publish(resources: Resources, project: Project, landings: list[Landed]) -> R
         else f"the source has no batch; the snapshot holds {snapshot.rows} rows"
     )
     return Report(sentence, data_report(project, landings, snapshot), table=[landed.row() for landed in landings])
+
+
+def begin(resources: Resources, snapshot: Snapshot) -> None:
+    """Write what the pipeline starts from: the newest snapshot, and a plan unless a training has left one."""
+    folder = resources.artifacts(snapshot.project)
+    write_snapshot(folder / "snapshot.json", snapshot)
+    plans.ensure(folder)
 
 
 def data_report(project: Project, landings: list[Landed], snapshot: Snapshot) -> str:

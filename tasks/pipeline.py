@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data.errors import HoldfastError
 from models.declarations import Device
-from tasks import evaluation, fitting, preparation
+from tasks import evaluation, fitting, plans, preparation
 from tasks.ingestion import write_atomically
 from tasks.resources import Resources, connect
 from tasks.settings import CLONE
@@ -45,13 +45,27 @@ class Step:
     code: tuple[str, ...]  # files and rooms of the clone: a change there makes the step stale
 
 
+def prepare(work: Work) -> dict[str, int]:
+    """Deal out the rows, with the weights at hand that the training starts from."""
+    project = work.resources.project(work.name)
+    plans.furnish(work.resources, work.name, plans.read(work.folder), work.folder)
+    return preparation.prepare(project, work.resources.batches, work.folder)
+
+
 STEPS = (
     Step(
         "prepare",
-        lambda work: preparation.prepare(work.resources.project(work.name), work.resources.batches, work.folder),
-        needs=("snapshot.json",),
+        prepare,
+        needs=("snapshot.json", plans.PLAN),
         makes=("prepared",),
-        code=("tasks/preparation.py", "models/encoding.py", "models/features.py", "data"),
+        code=(
+            "tasks/preparation.py",
+            "tasks/choosing.py",
+            "tasks/plans.py",
+            "models/encoding.py",
+            "models/features.py",
+            "data",
+        ),
     ),
     Step(
         "train",
@@ -62,9 +76,9 @@ STEPS = (
             progress=work.progress,
             threads=work.resources.settings.threads,
         ),
-        needs=("prepared",),
+        needs=(plans.PLAN, "prepared"),
         makes=("model", "history.json"),
-        code=("tasks/fitting.py", "models", "data"),
+        code=("tasks/fitting.py", "tasks/plans.py", "models", "data"),
     ),
     Step(
         "evaluate",
@@ -133,6 +147,7 @@ def main() -> None:
     folder = resources.artifacts(asked.project)
     if not (folder / "snapshot.json").exists():
         sys.exit(f"no snapshot of {asked.project} in {folder}: run `holdfast ingest {asked.project}` first")
+    plans.ensure(folder)
 
     def tell(share: float, what: str) -> None:
         sys.stderr.write(f"\r{asked.step} {share:4.0%} {what:<60}" + ("\n" if share >= 1 else ""))

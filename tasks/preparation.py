@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ from data.errors import TooFewRows
 from data.schema import Rows, Schema, concatenate, length, take
 from data.versions import DataRegistry, Snapshot
 from models.encoding import Encoder
+from models.folder import WEIGHTS
 from projects.declaration import Project
+from tasks import plans
+from tasks.choosing import BATCH, inherited, learned
+
+__all__ = ["BATCH", "START", "prepare", "roles"]
 
 ROLES = ("train", "judge", "anchor")
-BATCH = "_batch"  # the file a row came from, beside its columns
+START = "start.safetensors"  # the weights that a network starts from, where it doesn't start from scratch
 
 
 def roles(project: Project, rows: Rows) -> np.ndarray:
@@ -82,17 +88,36 @@ def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Pa
 
 
 def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str, int]:
-    """Read `snapshot.json` in `folder` and write `prepared/`: one Parquet file a role, and the fitted encoder.
+    """Read `snapshot.json` and `plan.json` in `folder`, and write `prepared/`, as `deal` does.
 
     Returns the rows of each role.
 
-    Raises: TooFewRows.
+    Raises: TooFewRows; Corrupt, without the weights that the plan names.
     """
+    plan = plans.read(folder)
+    project = plans.applied(project, plan)
     snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
     rows = gather(registry, snapshot, project.schema, folder / ".snapshot")
-    found = roles(project, rows)
+    return deal(project, plan, rows, roles(project, rows), folder, snapshot.hash)
+
+
+def deal(
+    project: Project, plan: plans.Plan, rows: Rows, found: np.ndarray, folder: Path, snapshot: str
+) -> dict[str, int]:
+    """Write one Parquet file a role, the encoder, and the weights to start from; return the rows of each role.
+
+    `found`: the role of each row; of those that train only what the project's policy chooses is written. `snapshot`:
+    its hash.
+
+    Raises: TooFewRows, Corrupt.
+    """
     target = folder / "prepared"
     target.mkdir(parents=True, exist_ok=True)
+    encoder, why = inherited(project, plan, folder)
+    places = np.flatnonzero(found == "train")
+    kept, said = learned(project, take(rows, places), plan, warm=encoder is not None)
+    found = found.copy()
+    found[places[~kept]] = ""
     counts = {role: int((found == role).sum()) for role in ROLES}
     for role, minimum in (("train", 20), ("judge", 20)):
         if counts[role] < minimum:
@@ -100,10 +125,15 @@ def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str,
     for role in ROLES:
         write_role(folder, project.schema, role, take(rows, found == role))
     train = take(rows, found == "train")
-    encoder = Encoder.fit(project.schema, project.features, train)
+    (target / START).unlink(missing_ok=True)
+    start = {"from": "scratch", "why": why}
+    if encoder is not None and plan.parent is not None:
+        shutil.copy2(folder / plans.PARENT / WEIGHTS, target / START)
+        start = {"from": f"version {plan.parent.version}", "why": ""}
+    encoder = encoder or Encoder.fit(project.schema, project.features, train)
     (target / "encoder.json").write_text(json.dumps(encoder.to_json()))  # columns keep their declared order
     proofs = {role: rows_sha256(take(rows, found == role), project.schema) for role in ROLES}
-    summary = {"snapshot": snapshot.hash, "rows": counts, "sha256": proofs}
+    summary = {"snapshot": snapshot, "rows": counts, "sha256": proofs, "learned": said, "start": start}
     (target / "summary.json").write_text(json.dumps(summary, sort_keys=True))
     return counts
 

@@ -21,6 +21,8 @@ from data.versions import Snapshot
 from data.versions.git import GitFailed, git
 from models.folder import WEIGHTS, file_sha256
 from projects.declaration import Project
+from tasks.plans import PLAN
+from tasks.preparation import START
 from tasks.settings import CLONE
 
 ROOMS = ("data", "models", "monitoring", "projects", "tasks")
@@ -147,6 +149,10 @@ def provenance(project: Project, folder: Path, snapshot: Mapping[str, Any], proj
         **revisions(project_file),
         **history.get("machine", {}),
     }
+    if (folder / PLAN).exists():
+        facts["plan"] = file_sha256(folder / PLAN)
+    if (history.get("start") or {}).get("from", "scratch") != "scratch":
+        facts["start"] = f"{history['start']['from']}, weights {file_sha256(folder / 'prepared' / START)}"
     return facts | {f"rows.{role}": digest for role, digest in prepared.get("sha256", {}).items()}
 
 

@@ -20,6 +20,7 @@ from monitoring.records import Decision
 from projects.declaration import Project
 from tasks import model_cards
 from tasks.fitting import parameters
+from tasks.plans import PLAN
 from tasks.provenance import provenance, snapshot_sha256
 from tasks.resources import Resources
 
@@ -42,6 +43,8 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
         run.json("snapshot.json", snapshot)
         run.json("evaluation.json", found)
         run.file(folder / "code.tar")
+        if (folder / PLAN).exists():
+            run.file(folder / PLAN)
         if "confusion" in found:
             confusion_png(found["confusion"], found["levels"], folder / "confusion.png")
             run.file(folder / "confusion.png")

@@ -22,7 +22,7 @@ from models.folder import manifest_sha256
 from models.judging import Judgement
 from monitoring.records import Intent
 from projects.declaration import Project
-from tasks import comparison, harvesting, promotion, registration
+from tasks import comparison, harvesting, plans, promotion, registration
 from tasks.circumstances import learned_last
 from tasks.evaluation import evaluate as score
 from tasks.fitting import fit as fit_version
@@ -185,6 +185,8 @@ def prepare(resources: Resources, run: Run) -> Report:
 
     Raises: TooFewRows.
     """
+    plan = plans.lay(resources, run.project, run.folder, run.intent)
+    run.project = plans.applied(run.project, plan)
     counts = prepare_rows(run.project, resources.batches, run.folder)
     hoped = prospects(resources, run.project, run.folder)
     sentence = f"{counts['train']:,} rows train, {counts['judge']:,} judge, {counts['anchor']:,} anchor; "
@@ -224,7 +226,7 @@ def publish(resources: Resources, run: Run) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with resources.workspace.lock():
         guard(resources, run)
-        for name in ("snapshot.json", *(made for step in STEPS for made in step.makes)):
+        for name in ("snapshot.json", plans.PLAN, *(made for step in STEPS for made in step.makes)):
             replace(run.folder / name, target / name)
         for step in STEPS:
             resources.workspace.commit(f"{step.name}@{run.project.name}")

@@ -21,7 +21,7 @@ from data.errors import Corrupt, HoldfastError, NoChampion, NoSuchVersion, Serve
 from data.versions import Snapshot
 from models import card_value
 from models.folder import read_manifest, verified
-from tasks import provenance, registration
+from tasks import plans, provenance, registration
 from tasks.cleanroom import CleanRoom, scratch
 from tasks.matching import Case, Outcome, Parted, compared
 from tasks.reports import Report
@@ -161,8 +161,11 @@ def kept(case: Case, snapshot: Snapshot, room: CleanRoom) -> None:
     if (found := provenance.sha256(code)) != facts["code"]:
         raise Corrupt(provenance.CODE, facts["code"], found)
     room.furnish(snapshot, case.resources.batches, code)
+    start = planned(case, room)
     case.found("data", f"{snapshot.rows} rows in {len(snapshot.files)} batches, snapshot {snapshot.hash[:12]}")
     case.found("sources", f"{provenance.CODE} {facts['code'][:12]}")
+    if start:
+        case.found("start", start)
     judged = registration.judged(case.resources, case.project, case.version)
     if judged is not None and judged.inputs["manifest"] != facts["manifest"]:
         raise Parted(
@@ -176,6 +179,27 @@ def kept(case: Case, snapshot: Snapshot, room: CleanRoom) -> None:
         raise Corrupt(card_value.CARD, case.inputs["card"], found)
     case.quality = card["quality"]
     case.found("card", f"{card_value.CARD} {found[:12]}")
+
+
+def planned(case: Case, room: CleanRoom) -> str:
+    """Put its plan into the room, with the weights that it started from; say of these what they are.
+
+    Raises: Corrupt; Parted, naming the version whose weights can't be had.
+    """
+    if "plan" not in case.facts:  # made before there were plans
+        return ""
+    content = artifact(case, plans.PLAN)
+    if (found := provenance.sha256(content)) != case.facts["plan"]:
+        raise Corrupt(plans.PLAN, case.facts["plan"], found)
+    (room.artifacts / plans.PLAN).write_bytes(content)
+    plan = plans.read(room.artifacts)
+    if plan.parent is None:
+        return ""
+    try:
+        plans.furnish(case.resources, case.project, plan, room.artifacts)
+    except (Corrupt, NoSuchVersion) as error:
+        raise Parted(f"can't be made again: it started from version {plan.parent.version}, and {error}") from error
+    return f"from {case.facts.get('start') or 'scratch'}"
 
 
 def artifact(case: Case, name: str) -> bytes:

@@ -129,7 +129,8 @@ def test_while_the_registry_is_away_receipts_wait(settled_orchard: Orchard) -> N
     assert receipts.account(orchard, orchard.name).waiting == 0
 
 
-def test_a_version_of_ours_has_its_receipt_on_its_card(orchard: Orchard) -> None:
+def test_a_version_of_ours_has_its_receipt_on_its_card(orchard: Orchard, tmp_path: Path) -> None:
+    orchard.trained = Path(shutil.copytree(orchard.trained, tmp_path / "run"))
     orchard.promote()
     with leased(orchard, orchard.name, holder="a test") as run:
         version = registration.register(orchard, orchard.declared, orchard.trained, holder="a test", token=run.token)

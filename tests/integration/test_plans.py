@@ -1,0 +1,115 @@
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_parts import Orchard, artifacts
+
+from data.errors import Corrupt
+from data.versions import Snapshot
+from models.folder import WEIGHTS, file_sha256
+from monitoring.effects import NewIncident
+from monitoring.records import Generation, Verdict, WindowKey
+from tasks import evaluation, fitting, plans, preparation, registration
+from tasks.ingestion import write_snapshot
+from tasks.retraining import leased
+from tasks.verifying import verify
+
+WARM = ("Training(epochs=2", 'Training(start="champion", epochs=2')
+
+
+@pytest.fixture
+def champion(orchard: Orchard, tmp_path: Path) -> str:
+    """A champion whose making is on record, and a project that starts from it."""
+    orchard.trained = Path(shutil.copytree(orchard.trained, tmp_path / "first"))
+    with leased(orchard, orchard.name, holder="a test") as run:
+        version = registration.register(orchard, orchard.declared, orchard.trained, holder="a test", token=run.token)
+    facts = registration.origin(orchard, orchard.name, version)
+    assert facts is not None
+    new = orchard.store.ledger.append_generation(0, generation(orchard, version, facts.inputs["facts"]["manifest"]))
+    assert new.number == 1
+    orchard.declare(WARM)
+    return version
+
+
+def generation(orchard: Orchard, version: str, manifest: str) -> Generation:
+    run = orchard.models.run_of(orchard.name, version)
+    return Generation(orchard.name, 1, version, run, manifest, orchard.now(), "test", "a test", [])
+
+
+def trained(orchard: Orchard, folder: Path) -> dict[str, Any]:
+    """Take a training's steps up to its evaluation; return what it says of itself."""
+    write_snapshot(folder / "snapshot.json", Snapshot.from_json((orchard.trained / "snapshot.json").read_text()))
+    plans.lay(orchard, orchard.declared, folder, None)
+    preparation.prepare(orchard.declared, orchard.batches, folder)
+    fitting.fit(orchard.declared, folder, device="cpu", progress=lambda _share, _what: None)
+    evaluation.evaluate(orchard.declared, folder)
+    return dict(json.loads((folder / "history.json").read_text()))
+
+
+def register(orchard: Orchard, folder: Path) -> str:
+    with leased(orchard, orchard.name, holder="a test") as run:
+        return registration.register(orchard, orchard.declared, folder, holder="a test", token=run.token)
+
+
+def test_a_warm_start_is_made_again_bit_for_bit_and_names_its_parent(
+    orchard: Orchard, champion: str, tmp_path: Path, mlflow_folder: Path
+) -> None:
+    cold = (orchard.trained / "model" / WEIGHTS).read_bytes()
+    told = trained(orchard, tmp_path / "run")
+    assert told["start"] == {"from": f"version {champion}", "why": ""}
+    assert (tmp_path / "run" / "model" / WEIGHTS).read_bytes() != cold
+    version = register(orchard, tmp_path / "run")
+    facts = registration.origin(orchard, orchard.name, version)
+    assert facts is not None
+    known = file_sha256(orchard.trained / "model" / WEIGHTS)
+    assert facts.inputs["facts"]["start"] == f"version {champion}, weights {known}"
+    found = verify(orchard, orchard.name, version)
+    assert found.outcome == "identical", found.sentence
+    assert {"checked": "start", "found": f"from version {champion}, weights {known}"} in found.checks
+    shutil.rmtree(artifacts(mlflow_folder, orchard, champion) / "model")
+    gone = verify(orchard, orchard.name, version, quick=True)
+    assert gone.outcome == "different"
+    assert f"can't be made again: it started from version {champion}" in gone.sentence
+
+
+def test_a_changed_schema_or_network_starts_from_scratch_and_says_so(
+    orchard: Orchard, champion: str, tmp_path: Path
+) -> None:
+    orchard.declare(('"hidden": (8,)', '"hidden": (9,)'))
+    told = trained(orchard, tmp_path / "network")
+    assert told["start"]["from"] == "scratch"
+    assert "the network is another than the champion's" in told["start"]["why"]
+    orchard.declare(('sugar": Number(low=-9.0', 'sugar": Number(low=-8.0'))
+    told = trained(orchard, tmp_path / "schema")
+    assert told["start"] == {"from": "scratch", "why": f"the schema is not that of version {champion}"}
+    assert (tmp_path / "schema" / "plan.json").exists()
+
+
+def test_weights_that_are_not_those_on_record_are_not_started_from(
+    orchard: Orchard, champion: str, tmp_path: Path
+) -> None:
+    trained(orchard, tmp_path / "run")
+    weights = tmp_path / "run" / ".parent" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(Corrupt, match=f"version {champion}"):
+        preparation.prepare(orchard.declared, orchard.batches, tmp_path / "run")
+    plans.lay(orchard, orchard.declared, tmp_path / "run", None)  # fetched again
+    preparation.prepare(orchard.declared, orchard.batches, tmp_path / "run")
+
+
+def test_rows_count_from_the_first_window_of_the_drift_that_is_answered(orchard: Orchard, tmp_path: Path) -> None:
+    orchard.serve()
+    start = orchard.now() - timedelta(hours=9)
+    for index in range(4):
+        window = WindowKey(orchard.name, 1, index, start + timedelta(hours=index), start + timedelta(hours=index + 1))
+        said = Verdict(window, "data", "drift" if index > 1 else "ok", 40, "a test")
+        orchard.store.verdicts.record(said, orchard.now())
+    assert plans.drifted_since(orchard, orchard.name, None) is None
+    new = NewIncident(orchard.name, "drift", 1, "a test", {"windows": [2, 3]})
+    incident, _ = orchard.store.incidents.open(new, orchard.now())
+    intent, _ = orchard.store.intents.open(orchard.name, incident.id, orchard.now())
+    assert plans.drifted_since(orchard, orchard.name, intent.id) == start + timedelta(hours=2)
+    assert plans.drifted_since(orchard, orchard.name, None) == start + timedelta(hours=2)
