@@ -52,7 +52,7 @@ def attend(orchard: Orchard, orchestra: Orchestra, ahead: timedelta = timedelta(
 
 def texts(orchard: Orchard) -> list[str]:
     due = orchard.store.outbox.due(orchard.now() + timedelta(days=1), 1000)
-    return [str(message.payload["text"]) for message in due if message.payload["kind"] == "approval"]
+    return [str(message.payload["text"]) for message in due if message.payload.get("kind") == "approval"]
 
 
 def kinds(orchard: Orchard) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from loop_parts import Orchard, judgement, plant
 from prefect_stack import Runner, until
+from store_parts import asked_for
 
 from flows import client
 from flows.api import Api, Refused
@@ -92,7 +93,7 @@ def waiting(stand: Stand) -> dict[str, str]:
 def test_a_form_waits_without_a_process_and_its_link_is_in_the_alert(stand: Stand, waiting: dict[str, str]) -> None:
     runs = {stand.question(version).run for version in waiting.values()}
     until(lambda: not runs & living().keys())
-    told = stand.orchard.store.outbox.due(stand.orchard.now(), 100)
+    told = asked_for(stand.orchard.store.outbox.due(stand.orchard.now(), 100))
     base = stand.orchard.settings.prefect_url.removesuffix("/api")
     links = sorted(message.payload["links"]["approve or reject"] for message in told)
     assert links == sorted(f"{base}/runs/flow-run/{run}" for run in runs)

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 from approval_parts import answer, ask, attend, kinds, orchestra, people_decide, question, stage, texts
 from loop_parts import Orchard, Orchestra
+from store_parts import asked_for
 
 from data.errors import Answered, ServerUnavailable
 from models.registry import Registry
@@ -23,7 +24,7 @@ def test_one_form_and_one_alert_with_its_link_however_often_keepers_start(
     (told,) = texts(orchard)
     assert f"`holdfast approve {orchard.name} {version} --reason …`" in told
     assert "Without an answer it is a no on" in told
-    (message,) = orchard.store.outbox.due(orchard.now(), 10)
+    (message,) = asked_for(orchard.store.outbox.due(orchard.now(), 10))
     assert message.payload["links"]["approve or reject"].endswith(f"/runs/flow-run/{asked.run}")
 
 

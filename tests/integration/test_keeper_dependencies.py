@@ -47,8 +47,9 @@ def test_without_the_registry_the_keeper_does_all_else_and_takes_silence_for_no_
     version, orchestra = orchard.promote(), Orchestra()
     keeper = orchestra.keeper(orchard)
     keeper.round()
+    until(lambda: len(orchestra.emitted) == 1, 10.0)  # of the promotion
     before = (orchard.pointed, orchard.generations, orchard.store.ledger.decisions(orchard.name))
-    for number, mode in enumerate(WAYS, 1):
+    for number, mode in enumerate(WAYS, 2):
         tell(orchard, mode)
         registry.be(mode)
         orchard.ahead = timedelta(seconds=10 * number)
