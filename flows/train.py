@@ -46,11 +46,17 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
     reports: dict[str, Report] = {}
     with promised(resources, project, intent) as run:
 
+        def compete() -> "Report":
+            with progress_bar(url, "train", project) as progress:
+                return retraining.compete(resources, run, device, progress)
+
         def fit() -> "Report":
             with progress_bar(url, "train", project) as progress:
                 return retraining.fit(resources, run, device, progress)
 
         reports["collect"] = step("collect", lambda: retraining.collect(resources, run), retries=2)
+        if run.project.training.tournament:
+            reports["tournament"] = step("tournament", compete)
         reports["prepare"] = step("prepare", lambda: retraining.prepare(resources, run), retries=1)
         reports["fit"] = step("fit", fit)
         reports["evaluate"] = step("evaluate", lambda: retraining.evaluate(resources, run))

@@ -19,6 +19,7 @@ from holdfast import (
     promotion_commands,
     receipt_commands,
     service_commands,
+    tournament_command,
     trial_commands,
     verify_command,
 )
@@ -189,6 +190,7 @@ app.add_typer(verify_command.app)
 app.add_typer(backtest_command.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(receipt_commands.app)
+app.add_typer(tournament_command.app)
 app.add_typer(incident_commands.app)
 app.add_typer(performance_command.app)
 app.add_typer(alert_commands.alerts, name="alerts")

@@ -1,7 +1,7 @@
 """The commands that do a project's work: each calls one task and prints its report."""
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,6 +12,7 @@ from holdfast import console
 from holdfast.options import HERE, Home, Json, Projects, lead_to
 
 if TYPE_CHECKING:
+    from projects.declaration import Project as Declared
     from tasks.reports import Report
     from tasks.resources import Resources
 
@@ -119,8 +120,18 @@ def train(
     console.report(found if as_json else replace(found, table=numbers(found.table)), as_json=as_json)
 
 
-def train_once(resources: "Resources", project: str, device: Device, *, quiet: bool) -> "Report":
-    """Take every step of a training and return the last one's report, which says the verdict."""
+def train_once(
+    resources: "Resources",
+    project: str,
+    device: Device,
+    *,
+    quiet: bool,
+    enter: "Callable[[Declared], Declared]" = lambda declared: declared,
+) -> "Report":
+    """Take every step of a training and return the last one's report, which says the verdict.
+
+    `enter`: what to make of the declared project first.
+    """
     from tasks import person_runs, retraining
 
     def tell(found: "Report") -> "Report":
@@ -131,6 +142,13 @@ def train_once(resources: "Resources", project: str, device: Device, *, quiet: b
     holder = f"{actor()}{person_runs.TERMINAL}"
     with person_runs.by_hand(resources, project, actor=actor(), holder=holder) as run:
         tell(retraining.collect(resources, run))
+        run.project = enter(run.project)
+        if run.project.training.tournament:
+            with console.progress(quiet=quiet) as show:
+                report = retraining.compete(resources, run, device, show)
+            tell(report)
+            if not quiet:
+                console.table(report.table)
         tell(retraining.prepare(resources, run))
         with console.progress(quiet=quiet) as show:
             report = retraining.fit(resources, run, device, show)

@@ -12,6 +12,7 @@ from models.card_words import (
     answers,
     baselines,
     bounded,
+    contestants,
     first_line,
     latency,
     learned,
@@ -224,6 +225,12 @@ def training(card: Mapping[str, Any]) -> str:
         return ""
     lines = "".join(row(name, value) for name, value in sorted(told.get("parameters", {}).items()))
     details = f"<details><summary>Parameters</summary>{table(('parameter', 'value'), lines)}</details>" if lines else ""
+    rivals = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td><td>{escape(became)}</td></tr>'
+        for name, value, became in contestants(told)
+    )
+    metric = f"{card['quality'].get('metric')} on earlier rows"
+    details = (table(("contestant", metric, ""), rivals) if rivals else "") + details
     return f"<p>{escape(learned(told))}</p>{charts.losses(told.get('losses', []))}{details}"
 
 

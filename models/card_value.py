@@ -7,7 +7,8 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `purpose`: `task`, `target`, `inputs` (column -> what it holds)
 * `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
 * `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
-  (torch against ONNX), `worker` (why a torch worker answers instead), `parameters`
+  (torch against ONNX), `worker` (why a torch worker answers instead), `learned` (which rows),
+  `start` (`from`, `why`), `tournament` (the contestants it was chosen from), `parameters`
 * `data`: `snapshot` (hash), `rows`, `revision`, `batches`, `first`, `last` (names of batches)
 * `facts`: what is needed to make it again; `limits`: sentences
 * `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
@@ -114,6 +115,9 @@ def training(history: Mapping[str, Any]) -> dict[str, Any]:
         "losses": [[epoch.get("train_loss"), epoch["validation_loss"]] for epoch in epochs[:EPOCHS]],
         "difference": history.get("difference"),
         "worker": history.get("worker"),
+        "learned": history.get("learned"),
+        "start": history.get("start"),
+        "tournament": list(history.get("tournament") or []),
     }
 
 

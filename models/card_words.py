@@ -77,7 +77,24 @@ def learned(training: Mapping[str, Any]) -> str:
     if training.get("best_epoch") is not None:
         said += f" in {training.get('seconds') or 0:.0f} s; best validation loss {number(training.get('best_loss'))}"
         said += f" in epoch {training['best_epoch']}"
+    if training.get("learned"):
+        said += f"; learned from {training['learned']}"
+    start = training.get("start") or {}
+    if start.get("from", "scratch") != "scratch" or start.get("why"):
+        said += f"; started from {start['from']}" + (f", for {start['why']}" if start.get("why") else "")
     return f"{said}."
+
+
+def contestants(training: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the contestants it was chosen from: name, value on the earlier rows that chose, and which one trained."""
+    return [
+        (
+            str(one.get("contestant")),
+            number(one.get("value")) or str(one.get("why", "")),
+            "trained" if one.get("won") else "",
+        )
+        for one in training.get("tournament") or []
+    ]
 
 
 def answers(card: Mapping[str, Any]) -> list[str]:

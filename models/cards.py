@@ -19,6 +19,7 @@ from models.card_words import (
     baselines,
     bounded,
     cell,
+    contestants,
     first_line,
     learned,
     number,
@@ -75,7 +76,7 @@ def body(card: Mapping[str, Any]) -> str:
         "How far off it is": residuals(quality),
         "Limits": "\n".join(f"- {escaped(limit)}" for limit in card.get("limits", [])),
         "How to make it again": again(card),
-        "How it was trained": escaped(learned(card.get("training", {}))),
+        "How it was trained": trained(card),
         "How it answers": "\n".join(f"- {escaped(line)}" for line in answers(card)),
         "What its windows are compared with": reference(card.get("reference") or {}),
     }
@@ -144,6 +145,14 @@ def again(card: Mapping[str, Any]) -> str:
         return ""
     command = f"`{quotable(card['reproduce'])}` does it and compares.\n\n" if card.get("reproduce") else ""
     return command + table(("what", "value"), list(facts.items()))
+
+
+def trained(card: Mapping[str, Any]) -> str:
+    """Say how it was trained, and which contestants it was chosen from."""
+    known = card.get("training", {})
+    lines = contestants(known)
+    rivals = table(("contestant", f"{card.get('quality', {}).get('metric')} on earlier rows", ""), lines)
+    return escaped(learned(known)) + (f"\n\n{rivals}" if lines else "")
 
 
 def training(history: Mapping[str, Any]) -> str:

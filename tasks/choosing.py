@@ -85,3 +85,11 @@ def inherited(project: Project, plan: Plan, folder: Path) -> tuple[Encoder | Non
     if encoder.schema.to_json() != project.schema.to_json() or (encoder.code_sha256 is not None) != code:
         return None, f"the schema is not that of version {version}"
     return encoder, ""
+
+
+def chosen(folder: Path) -> str:
+    """Say what is not as usual: which of the training rows are learned from, and what the network starts from."""
+    known = json.loads((folder / "prepared" / "summary.json").read_text())
+    start, why = known["start"]["from"], known["start"]["why"]
+    said = "" if known["learned"].startswith("all") else f"learns from {known['learned']}; "
+    return said + (f"starts from {start}{f', for {why}' if why else ''}; " if start != "scratch" or why else "")

@@ -95,25 +95,22 @@ def applied(project: Project, plan: Plan) -> Project:
     return dataclasses.replace(project, training=project.training.changed(plan.changes))
 
 
-def lay(resources: Resources, project: Project, folder: Path, intent: int | None) -> Plan:
+def lay(resources: Resources, project: Project, folder: Path, intent: int | None, *, warm: bool | None = None) -> Plan:
     """Write a run's plan unless it stands, with the weights it starts from beside it; return it.
+
+    `warm`: whether the champion's weights are asked for; as the project says, unless given.
 
     Raises: ServerUnavailable.
     """
     if not (folder / PLAN).exists():
         serving = resources.store.ledger.generation(project.name)
         parent, why = None, "" if serving else "nothing serves yet"
-        if serving and any(one.start == "champion" for one in settings(project)):
+        if serving and (project.training.start == "champion" if warm is None else warm):
             parent, why = parent_of(resources, serving, folder)
         write(folder, Plan(drifted_since(resources, project.name, intent), parent, why))
     plan = read(folder)
     furnish(resources, project.name, plan, folder)
     return plan
-
-
-def settings(project: Project) -> list[Any]:
-    """Return the declared settings, and those of each contestant."""
-    return [project.training, *(project.training.changed(changes) for changes in project.training.tournament)]
 
 
 def parent_of(resources: Resources, serving: Generation, folder: Path) -> tuple[Parent | None, str]:

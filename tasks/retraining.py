@@ -23,6 +23,7 @@ from models.judging import Judgement
 from monitoring.records import Intent
 from projects.declaration import Project
 from tasks import comparison, harvesting, plans, promotion, registration
+from tasks.choosing import chosen
 from tasks.circumstances import learned_last
 from tasks.evaluation import evaluate as score
 from tasks.fitting import fit as fit_version
@@ -34,6 +35,7 @@ from tasks.prospects import prospects
 from tasks.provenance import CODE, archive_code
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.tournament import hold
 
 logger = logging.getLogger(__name__)
 
@@ -180,6 +182,20 @@ def refuse_known(resources: Resources, run: Run, snapshot: Snapshot) -> None:
         raise NothingNew(f"nothing new to learn: {run.project.name} learned from snapshot {snapshot.hash[:12]} before")
 
 
+def compete(resources: Resources, run: Run, device: Device, progress: Callable[[float, str], None]) -> Report:
+    """Let the contestants of the project's tournament compete on earlier rows; the winner's settings train.
+
+    Raises: StaleToken when the lease was lost meanwhile.
+    """
+
+    def tell(share: float, what: str) -> None:
+        if run.lost.is_set():
+            guard(resources, run)
+        progress(share, what)
+
+    return hold(resources, run.project, run.folder, run.intent, device=device, progress=tell)
+
+
 def prepare(resources: Resources, run: Run) -> Report:
     """Deal the snapshot's rows out to train, judge and anchor, and say what the training can prove with them.
 
@@ -190,7 +206,7 @@ def prepare(resources: Resources, run: Run) -> Report:
     counts = prepare_rows(run.project, resources.batches, run.folder)
     hoped = prospects(resources, run.project, run.folder)
     sentence = f"{counts['train']:,} rows train, {counts['judge']:,} judge, {counts['anchor']:,} anchor; "
-    sentence += hoped.sentence
+    sentence += chosen(run.folder) + hoped.sentence
     return Report(sentence, table=[{"role": role, "rows": rows} for role, rows in counts.items()])
 
 
