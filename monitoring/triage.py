@@ -16,32 +16,34 @@ from monitoring.reference import OUTPUTS, Reference
 NOTHING = 1e-9  # of a metric: no more than rounding
 
 
-def triage(
-    reference: Reference,
-    columns: Mapping[str, Mapping[str, Any]],
-    threshold: float,
-    estimate: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
+def triage(reference: Reference, columns: Mapping[str, Mapping[str, Any]], threshold: float) -> list[dict[str, Any]]:
     """Return the drifted columns, what matters most first; JSON values.
 
     `columns`: what the verdict says of each. `drift` is its score over the threshold, `importance` what the metric
-    loses without it, `effect` by how much the metric is estimated to have changed, 1 where nobody knows: their product
-    decides. What the champion answers is no cause, and of unknown importance: it stands after every column that the
-    metric hangs on.
+    loses without it, `effect` by how much the metric is estimated to have changed, 1 until somebody has (`weighed`):
+    their product decides. What the champion answers is no cause, and of unknown importance: it stands after every
+    column that the metric hangs on.
     """
-    effect = effect_of(reference, estimate)
     found = [
         {
             "column": name,
             "drift": round(float(said["score"]) / max(threshold, 1.0), 3),
             "importance": importance_of(reference, name),
-            "effect": effect,
+            "effect": 1.0,
         }
         for name, said in columns.items()
         if said["drifted"]
     ]
     found.sort(key=_weight, reverse=True)
     return [{**one, "rank": rank} for rank, one in enumerate(found, start=1)]
+
+
+def weighed(
+    reference: Reference, triaged: list[dict[str, Any]], estimate: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return a triage with the estimate's effect: of the whole window, so that one window compares with another."""
+    effect = effect_of(reference, estimate)
+    return [{**line, "effect": effect} for line in triaged]
 
 
 def _weight(line: Mapping[str, Any]) -> tuple[int, float, float]:

@@ -10,6 +10,7 @@ from monitoring.estimates import PAST, estimate, none, worded
 from monitoring.realised import measure, shown
 from monitoring.records import Prediction, Verdict
 from monitoring.reference import Reference
+from monitoring.triage import weighed
 from projects.declaration import Project
 from tasks.resources import Resources
 
@@ -30,7 +31,8 @@ def estimated(
     if verdict.outcome in SOUND:
         past = past_estimates(resources, verdict, metric) if predictions else []
         found = estimate(known.held, metric, seen, predictions, past)
-    return replace(verdict, detail={**verdict.detail, "estimate": found.to_json()})
+    triaged = weighed(known, verdict.detail.get("triage", []), found.to_json())
+    return replace(verdict, detail={**verdict.detail, "estimate": found.to_json(), "triage": triaged})
 
 
 def past_estimates(resources: Resources, verdict: Verdict, metric: str) -> list[tuple[float, float]]:

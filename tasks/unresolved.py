@@ -69,7 +69,9 @@ def overdue(resources: Resources, project: Project, incident: Incident) -> list[
 
 
 def labelled(resources: Resources, project: Project, windows: list[Verdict]) -> bool:
-    """Tell whether one of these windows has enough labels by now."""
+    """Tell whether one of these windows has enough labels by now; those of rows that somebody chose settle nothing."""
+    if project.labels.coverage == "selected":
+        return False
     least = project.monitors.minimum_rows
     return any(resources.store.labels.in_window(one.window, None)[0] >= least for one in windows)
 
@@ -84,7 +86,8 @@ def escalate(
     alert = {
         "what": f"drift since window {windows[0].window.index} of generation {incident.generation} is still open"
         + (f"; of its columns {first} matters most" if first else ""),
-        "how_sure": f"labels for the drifted windows ({names}) should be here by now: they were due {moment(due)}",
+        "how_sure": f"labels for the drifted windows ({names}) should be here by now: they were due {moment(due)}"
+        + (", and those of chosen rows are no sample" if project.labels.coverage == "selected" else ""),
         "so_what": "nobody can say whether accuracy held",
         "done": "nothing: send the labels, accept the change, or retrain",
     }
