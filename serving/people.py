@@ -1,7 +1,9 @@
 """Routes for browsers: what people read."""
 
+from urllib.parse import quote
+
 from fastapi import FastAPI, Request, Response
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from serving.admission import Asking, needs
 from serving.bodies import Bodies
@@ -62,8 +64,10 @@ def add_reports(app: FastAPI, state: State) -> None:
         return shown(state, request, "Report", lambda viewer: report_page(state, viewer, path))
 
     @app.get("/sandbox/{ticket}/{path:path}")
-    def sandbox(ticket: str, path: str) -> Response:
+    def sandbox(request: Request, ticket: str, path: str) -> Response:
         check_ticket(state, ticket, path)
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":  # on a page of its own it could lead away
+            return RedirectResponse(f"/reports/{quote(path)}", 303)
         return file(located(folder, path))
 
 

@@ -2,7 +2,7 @@
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #f7f6f3; --card: #fff; --ink: #1d2126; --soft: #5f666e; --line: #e2dfd8;
-  --ok: #2f7f52; --drift: #9a5f12; --degraded: #b3412b; --fault: #96295a; --failed: #5b4b8a; --insufficient: #6d747c;
+  --ok: #28724a; --drift: #935a10; --degraded: #b3412b; --fault: #96295a; --failed: #5b4b8a; --insufficient: #6d747c;
   --link: #1f5f8b; --hue: #2f6fa3; --on: #fff; --wash: #f1efea; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15181b; --card: #1d2125; --ink: #e8e6e1; --soft: #a0a6ad;
   --line: #31363b; --ok: #5bbd87; --drift: #e0a24a; --degraded: #ee8b74; --fault: #e283b4; --failed: #ab9de0;

@@ -18,6 +18,23 @@ from monitoring.store import Store, open_store
 REPORT = """<!doctype html><title>drift report</title><h1>Drift in column size</h1><p id="ran">static</p>
 <script>document.getElementById('ran').textContent = 'the report\\'s own script ran'</script>"""
 
+PROJECT = """
+from projects.declaration import Category, Evaluation, Model, Number, Project, Schema
+
+def rows():
+    raise SystemExit("this project of a test has no rows")
+
+project = Project(
+    name="prices",
+    task="regression",
+    schema=Schema(columns={"size": Number(), "price": Number(), "note": Category(levels=("a", "b"))}, target="price",
+                  key="house"),
+    source=rows,
+    model=Model(network="mlp"),
+    evaluation=Evaluation(metric="mae"),
+)
+"""
+
 
 @dataclass(frozen=True)
 class Words:

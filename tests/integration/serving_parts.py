@@ -73,13 +73,18 @@ def logarithm_version(folder: Path) -> str:
 
 def fruit_version(folder: Path) -> str:
     """Write a version that takes heavy fruit for pears."""
+    return classifier(folder, FRUIT, "weight")
+
+
+def classifier(folder: Path, schema: Schema, number: str) -> str:
+    """Write a version that answers the second of two levels where a number is above 0."""
     save_network(
         folder / "network.onnx",
         [helper.make_node("MatMul", ["numbers", "weights"], ["answer"])],
         {"weights": [[-1.0, 1.0]]},
         outputs=2,
     )
-    return finish(folder, FRUIT, "weight", None, {})
+    return finish(folder, schema, number, None, {})
 
 
 def finish(folder: Path, schema: Schema, number: str, target: str | None, levels: dict[str, tuple[str, ...]]) -> str:

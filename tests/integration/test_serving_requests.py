@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pages_parts
 import pytest
 import serving_parts as parts
 from store_parts import KINDS, held, new_database
@@ -210,6 +211,7 @@ import json, sys, threading, time, urllib.request
 from serving.__main__ import create_server
 from tasks.settings import read_settings
 
+incident = int(sys.argv[1])
 server = create_server(read_settings())
 thread = threading.Thread(target=server.run)
 thread.start()
@@ -224,21 +226,27 @@ for path, data in (
     ("/", None),
     ("/docs", None),
     ("/readyz", None),
+    ("/incidents", None),
+    (f"/incidents/{incident}", None),
 ):
     request = urllib.request.Request(url + path, data, headers if data else {})
     assert urllib.request.urlopen(request).status == 200, path
 server.should_exit = True
 thread.join()
+page = urllib.request.urlopen(f"{url}/incidents/{incident}")
+cookie, token = page.headers["set-cookie"].partition(";")[0], page.read().decode().partition('"token" value="')[2][:64]
+form = urllib.request.Request(f"{url}/incidents/{incident}/acknowledge", f"token={token}".encode(), {"cookie": cookie})
+assert "acknowledged by local" in urllib.request.urlopen(form).read().decode()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
 def test_the_process_loads_none_of_the_heavy_tools(tmp_path: Path) -> None:
-    parts.promote(tmp_path, 1, factor=2.0)
+    incident = pages_parts.history(tmp_path, pages_parts.Words())
     variables = {"HOLDFAST_SERVICE_PORT": str(parts.free_port()), "HOLDFAST_EMBEDDED": "1"}
     environment = child_environment(tmp_path, variables)
     done = subprocess.run(
-        [sys.executable, "-c", ASK_ONE_PROCESS],
+        [sys.executable, "-c", ASK_ONE_PROCESS, str(incident)],
         env=environment,
         capture_output=True,
         text=True,
