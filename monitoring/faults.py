@@ -79,7 +79,8 @@ def _worst_nulls(reference: Reference, name: str, rows: int) -> float:
     nulls = reference.codes_of(name) == reference.binnings[name].bins - 1
     if reference.exchangeable or len(nulls) < rows:
         return 0.0
-    return float(np.convolve(nulls, np.ones(rows), mode="valid").max() / rows) if nulls.any() else 0.0
+    until = np.concatenate([[0], np.cumsum(nulls)])
+    return float((until[rows:] - until[:-rows]).max() / rows)
 
 
 def _constant(reference: Reference, name: str, values: np.ndarray, tally: np.ndarray) -> str | None:
