@@ -1,0 +1,88 @@
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.errors import BadDeclaration
+from data.schema import Rows
+from models.comparison import sample
+from models.gates import better
+from models.judging import Comparison
+from models.metrics import per_row, value_of
+from projects.declaration import Category, Evaluation, Labels, Model, Number, Project, Schema
+from tasks.preparation import roles
+from tasks.tournament import SHARE, best, selection
+
+LEVELS = ("0", "1")
+
+
+def right(rng: np.random.Generator, truth: np.ndarray, accuracy: float) -> np.ndarray:
+    wrong = rng.random(len(truth)) >= accuracy
+    return np.eye(2)[(truth.astype(int) + wrong) % 2]
+
+
+def chosen(truth: np.ndarray, answers: list[np.ndarray]) -> int:
+    scores = [float(value_of("accuracy", per_row("accuracy", truth, one, LEVELS).sum(axis=0))) for one in answers]
+    return best("accuracy", scores)
+
+
+def passes(truth: np.ndarray, candidate: np.ndarray, champion: np.ndarray) -> bool:
+    rows = sample("accuracy", truth, np.arange(len(truth)), candidate=candidate, champion=champion, levels=LEVELS)
+    return better(Comparison("accuracy", rows, champion="6")).passed
+
+
+def test_the_best_of_eight_equal_models_is_promoted_by_the_rows_that_chose_it_and_not_by_others() -> None:
+    rng = np.random.default_rng(1)
+    worlds, by_judge_rows, by_earlier_rows = 150, 0, 0
+    for _ in range(worlds):
+        earlier, judging = (rng.integers(0, 2, 400).astype(str).astype(object) for _ in range(2))
+        champion = right(rng, judging, 0.85)
+        before = [right(rng, earlier, 0.85) for _ in range(8)]
+        now = [right(rng, judging, 0.85) for _ in range(8)]
+        by_judge_rows += passes(judging, now[chosen(judging, now)], champion)
+        by_earlier_rows += passes(judging, now[chosen(earlier, before)], champion)
+    assert by_judge_rows / worlds > 0.2  # 32 % with independent champions
+    assert by_earlier_rows / worlds < 0.09  # 5 % nominal
+
+
+def test_the_best_is_the_first_of_equals_and_never_one_without_a_value() -> None:
+    assert best("accuracy", [0.8, 0.9, None, 0.9]) == 1
+    assert best("mae", [0.8, 0.9, None, 0.7]) == 3
+    with pytest.raises(BadDeclaration, match="no contestant"):
+        best("mae", [None, None])
+
+
+def project(**changed: Any) -> Project:
+    schema = Schema(
+        columns={"x": Number(), "y": Category(levels=("a", "b"))}, target="y", key="id", time="at", entity="owner"
+    )
+    return Project(name="p", task="classification", schema=schema, source=list, model=Model(network="mlp"), **changed)
+
+
+def rows(count: int = 48 * 40) -> Rows:
+    return {
+        "id": np.array([f"r{n}" for n in range(count)], dtype=object),
+        "owner": np.array([f"o{n // 4}" for n in range(count)], dtype=object),
+        "at": np.datetime64("2026-01-01", "us") + np.arange(count) * np.timedelta64(30, "m"),
+    }
+
+
+def test_contestants_are_chosen_by_training_rows_before_those_that_judge() -> None:
+    by_time, stream = project(labels=Labels(delay=timedelta(days=1))), rows()
+    found = roles(by_time, stream)
+    dealt = selection(by_time, stream, found)
+    assert set(found[dealt != ""]) == {"train"}
+    learned, selecting = stream["at"][dealt == "train"], stream["at"][dealt == "judge"]
+    assert selecting.min() - learned.max() > np.timedelta64(24, "h")
+    assert selecting.max() < stream["at"][found == "judge"].min()
+    assert (dealt == "judge").sum() == pytest.approx(SHARE * (found == "train").sum(), rel=0.05)
+
+
+def test_an_entity_selects_or_trains_whole_where_rows_are_exchangeable() -> None:
+    exchangeable, stream = project(evaluation=Evaluation(exchangeable=True)), rows(4000)
+    found = roles(exchangeable, stream)
+    dealt = selection(exchangeable, stream, found)
+    assert set(found[dealt != ""]) == {"train"}
+    assert not set(stream["owner"][dealt == "judge"]) & set(stream["owner"][dealt == "train"])
+    assert (dealt == "judge").sum() == pytest.approx(SHARE * (found == "train").sum(), rel=0.2)
