@@ -93,10 +93,10 @@ def written(
     from models.embedding import Telling, head_of
 
     rows = tuple(torch.from_numpy(values) for values in traced.values())
-    if (head := head_of(network, rows)) is not None:
-        told = copy.deepcopy({"network": network, "head": head})
+    own = copy.deepcopy(network)  # what the caller has is not hooked
+    if (head := head_of(own, rows)) is not None:
         try:
-            write(Telling(told["network"], told["head"]), encoder.spec, traced, path, [ANSWER, EMBEDDING])
+            write(Telling(own, head), encoder.spec, traced, path, [ANSWER, EMBEDDING])
             return compared(path.read_bytes(), encoder, given, expected)
         except NotExportable as error:
             logger.info("exported without its embedding: %s", error)
