@@ -113,7 +113,10 @@ def triage(one: Incident, told: Iterable[Recorded]) -> str:
     head = "".join(f'<th scope="col"{"" if at == 0 else NUMBER}>{name}</th>' for at, name in enumerate(TRIAGE))
     rows = "".join(triage_row(each) for each in lines[:COLUMNS])
     more = tag("p", f"and {len(lines) - COLUMNS} more", "soft small") if len(lines) > COLUMNS else ""
-    about = "Drift in units of its threshold; what the metric loses without the column; what it loses by estimate."
+    about = (
+        "Drift is in units of its threshold, importance what the metric loses without the column, effect by how much "
+        "the metric is estimated to have changed (1: unknown). What stands low drifts all the same."
+    )
     return (
         f'{tag("h2", "Which columns matter")}<div class="wide"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{more}{tag('p', about, 'soft small')}"

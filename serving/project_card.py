@@ -95,8 +95,8 @@ def budget(told: Iterable[Recorded]) -> str:
     for one in told:
         found = one.verdict.detail.get("budget")
         if isinstance(found, Mapping) and one.verdict.check == "data":
-            asked, supported = found.get("asked"), found.get("supported")
-            more = "" if supported == asked or supported is None else f" (history supports {number(supported)} so far)"
+            asked, supported = found.get("asked") or 0.0, found.get("supported")
+            more = f" (history supports {number(supported)} so far)" if (supported or 0.0) > 1.001 * asked else ""
             return f"Budget: {number(asked)} false incident{'' if asked == 1 else 's'} a quarter{more}."
     return ""
 

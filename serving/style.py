@@ -95,7 +95,7 @@ iframe { display: block; width: 100%; height: 75vh; border: 1px solid var(--line
   .chart { grid-template-columns: minmax(0, 1fr); } .chart .ends { grid-column: 1; } .chart .tall { display: flex;
   flex-direction: row; justify-content: flex-start; gap: 12px; }
   .tall .high, .tall .low { order: 1; } .high::before { content: "top "; } .low::before { content: "bottom "; }
-  .top > .end { margin-left: 0; }
+  .top > .end { margin-left: 0; } .row input { flex-basis: 100%; }
   .lines, .lines tbody, .lines tr, .lines td { display: block; width: auto; } .lines tr { border-top: 1px solid
   var(--line); padding: 6px 0; } .lines td { border: 0; padding: 0; } .lines td.when, .lines td.kind { display: inline;
   padding-right: 8px; } .lines tr:first-child { border-top: 0; } td, th { padding-right: 10px; } }

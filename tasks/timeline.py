@@ -86,12 +86,18 @@ def recorded(data: Verdict, performance: Verdict | None) -> Point:
         estimated=estimate.get("value"),
         estimated_error=estimate.get("past_error"),
         partial=None,
-        realised=(realised["value"], realised["low"], realised["high"]) if realised else None,
+        realised=bounded(realised),
         selected=bool(realised.get("selected", False)),
         drift=strongest(data.detail),
         outcome_data=data.outcome,
         outcome_performance=performance.outcome if performance else None,
     )
+
+
+def bounded(found: Mapping[str, Any]) -> Bounded | None:
+    """Return a stored value with its interval; one that has an end that is no number is none."""
+    value, low, high = (found.get(name) for name in ("value", "low", "high"))
+    return None if value is None or low is None or high is None else (value, low, high)
 
 
 def point(resources: Resources, project: Project, data: Verdict, performance: Recorded | None) -> Point:

@@ -56,10 +56,10 @@ def detail(index: int, drift: float, words: Words) -> dict[str, Any]:
         "threshold": 3.0,
         "columns": {words.column: {"score": 3.0 * drift}, "rooms": {"score": 0.9}},
         "estimate": {"metric": "accuracy", "value": value + 0.01, "low": 0, "high": 1, "past_error": 0.02},
-        "budget": {"asked": 1.0, "supported": 0.8, "windows": 2184},
+        "budget": {"asked": 1.0, "supported": 3.0, "windows": 2184},
         "triage": [
             {"column": words.column, "drift": drift, "importance": 0.12, "effect": 0.04, "rank": 1},
-            {"column": "rooms", "drift": 0.3, "importance": 0.02, "effect": 0.0, "rank": 2},
+            {"column": "rooms", "drift": 1.1, "importance": None, "effect": 0.04, "rank": 2},
         ],
     }
 
