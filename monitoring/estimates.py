@@ -23,6 +23,7 @@ PAST = 30  # mature windows that say how far estimates were off
 ENOUGH_PAST = 8
 TAIL = 0.05  # beyond each end
 CERTAIN = 0.01  # variance under which no share's error is taken to fall
+LOOKED_AT = 100_000  # rows of a window, evenly spread, where each costs more than its confidence: chance adds 0.3 %
 CHUNK = 10_000  # rows whose parts are in memory at once
 BLIND = "it can't see concept drift: it takes rows that look the same to have the same truths as before"
 
@@ -73,6 +74,9 @@ def estimate(
         return none(metric, f"{0 if held is None else len(held)} held-out rows, {LEAST} are needed")
     if not predictions:
         return none(metric, "the window has no rows")
+    apart_by = 1 if by_confidence(held, metric) else -(-len(predictions) // LOOKED_AT)
+    predictions = predictions[::apart_by]
+    observed = {name: values[::apart_by] for name, values in observed.items()}
     sums, rows = expected_sums(held, metric, observed, predictions)
     if not rows:
         return none(metric, "no answer came with a confidence")
@@ -87,11 +91,16 @@ def estimate(
     return Estimate(metric, value, low, high, error, rows, basis, f"{said}; {BLIND}")
 
 
+def by_confidence(held: HeldOut, metric: str) -> bool:
+    """Tell whether a metric follows from each answer's confidence, without the other classes' probabilities."""
+    return bool(held.levels) and metric == "accuracy"
+
+
 def expected_sums(
     held: HeldOut, metric: str, observed: Rows, predictions: Sequence[Prediction]
 ) -> tuple[np.ndarray, int]:
     """Return the summed parts that are expected of the answers that have a confidence, and how many have one."""
-    if held.levels and metric == "accuracy":  # needs no other class's probability
+    if by_confidence(held, metric):
         known = {level: code for code, level in enumerate(held.levels)}
         sure = np.asarray(observed["confidence"], dtype=float)
         usable = np.isfinite(sure)

@@ -134,6 +134,7 @@ def _loss_model(held: HeldOut, rows: np.ndarray, power: int) -> Callable[[np.nda
         mean = float(losses.mean())
         return lambda codes: np.full(len(codes), mean)
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     binnings = list(held.binnings.values())
     model = HistGradientBoostingRegressor(
@@ -144,8 +145,14 @@ def _loss_model(held: HeldOut, rows: np.ndarray, power: int) -> Callable[[np.nda
         early_stopping=False,
         random_state=held.seed,
     )
-    model.fit(_inputs(binnings, held.codes[rows]), losses)
-    return lambda codes: np.asarray(model.predict(_inputs(binnings, codes)))
+    with threadpool_limits(1):  # on cores that others use, threads wait for each other far longer than they work
+        model.fit(_inputs(binnings, held.codes[rows]), losses)
+
+    def predict(codes: np.ndarray) -> np.ndarray:
+        with threadpool_limits(1):
+            return np.asarray(model.predict(_inputs(binnings, codes)))
+
+    return predict
 
 
 def _inputs(binnings: list[Binning], codes: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.metrics import bounds, per_row
+from models.metrics import bounds, per_row, with_count
 from monitoring.records import Prediction
 
 INSTEAD = {"r2": "mae"}  # what a window's rows vary by decides r2 as much as the errors do
@@ -36,20 +36,26 @@ def measure(metric: str, predictions: Sequence[Prediction], *, exchangeable: boo
     labelled = [one for one in predictions if one.label is not None]
     if not labelled:
         return None
-    values, levels = answers(labelled)
-    if levels and metric != "log_loss":  # what was answered counts, however sure
-        values = np.array([[float(one.output["class"] == level) for level in levels] for one in labelled])
-    kind = object if levels else float
-    truth = np.array([str(one.label) if levels else one.label for one in labelled], dtype=kind)
-    usable = np.isfinite(values).all(axis=1)
-    if not levels:
-        usable &= np.isfinite(truth.astype(float))
-    if not usable.any():
+    parts = parts_of(metric, labelled)
+    parts = parts[np.isfinite(parts).all(axis=1)]
+    if not len(parts):
         return None
-    parts = per_row(metric, truth[usable], values[usable], levels)
     length = 1 if exchangeable else max(round(len(parts) ** (1 / 3)), 1)
     found = bounds(metric, parts, np.arange(len(parts)) // length)
     return Measured(metric, found.estimate, found.low, found.high, found.rows) if found.finite else None
+
+
+def parts_of(metric: str, labelled: Sequence[Prediction]) -> np.ndarray:
+    """Return the parts of a metric, a row each; not finite where an answer or its label is not."""
+    if metric == "accuracy":
+        return with_count(np.array([one.output["class"] == str(one.label) for one in labelled]))
+    values, levels = answers(labelled)
+    if levels and metric == "f1":  # what was answered counts, however sure
+        values = np.array([[float(one.output["class"] == level) for level in levels] for one in labelled])
+    kind = object if levels else float
+    return per_row(
+        metric, np.array([str(one.label) if levels else one.label for one in labelled], kind), values, levels
+    )
 
 
 def answers(predictions: Sequence[Prediction]) -> tuple[np.ndarray, tuple[str, ...]]:

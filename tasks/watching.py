@@ -92,7 +92,8 @@ def judge(
         if check == "performance":
             recorded = resources.store.verdicts.get(window, "data")
             data = recorded.verdict if recorded else None
-            around = around_of(resources, known, window, observed(predictor, sample.predictions, known.projection))
+            counted = observed(predictor, sample.predictions, known.projection)
+            around = around_of(resources, project, known, window, counted)
             said = verdicts.judge_performance(known, sample.predictions, project.monitors, window, data, around)
             return realised(project, said, sample, data, len(predictions))
         seen = observed(predictor, predictions, known.projection)
@@ -102,13 +103,16 @@ def judge(
         return verdicts.failed(window, check, len(predictions), str(error))
 
 
-def around_of(resources: Resources, known: Reference, window: WindowKey, seen: Rows) -> verdicts.Around:
+def around_of(
+    resources: Resources, project: Project, known: Reference, window: WindowKey, seen: Rows
+) -> verdicts.Around:
     """Return what the labels of a window are held against besides the reference."""
     store = resources.store
     recent = store.verdicts.recent(window.project, RECENT)
     before = [one for one in recent if one.check == "performance" and one.outcome in INFORMED]
     newest = store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
-    earlier = [one for one in reversed(newest) if _before(one, window)]
+    counting = audit.sample(newest, project.labels).predictions
+    earlier = [one for one in reversed(counting) if _before(one, window)]
     return verdicts.Around(
         [
             (one.detail["rows"], one.detail["labelled"])
