@@ -19,7 +19,10 @@ ENDS = {
     "challenger": "it waits for a person",
     "abandoned": "it failed",
     "blocked": "it was stopped",
+    "cancelled": "it was cancelled",
+    "unneeded": "there was nothing new to learn",
 }
+FRUITLESS = ("refused", "kept")  # what serves goes on meeting the change
 
 
 def about(message: Message, incident_id: int) -> Message:
@@ -62,9 +65,11 @@ def escalated(incident: Incident, told: Sequence[Message], why: str, now: dateti
 def followed_up(intent: Intent, told: Sequence[Message], outcome: str, why: str, now: datetime) -> list[Message]:
     """Return what a retraining came to, for those who were told of its incident."""
     came_to = f"the retraining of {intent.project} has ended, {ENDS.get(outcome, outcome)}"
-    text = f"RETRAINED {intent.project}: {came_to}" + (f": {why}" if why else "")
+    offer = f"if the change is harmless: holdfast accept {intent.incident_id} --reason '…', or Accept on its page"
+    offer = offer if outcome in FRUITLESS and intent.incident_id is not None else ""
+    text = f"RETRAINED {intent.project}: {came_to}" + (f": {why}" if why else "") + (f"; {offer}" if offer else "")
     facts = {"what": came_to, "done": why, "intent": intent.id, "outcome": outcome, "kind": FOLLOW_UP}
-    facts |= {"project": intent.project, "incident": intent.incident_id}
+    facts |= {"project": intent.project, "incident": intent.incident_id, "offer": offer or None}
     return [_like(one, f"{intent.project}.intent-{intent.id}.ended", text, facts, now) for one in told]
 
 

@@ -8,7 +8,7 @@ import logging
 
 from data.errors import BadSetting, NotAcceptable
 from data.markdown import escaped
-from monitoring import events
+from monitoring import events, telling
 from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import WORLD
 from monitoring.records import Generation, Incident
@@ -19,10 +19,12 @@ from tasks.acting import named, open_incident
 from tasks.reports import Report
 from tasks.rereferencing import Remade, remake
 from tasks.resources import Resources
+from tasks.watching import overview
 
 logger = logging.getLogger(__name__)
 
 SHORTEST = 3  # characters of a reason
+
 
 def ask(resources: Resources, incident_id: int, reason: str, actor: str) -> Report:
     """Keep a person's word that an incident's change is harmless; the keeper starts the run that acts on it.
@@ -143,15 +145,34 @@ def effects(resources: Resources, incident: Incident, made: Remade, actor: str, 
     about, facts = f"incident {incident.id}", {"incident": incident.id, "generation": incident.generation}
     inputs = {**facts, "actor": actor, "first_window": made.first_window, "last_window": made.last_window}
     inputs |= {"rows": made.rows, "labelled": made.labelled, "budget": made.budget}
-    text = f"{incident.project}: {about} is {closed}; {made.sentence}"
+    text = f"{incident.kind.upper()} {incident.project}: {about} is {closed}; {made.sentence}"
     alerts = messages.alerts(
-        resources.settings, incident.project, f"incident-{incident.id}.accepted", incident.kind, text, **facts
+        resources.settings,
+        incident.project,
+        f"incident-{incident.id}.accepted",
+        incident.kind,
+        text,
+        links=links(resources, incident),
+        what=f"{about} is over: its change is taken for harmless",
+        so_what=made.sentence,
+        done=closed,
+        **facts,
     )
     key, now = f"incident-{incident.id}.accepted", resources.now()
     event = events.event(events.ACCEPTED, incident.project, key, now, **facts, actor=actor)
     return Effects(
-        messages=(*alerts, event), decisions=(NewDecision(incident.project, "accept", about, closed, inputs),)
+        messages=(*(telling.about(one, incident.id) for one in alerts), event),
+        decisions=(NewDecision(incident.project, "accept", about, closed, inputs),),
     )
+
+
+def links(resources: Resources, incident: Incident) -> dict[str, str]:
+    """Return where people read on: the report of the incident's window, where there is one, and the overview."""
+    base, window = overview(resources), incident.detail.get("window")
+    if window is None or incident.kind != "drift":
+        return base
+    report = f"{base['overview']}reports/{incident.project}/{incident.generation}/{window}.html"
+    return {"report": report, **base}
 
 
 def told(incident: Incident, made: Remade, closed: str) -> Report:

@@ -44,11 +44,6 @@ class Intents:
         return _all(connection, intents.c.project == project)
 
     @reads
-    def since(self, connection: Connection, project: str, at: datetime) -> list[Intent]:
-        """Return the intents opened from `at` on, oldest first."""
-        return _all(connection, intents.c.project == project, intents.c.opened_at >= at)
-
-    @reads
     def of(self, connection: Connection, incident_id: int) -> list[Intent]:
         """Return every intent that an incident has had, oldest first."""
         return _all(connection, intents.c.incident_id == incident_id)

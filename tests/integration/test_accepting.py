@@ -160,8 +160,10 @@ def test_accepting_is_done_once_however_often_it_is_killed_or_asked_for(
     told = orchard.store.ledger.decisions(orchard.name, kinds=("accept",))
     assert [line.subject for line in told] == [f"incident {incident.id}"]
     assert "nothing is changed" in accept(orchard, incident.id, "again", "bob").sentence
-    texts = [message.id for message in orchard.store.outbox.due(orchard.now(), 100) if "accepted" in message.id]
-    assert len(texts) == len(set(texts)) == 2  # an alert and an event
+    alert, event = [one for one in orchard.store.outbox.due(orchard.now(), 100) if ".accepted" in one.id]
+    assert list(alert.payload["links"])[:3] == ["incident", "report", "overview"]
+    assert "accepted by" in alert.payload["text"]
+    assert event.payload["event"] == "holdfast.incident.accepted"
 
 
 def test_what_can_not_be_accepted_is_refused_in_one_sentence(orchard: Orchard) -> None:

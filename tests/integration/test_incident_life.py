@@ -152,6 +152,8 @@ def test_a_retraining_that_was_announced_is_followed_up_once_a_channel(
     assert {one.payload["outcome"] for one in news} == {outcome}
     assert words in news[0].payload["text"]
     assert next(iter(news[0].payload["links"])) == "incident"
+    offered = f"holdfast accept {applied.intent.incident_id} --reason" in news[0].payload["text"]
+    assert offered == (outcome in ("refused", "kept"))
     assert heard(store, project).count("holdfast.retrain.ended") == 1
 
 
