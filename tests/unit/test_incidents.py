@@ -6,7 +6,8 @@ from monitoring.declarations import Governor, Monitors
 from monitoring.effects import NOTHING
 from monitoring.governor import Circumstances, decide
 from monitoring.incidents import Setting, effects, reconsidered
-from monitoring.records import Decision, Incident, Outcome, Verdict, WindowKey
+from monitoring.records import Decision, Incident, Outcome, Severity, Verdict, WindowKey
+from monitoring.severity import severity
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 READY = Circumstances(now=NOW, labels=300)
@@ -132,3 +133,43 @@ def test_a_new_ruling_is_written_once_and_promises_the_retraining_when_it_may_st
     asked = reconsidered(incident("drift"), decide("drift", Governor(retrain="approve"), READY), before, setting())
     assert [message.channel for message in asked.messages] == ["log", "webhook"]
     assert asked.intent is None
+
+
+def test_a_bad_window_of_an_open_incident_updates_it_whether_or_not_k_of_n_are_bad() -> None:
+    for outcome, kind in (("fault", "fault"), ("drift", "drift"), ("degraded", "drift"), ("failed", "fault")):
+        found = effects(verdict(outcome, 9), setting(incidents=[incident(kind)]))
+        assert [(one.incident_id, one.window) for one in found.updated] == [(7, 9)]
+        assert found.messages == ()
+    assert effects(verdict("insufficient", 9), setting(incidents=[incident("drift")])).updated == ()
+
+
+def test_an_alert_leads_to_the_drift_report_where_there_is_one() -> None:
+    links = {"overview": "http://h/", "tunnel": "ssh"}
+    found = effects(verdict("fault", 3), setting(links=links))
+    expected = {"report": "http://h/reports/digits/1/3.html", **links}
+    assert list(found.messages[0].payload["links"].items()) == list(expected.items())
+    assert effects(verdict("failed", 3), setting(links=links)).messages[0].payload["links"] == links
+    assert effects(verdict("fault", 3), setting()).messages[0].payload["links"] == {}
+
+
+def said(outcome: Outcome, **detail: Any) -> Severity:
+    return severity(replace(verdict(outcome, 1), detail=detail))
+
+
+def test_severity_follows_from_the_kind_and_from_what_is_lost() -> None:
+    assert (said("fault"), said("failed"), said("drift"), said("ok")) == ("critical", "critical", "warning", "info")
+    accuracy = {"metric": "accuracy", "held_out": 0.1}
+    assert said("degraded", loss=0.12, **accuracy) == "warning"
+    assert said("degraded", loss=0.16, **accuracy) == "critical"
+    error = {"metric": "mean absolute error", "held_out": 10.0}
+    assert (said("degraded", loss=12.0, **error), said("degraded", loss=13.0, **error)) == ("warning", "critical")
+
+
+def test_severity_of_drift_is_what_it_is_estimated_to_cost_beyond_the_estimates_error() -> None:
+    def drift(effect: float, error: float, metric: str = "accuracy", value: float | None = 0.9) -> Severity:
+        estimate = {"metric": metric, "value": value, "past_error": error}
+        return said("drift", estimate=estimate, triage=[{"effect": effect}])
+
+    assert (drift(0.005, 0.002), drift(0.03, 0.01), drift(0.08, 0.01)) == ("info", "warning", "critical")
+    assert drift(0.08, 0.08) == "warning"  # no more than the estimate is usually off
+    assert (drift(0.08, 0.01, metric="mae"), drift(1.0, 0.0, value=None)) == ("warning", "warning")
