@@ -73,16 +73,17 @@ def swapped(points: Sequence[Point], height: int) -> str:
 def marked(points: Sequence[Point], marks: Iterable[Mark]) -> list[str]:
     """Return the line of what happened: a triangle an incident, a word a swap; too close ones go without the word."""
     where = {(one.generation, one.index): at for at, one in enumerate(points)}
-    content, taken = [], -APART
+    content: list[str] = []
+    taken = -APART
     for at, generation in swaps(points):
         if (x := across(points, at - 0.5)) - taken >= APART:
             anchor = ' text-anchor="end"' if x > 90 else ""
             content.append(f'<text x="{x}%" y="11"{anchor}>gen {generation}</text>')
             taken = x
     for mark in marks:
-        at = where.get((mark.generation, mark.index))
-        if at is not None:
-            drawn = f'<svg x="{across(points, at)}%" y="2" overflow="visible">{triangle(mark.title)}</svg>'
+        place = where.get((mark.generation, mark.index))
+        if place is not None:
+            drawn = f'<svg x="{across(points, place)}%" y="2" overflow="visible">{triangle(mark.title)}</svg>'
             content.append(f'<a href="{escape(mark.url, quote=True)}">{drawn}</a>')
     if not content:
         return []
@@ -131,35 +132,27 @@ def axis(low: float, high: float, height: int) -> Callable[[float], float]:
 
 
 def estimates(points: Sequence[Point], up: Callable[[float], float]) -> str:
-    """Return the estimated line and its band, apart for each stretch of windows that have one."""
-    drawn, stretch = [], []
-    for at, one in [*enumerate(points), (len(points), None)]:
-        known = one is not None and one.estimated is not None and math.isfinite(one.estimated)
-        if known:
-            stretch.append((at, one))
-        if stretch and (not known or at in dict(swaps(points))):
-            cut = stretch if not known or len(stretch) == 1 else stretch[:-1]
-            drawn.append(band(cut, up))
-            stretch = stretch[len(cut) :]
-    inner = "".join(drawn)
-    if not inner:
-        return ""
+    """Return the estimated line with its band, apart for each stretch of one generation's windows that have one."""
+    stretches: list[list[tuple[int, Point]]] = []
+    for at, one in enumerate(points):
+        if one.estimated is None or not math.isfinite(one.estimated):
+            continue
+        last = stretches[-1][-1] if stretches else None
+        if last is not None and last[0] == at - 1 and last[1].generation == one.generation:
+            stretches[-1].append((at, one))
+        else:
+            stretches.append([(at, one)])
     box = f'viewBox="0 0 {len(points)} {TALL}" preserveAspectRatio="none" width="100%" height="{TALL}"'
-    return f"<svg {box}>{inner}</svg>"
+    return f"<svg {box}>{''.join(band(one, up) for one in stretches)}</svg>" if stretches else ""
 
 
 def band(stretch: Sequence[tuple[int, Point]], up: Callable[[float], float]) -> str:
-    """Return one stretch; a single window is as wide as itself."""
-    places = []
-    for at, one in stretch:
-        value, error = one.estimated or 0.0, one.estimated_error or 0.0
-        places.append((at + 0.5, up(value), up(value + error), up(value - error)))
-    if len(places) == 1:
-        x, *heights = places[0]
-        places = [(x - 0.4, *heights), (x + 0.4, *heights)]
-    upper = " ".join(f"{x},{high}" for x, _, high, _ in places)
-    lower = " ".join(f"{x},{low}" for x, _, _, low in reversed(places))
-    middle = " ".join(f"{x},{value}" for x, value, _, _ in places)
+    """Return one stretch, from the left edge of its first window to the right edge of its last."""
+    places = [(at + 0.5, one.estimated or 0.0, one.estimated_error or 0.0) for at, one in stretch]
+    places = [(places[0][0] - 0.4, *places[0][1:]), *places, (places[-1][0] + 0.4, *places[-1][1:])]
+    upper = " ".join(f"{x:g},{up(value + error)}" for x, value, error in places)
+    lower = " ".join(f"{x:g},{up(value - error)}" for x, value, error in reversed(places))
+    middle = " ".join(f"{x:g},{up(value)}" for x, value, _ in places)
     return f'<polygon class="band" points="{upper} {lower}"/><polyline class="line" points="{middle}"/>'
 
 
@@ -225,7 +218,8 @@ def said(one: Point) -> str:
 def legend(points: Sequence[Point]) -> str:
     """Say what the signs mean that this picture has."""
     seen = {one.outcome_data for one in points} | {one.outcome_performance for one in points}
-    items = [(f'<rect class="{name}" y="1" width="11" height="11" rx="2"/>', name) for name in OUTCOMES if name in seen]
+    box = '<rect class="{}" y="1" width="11" height="11" rx="2"/>'
+    items: list[tuple[str, str]] = [(box.format(name), name) for name in OUTCOMES if name in seen]
     if any(one.realised for one in points):
         items.append(('<circle class="dot" cx="6" cy="6" r="3"/>', "realised, with its interval"))
     if any(one.partial for one in points):

@@ -231,12 +231,12 @@ for path, data in (
 ):
     request = urllib.request.Request(url + path, data, headers if data else {})
     assert urllib.request.urlopen(request).status == 200, path
-server.should_exit = True
-thread.join()
 page = urllib.request.urlopen(f"{url}/incidents/{incident}")
 cookie, token = page.headers["set-cookie"].partition(";")[0], page.read().decode().partition('"token" value="')[2][:64]
 form = urllib.request.Request(f"{url}/incidents/{incident}/acknowledge", f"token={token}".encode(), {"cookie": cookie})
 assert "acknowledged by local" in urllib.request.urlopen(form).read().decode()
+server.should_exit = True
+thread.join()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
