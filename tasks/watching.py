@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -174,9 +175,12 @@ def ask_again(resources: Resources, incident: Incident) -> None:
         return
     project = resources.project(incident.project)
     met = setting(resources, project, serving)
-    if any(one.outcome not in UNANSWERED for one in store.intents.of(incident.id)):
+    tried = [one.outcome for one in store.intents.of(incident.id)]
+    if any(outcome not in UNANSWERED for outcome in tried):
         return
-    ruling = governor.decide(incident.kind, project.governor, met.circumstances)
+    # each time the labels could not show a gain, twice as many are waited for
+    enough = project.governor.minimum_labels * 2 ** tried.count("kept")
+    ruling = governor.decide(incident.kind, replace(project.governor, minimum_labels=enough), met.circumstances)
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
     if effects.decisions:
         store.record(effects, resources.now())
