@@ -87,6 +87,7 @@ project = Project(
     evaluation=Evaluation(metric="accuracy", judge=0.2, anchor=0.27, exchangeable=True),
     gates=Gates(floors={"accuracy": 0.75}, margin=0.05, anchor_rows=300, slices=("image.brightness",)),
     monitors=Monitors(window=Window(rows=200), k=2, n=3),
-    governor=Governor(promote="auto", cooldown=timedelta(seconds=30), minimum_labels=100),
+    # people train it again and again to see it done
+    governor=Governor(promote="auto", cooldown=timedelta(seconds=30), minimum_labels=100, per_day=50, per_week=200),
     schedule=Schedule(monitor=timedelta(minutes=5)),
 )

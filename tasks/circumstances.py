@@ -83,7 +83,8 @@ def learned_last(resources: Resources, name: str, before: datetime | None = None
     """Return the hash of the snapshot that the last training learned from which was registered, before a time."""
     for one in resources.store.ledger.decisions(name, kinds=("register",), limit=10):
         if before is None or one.at < before:
-            return one.inputs.get("facts", {}).get("snapshot")
+            found: str | None = one.inputs.get("facts", {}).get("snapshot")
+            return found
     return None
 
 

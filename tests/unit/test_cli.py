@@ -25,6 +25,7 @@ from tasks.settings import read_settings
 
 COMMANDS = ("up", "down", "status", "doctor", "projects", "check", "new", "ingest", "harvest", "monitor", "train")
 COMMANDS += ("promote", "rollback", "approve", "reject", "approvals", "why", "verify", "quarantine")
+COMMANDS += ("retrain", "accept")
 
 
 @pytest.fixture
