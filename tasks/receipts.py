@@ -143,7 +143,7 @@ def settled(resources: Resources, project: Project, owed: Owed, start: datetime,
         "since": start.isoformat(timespec="seconds"),
         "until": end.isoformat(timespec="seconds"),
         "minutes": minutes(resources, project.name, owed.version),
-        "selected": getattr(project.labels, "coverage", "all") == "selected",
+        "selected": project.labels.coverage == "selected",
     }
     paid: Paid = "unclear"
     try:

@@ -12,7 +12,7 @@ from data.versions import Snapshot
 from models.folder import WEIGHTS, file_sha256
 from monitoring.effects import NewIncident
 from monitoring.records import Generation, Verdict, WindowKey
-from tasks import evaluation, fitting, plans, preparation, registration
+from tasks import evaluation, fitting, history, plans, preparation, registration, tournament
 from tasks.ingestion import write_snapshot
 from tasks.retraining import leased
 from tasks.verifying import verify
@@ -39,9 +39,14 @@ def generation(orchard: Orchard, version: str, manifest: str) -> Generation:
     return Generation(orchard.name, 1, version, run, manifest, orchard.now(), "test", "a test", [])
 
 
+def begin(orchard: Orchard, folder: Path) -> None:
+    """Give a run the session's snapshot."""
+    write_snapshot(folder / "snapshot.json", Snapshot.from_json((orchard.trained / "snapshot.json").read_text()))
+
+
 def trained(orchard: Orchard, folder: Path) -> dict[str, Any]:
     """Take a training's steps up to its evaluation; return what it says of itself."""
-    write_snapshot(folder / "snapshot.json", Snapshot.from_json((orchard.trained / "snapshot.json").read_text()))
+    begin(orchard, folder)
     plans.lay(orchard, orchard.declared, folder, None)
     preparation.prepare(orchard.declared, orchard.batches, folder)
     fitting.fit(orchard.declared, folder, device="cpu", progress=lambda _share, _what: None)
@@ -113,3 +118,63 @@ def test_rows_count_from_the_first_window_of_the_drift_that_is_answered(orchard:
     intent, _ = orchard.store.intents.open(orchard.name, incident.id, orchard.now())
     assert plans.drifted_since(orchard, orchard.name, intent.id) == start + timedelta(hours=2)
     assert plans.drifted_since(orchard, orchard.name, None) == start + timedelta(hours=2)
+
+
+CONTEST = 'Training(tournament=({"start": "champion"}, {"learning_rate": 1e30, "optimizer": "sgd"}), epochs=2'
+
+
+def test_a_tournament_is_decided_on_training_rows_goes_on_after_a_kill_and_is_on_record(
+    orchard: Orchard, champion: str, tmp_path: Path
+) -> None:
+    orchard.declare((WARM[1], CONTEST))
+    folder, seen = tmp_path / "run" / orchard.name, []
+    begin(orchard, folder)
+
+    def hold(limit: int = 99) -> Any:
+        def tell(_share: float, what: str) -> None:
+            seen.append(what)
+            if len(seen) == limit:
+                raise KeyboardInterrupt
+
+        return tournament.hold(orchard, orchard.declared, folder, None, device="cpu", progress=tell)
+
+    with pytest.raises(KeyboardInterrupt):
+        hold(limit=5)  # in the second contestant
+    done = len([what for what in seen if what.startswith("contestant 1")])
+    report = hold()
+    assert len([what for what in seen if what.startswith("contestant 1")]) == done
+    table = report.table
+    assert [one["contestant"] for one in table] == [
+        "as declared",
+        "start=champion",
+        "learning_rate=1e+30, optimizer=sgd",
+    ]
+    assert "the loss is no number" in table[2]["why"]
+    won = max(table[:2], key=lambda one: one["value"])
+    assert [one["won"] for one in table] == [one is won for one in table]
+    assert hold().table == table
+    trained(orchard, folder)
+    for contestant in (tmp_path / "run").glob("contestant-*"):
+        for role in ("train", "judge"):
+            met = preparation.read_role(contestant, orchard.declared.schema, role)["plum"]
+            known = preparation.read_role(folder, orchard.declared.schema, "judge")["plum"]
+            assert not set(met) & set(known)
+    version = register(orchard, folder)
+    assert history.card(orchard, orchard.name, version)["training"]["tournament"] == table
+    found = verify(orchard, orchard.name, version)
+    assert found.outcome == "identical", found.sentence
+
+
+def test_with_too_few_rows_to_select_by_the_declared_settings_train(
+    orchard: Orchard, champion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchard.declare((WARM[1], CONTEST))
+    monkeypatch.setattr(tournament, "SHARE", 0.02)
+    write_snapshot(
+        tmp_path / "run" / "snapshot.json", Snapshot.from_json((orchard.trained / "snapshot.json").read_text())
+    )
+    report = tournament.hold(
+        orchard, orchard.declared, tmp_path / "run", None, device="cpu", progress=lambda _share, _what: None
+    )
+    assert report.sentence.startswith("no tournament: ")
+    assert plans.read(tmp_path / "run") == plans.Plan()
