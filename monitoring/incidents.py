@@ -215,8 +215,8 @@ def _opened(
         "rows": verdict.rows,
         "severity": severity(verdict),
     }
-    latest = {"check": verdict.check, "window": window.index, "rows": verdict.rows, "reason": verdict.reason}
-    latest |= {"size": size(verdict)}
+    latest: dict[str, Any] = {"check": verdict.check, "window": window.index, "rows": verdict.rows}
+    latest |= {"reason": verdict.reason, "size": size(verdict)}
     bad = more.get("windows") or [window.index]
     detail = {**about, **more, "reason": verdict.reason, "text": text}
     detail |= {"count": len(bad), "latest": latest, "worst": {verdict.check: latest}}

@@ -1,6 +1,6 @@
 """What people should know; at most one incident of a kind is open in a project."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -251,5 +251,4 @@ def _all(connection: Connection, *where: ColumnElement[bool]) -> list[Incident]:
 
 
 def _incident(row: Row[Any]) -> Incident:
-    found: Mapping[str, Any] = row._mapping  # noqa: SLF001 (SQLAlchemy's own name for it)
-    return Incident(**found)
+    return Incident(**row._mapping)  # noqa: SLF001 (SQLAlchemy's own name for it)

@@ -136,7 +136,13 @@ def test_a_new_ruling_is_written_once_and_promises_the_retraining_when_it_may_st
 
 
 def test_a_bad_window_of_an_open_incident_updates_it_whether_or_not_k_of_n_are_bad() -> None:
-    for outcome, kind in (("fault", "fault"), ("drift", "drift"), ("degraded", "drift"), ("failed", "fault")):
+    cases: list[tuple[Outcome, Any]] = [
+        ("fault", "fault"),
+        ("drift", "drift"),
+        ("degraded", "drift"),
+        ("failed", "fault"),
+    ]
+    for outcome, kind in cases:
         found = effects(verdict(outcome, 9), setting(incidents=[incident(kind)]))
         assert [(one.incident_id, one.window) for one in found.updated] == [(7, 9)]
         assert found.messages == ()
