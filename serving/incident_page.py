@@ -143,7 +143,7 @@ def drift_report(state: State, one: Incident, told: Iterable[Recorded]) -> str:
     path = str((shown.report or {})["html"])
     window = shown.verdict.window
     title = f"The drift report of window {window.generation}.{window.index}"
-    alone = tag("p", "") + f'<p class="small">{link(f"/reports/{path}", "Open it on a page of its own")}</p>'
+    alone = f'<p class="small">{link(f"/reports/{path}", "Open it on a page of its own")}</p>'
     folded = f'<details class="bare">{tag("summary", "Show it here")}{framed(state, path, title, lazy=True)}</details>'
     return f"{tag('h2', title)}{alone}{folded}"
 

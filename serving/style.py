@@ -22,7 +22,6 @@ nav form { display: inline; } nav button { border: 0; padding: 0; background: no
   cursor: pointer; } nav button:hover { text-decoration: underline; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 22px 20px;
   margin-bottom: 16px; }
-.card.calm { background: none; }
 .top { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: baseline; }
 .top > .end { margin-left: auto; }
 .soft { color: var(--soft); } .small { font-size: 13px; } .lead { font-size: 16px; margin-top: 6px; }

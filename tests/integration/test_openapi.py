@@ -21,7 +21,15 @@ from tasks.settings import Settings
 
 __all__ = ["service"]
 
-UNDOCUMENTED = ("/reports/", "/sandbox/", "/incidents", "/login", "/logout", "/v1/webhooks/")  # not for programs
+UNDOCUMENTED = (
+    "/reports/",
+    "/sandbox/",
+    "/incidents",
+    "/projects/",
+    "/login",
+    "/logout",
+    "/v1/webhooks/",
+)  # not for programs
 
 
 def stream(rows: list[dict[str, Any]]) -> bytes:
