@@ -4,7 +4,7 @@ Which rows these are follows from the prediction's id alone, whatever was answer
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ CHOSEN = "labels come for selected rows only, which are no sample of all rows"
 class Sample:
     """The predictions whose labels count. `selected`: why they are no random sample; empty where they are one."""
 
-    predictions: Sequence[Prediction]
+    predictions: list[Prediction]
     selected: str = ""
 
 
@@ -34,7 +34,7 @@ def place(id_: str) -> float:
     return int.from_bytes(hashlib.sha256(f"audit {id_}".encode()).digest()[:8], "big") / 2**64
 
 
-def sample(predictions: Sequence[Prediction], labels: Labels) -> Sample:
+def sample(predictions: list[Prediction], labels: Labels) -> Sample:
     """Return those of the predictions, labelled or not, by whose labels all of them may be judged."""
     if labels.coverage == "all":
         return Sample(predictions)

@@ -134,7 +134,7 @@ def _loss_model(held: HeldOut, rows: np.ndarray, power: int) -> Callable[[np.nda
         mean = float(losses.mean())
         return lambda codes: np.full(len(codes), mean)
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     binnings = list(held.binnings.values())
     model = HistGradientBoostingRegressor(
