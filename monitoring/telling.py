@@ -11,7 +11,7 @@ from typing import Any
 from data.wording import moment
 from monitoring.records import Incident, Intent, Message
 
-FOLLOW_UP = "follow-up"
+RECOVERED, REMINDER, ESCALATED, FOLLOW_UP = "recovered", "reminder", "escalated", "follow-up"  # kinds of messages
 ENDS = {
     "promoted": "it was promoted",
     "kept": "the champion was kept",
@@ -40,7 +40,7 @@ def recovered(incident: Incident, told: Sequence[Message], why: str, now: dateti
     over = "recovered" if why.startswith(("recovered", "quiet")) else "closed"
     text = f"{incident.kind.upper()} {incident.project}: incident {incident.id} {over}{lasted}: {why}"
     heard = {one.channel for one in told if one.payload.get("outcome") == "promoted"}
-    facts = {"what": f"incident {incident.id} {over}{lasted}", "done": why, "closed": now.isoformat()}
+    facts = {"kind": RECOVERED, "what": f"incident {incident.id} {over}{lasted}", "done": why}
     return _again(incident, [one for one in told if one.channel not in heard], "closed", text, facts, now)
 
 
@@ -51,14 +51,14 @@ def reminder(incident: Incident, told: Sequence[Message], number: int, now: date
     what = f"{latest.get('reason', incident.reason)}; {since}"
     done = f"holdfast acknowledge {incident.id} (or snooze, or fault) ends these reminders"
     text = f"{incident.kind.upper()} {incident.project}: incident {incident.id}: {what}; {done}"
-    facts = {"what": what, "done": done, "so_what": incident.detail.get("so_what"), "severity": incident.severity}
+    facts = {"kind": REMINDER, "what": what, "so_what": incident.detail.get("so_what"), "done": done}
     return _again(incident, told, f"again-{number}", text, facts, now)
 
 
 def escalated(incident: Incident, told: Sequence[Message], why: str, now: datetime) -> list[Message]:
     """Return what is told of an incident that has become critical."""
     text = f"{incident.kind.upper()} {incident.project}: incident {incident.id} has become critical: {why}"
-    facts = {"what": why, "severity": incident.severity, "so_what": incident.detail.get("so_what")}
+    facts = {"kind": ESCALATED, "what": why, "so_what": incident.detail.get("so_what")}
     return _again(incident, told, "critical", text, facts, now)
 
 
@@ -76,7 +76,8 @@ def followed_up(intent: Intent, told: Sequence[Message], outcome: str, why: str,
 def _again(
     incident: Incident, told: Sequence[Message], key: str, text: str, facts: Mapping[str, Any], now: datetime
 ) -> list[Message]:
-    about_it = {"project": incident.project, "incident": incident.id, "kind": incident.kind, **facts}
+    about_it = {"project": incident.project, "incident": incident.id, "about": incident.kind}
+    about_it |= {"severity": incident.severity, **facts}
     return [_like(one, f"{incident.project}.incident-{incident.id}.{key}", text, about_it, now) for one in told]
 
 

@@ -41,6 +41,9 @@ def test_the_loop_closes_on_real_images(live: Live) -> None:
     kinds = [alert["kind"] for alert in live.box.received]
     assert kinds.count("fault") == 1
     assert kinds.count("drift") + kinds.count("degraded") == 1
+    live.story.wait("the follow-up of the retraining", lambda: live.box.texts("follow-up"), 30)
+    assert [alert["outcome"] for alert in live.box.received if alert["kind"] == "follow-up"] == ["promoted"]
+    assert kinds.count("recovered") == 1  # the fault; that the drift is answered, the follow-up says
     ids = [alert["id"] for alert in live.box.received]
     assert len(ids) == len(set(ids))
 
