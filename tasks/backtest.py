@@ -30,6 +30,7 @@ from tasks.retraining import Run
 from tasks.scoring import fresh_predictions
 
 PACE = 4  # monitor runs in a window
+TICK = timedelta(microseconds=1)
 EVERY = 1_000_000  # incidents, more than any replay has
 PERSON = "a person's yes, which a backtest takes for granted"
 Tell = Callable[[datetime], None]
@@ -72,6 +73,7 @@ class Replay:
         self.home, self.stream, self.clock = home, stream, clock
         self.project: Project = home.declared
         self.played = Played(name, np.full(len(stream), None, dtype=object))
+        self.reached = clock.now  # up to here rows and labels have come
 
     def start(self, since: datetime) -> Retraining:
         """Make the first version from what was known at `since`, and let it serve.
@@ -79,6 +81,7 @@ class Replay:
         Raises: TooFewRows.
         """
         self.clock.to(since)
+        self.reached = since
         known = self.stream.known(datetime.fromtimestamp(0, since.tzinfo), since)
         land(self.home, self.project, self.stream, known, "history")
         return self.train("the first version")
@@ -86,13 +89,13 @@ class Replay:
     def play(self, until: datetime, tell: Tell) -> Played:
         """Replay up to a moment, and return what there is by then."""
         step = pace(self.project, self.stream)
-        while self.clock.now < until:
-            before = self.clock.now
-            self.clock.to(min(before + step, until))
-            self.answer(self.stream.come(before, self.clock.now))
-            self.label(self.stream.known(before, self.clock.now))
+        while self.reached < until:
+            before, self.reached = self.reached, min(self.reached + step, until)
+            self.clock.to(self.reached)
+            self.answer(self.stream.come(before, self.reached))
+            self.label(self.stream.known(before, self.reached))
             self.watch()
-            tell(self.clock.now)
+            tell(self.reached)
         found = self.home.store.incidents.recent(self.project.name, EVERY)
         self.played.incidents = [incident_line(one) for one in reversed(found)]
         return self.played
@@ -138,6 +141,7 @@ class Replay:
                 harvesting.harvest(home, name)
                 write_snapshot(run.folder / "snapshot.json", home.batches.snapshot(name))
                 rows = home.batches.snapshot(name).rows
+                self.clock.to(home.now() + TICK)  # what was landed came before the training's end
                 retraining.prepare(home, run)
                 retraining.fit(home, run, "cpu", quiet)
                 evaluate(self.project, run.folder)
@@ -154,7 +158,7 @@ class Replay:
             outcome = self.approve(run)
         if outcome == "promoted":
             self.place()
-        return Retraining(home.now(), why, outcome, sentence, rows, time.perf_counter() - began)
+        return Retraining(self.reached, why, outcome, sentence, rows, time.perf_counter() - began)
 
     def approve(self, run: Run) -> str:
         """Say yes for the person who was asked."""
