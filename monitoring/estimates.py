@@ -76,7 +76,8 @@ def estimate(
         return none(metric, "the window has no rows")
     apart_by = 1 if by_confidence(held, metric) else -(-len(predictions) // LOOKED_AT)
     predictions = predictions[::apart_by]
-    observed = {name: values[::apart_by] for name, values in observed.items()}
+    whole = {name: values for name, values in observed.items() if isinstance(values, np.ndarray) and values.ndim}
+    observed = {name: values[::apart_by] for name, values in whole.items()}
     sums, rows = expected_sums(held, metric, observed, predictions)
     if not rows:
         return none(metric, "no answer came with a confidence")
