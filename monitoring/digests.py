@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.records import Message
-from monitoring.severity import ORDER
+from monitoring.records import ORDER, Message
 
 ABOVE = 5  # alerts at once that still go out one by one
 GATHER = timedelta(minutes=1)  # so long what comes after a digest is gathered for the next

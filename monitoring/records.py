@@ -9,6 +9,7 @@ Check = Literal["data", "performance"]
 Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
 IncidentKind = Literal["fault", "skew", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
 Severity = Literal["info", "warning", "critical"]  # critical: told again until a person has acknowledged it
+ORDER: tuple[Severity, ...] = ("info", "warning", "critical")
 
 
 @dataclass(frozen=True)

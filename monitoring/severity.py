@@ -6,7 +6,6 @@ from typing import Any
 from models.metrics import BOUNDED
 from monitoring.records import Severity, Verdict
 
-ORDER: tuple[Severity, ...] = ("info", "warning", "critical")
 FELT = 0.05  # of a metric between 0 and 1
 SHARE = 0.25  # of any other error, as it was on held-out rows
 SLIGHT = 0.01  # of a metric between 0 and 1: hardly anybody notices
@@ -41,11 +40,6 @@ def by_estimate(detail: Mapping[str, Any]) -> Severity:
     if effect <= SLIGHT:
         return "info"
     return "critical" if effect >= FELT and effect > error else "warning"
-
-
-def worse(one: Severity, other: Severity) -> Severity:
-    """Return the more urgent of two."""
-    return max(one, other, key=ORDER.index)
 
 
 def size(verdict: Verdict) -> float:

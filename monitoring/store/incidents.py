@@ -9,8 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from monitoring import events, telling
 from monitoring.effects import NewDecision, NewIncident, Update
-from monitoring.records import Incident, IncidentKind, Message
-from monitoring.severity import worse
+from monitoring.records import ORDER, Incident, IncidentKind, Message
 from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import stop_live
@@ -189,7 +188,7 @@ def update_once(connection: Connection, new: Update, now: datetime) -> None:
     if not found:
         return
     before = found[0]
-    urgent = worse(before.severity, new.severity)
+    urgent = max(before.severity, new.severity, key=ORDER.index)
     last = max(new.window, before.last_window if before.last_window is not None else new.window)
     values = {"detail": _grown(before, new), "severity": urgent, "last_window": last, "updated_at": now}
     connection.execute(update(incidents).where(incidents.c.id == before.id).values(**values))
