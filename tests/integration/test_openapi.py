@@ -21,7 +21,8 @@ from tasks.settings import Settings
 
 __all__ = ["service"]
 
-UNDOCUMENTED = (
+PEOPLE = ("/reports/", "/sandbox/", "/incidents", "/projects/", "/login", "/logout")
+UNDOCUMENTED = (*PEOPLE, "/v1/webhooks/")  # not for programs of users
     "/reports/",
     "/sandbox/",
     "/incidents",
