@@ -13,6 +13,8 @@ from models.comparison import gain, sample
 from models.compatibility import unaskable
 from models.predictor import Predictor, read_version
 from models.resampling import Interval
+from monitoring.audit import COMPLETE, drawn
+from monitoring.declarations import Labels
 from monitoring.records import Generation, Prediction
 from monitoring.store.receipts import Kind
 from projects.declaration import Project
@@ -43,12 +45,22 @@ class Owed:
         return self.kind, self.version, self.answering.number
 
 
+@dataclass(frozen=True)
+class Worth:
+    """How much better a version was than another. `answered`, `labelled`: rows; `selected`: people chose the labels."""
+
+    bounds: Interval
+    answered: int
+    labelled: int
+    selected: bool
+
+
 class NotSettled(HoldfastError):
     """A decision whose worth can't be found out any more; the message says why."""
 
 
-def measured(resources: Resources, project: Project, owed: Owed, end: datetime) -> tuple[Interval, int, int]:
-    """Return how much better `version` is than `against` on the logged rows; how many those are, how many labelled.
+def measured(resources: Resources, project: Project, owed: Owed, end: datetime) -> Worth:
+    """Return how much better `version` is than `against` on the logged rows.
 
     Raises: NotSettled; as what reads the versions: NoSuchVersion, Corrupt, ServerUnavailable.
     """
@@ -66,9 +78,24 @@ def measured(resources: Resources, project: Project, owed: Owed, end: datetime) 
         )
         if why := unaskable(other.schema, serving.schema):
             raise NotSettled(why)
-        found = resources.store.predictions.find(name, ids)
+        counted, selected = counting(project.labels, ids, answered * len(ids) / labelled)
+        found = resources.store.predictions.find(name, counted)
         ours, theirs = (serving, other) if owed.replaced else (other, serving)
-        return compared(project, ours, theirs, serving, [found[id_] for id_ in ids]), answered, labelled
+        bounds = compared(project, ours, theirs, serving, [found[id_] for id_ in counted])
+        return Worth(bounds, answered, labelled, selected)
+
+
+def counting(labels: Labels, ids: list[str], answered: float) -> tuple[list[str], bool]:
+    """Return the labelled ids that count, of so many answered; and whether people chose which rows got labels.
+
+    An audit sample, where one is declared and nearly all of it is labelled, stands for all rows.
+    """
+    if labels.coverage == "all":
+        return ids, False
+    audited = np.array(ids)[drawn(ids, labels.audit_share)].tolist()
+    if audited and len(audited) >= COMPLETE * labels.audit_share * answered:
+        return audited, False
+    return ids, True
 
 
 def refused(resources: Resources, name: str, version: str, scratch: Path) -> Predictor:

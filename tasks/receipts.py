@@ -143,17 +143,17 @@ def settled(resources: Resources, project: Project, owed: Owed, start: datetime,
         "since": start.isoformat(timespec="seconds"),
         "until": end.isoformat(timespec="seconds"),
         "minutes": minutes(resources, project.name, owed.version),
-        "selected": project.labels.coverage == "selected",
     }
     paid: Paid = "unclear"
     try:
-        found, answered, labelled = measured(resources, project, owed, end)
+        worth = measured(resources, project, owed, end)
     except ServerUnavailable:
         raise
     except HoldfastError as error:
         why = one_line(error)
         detail = {**common, "why": why, "sentence": f"v{owed.version} can't be settled: {why}"}
     else:
+        found = worth.bounds
         better, worse = found.low > 0, found.high < 0
         right, wrong = (worse, better) if owed.kind == "refusal" else (better, worse)
         paid = "yes" if right else "no" if wrong else "unclear"
@@ -166,8 +166,9 @@ def settled(resources: Resources, project: Project, owed: Owed, start: datetime,
             "rows": found.rows,
             "blocks": found.blocks,
             "unit": unit(project),
-            "answered": answered,
-            "labelled": labelled,
+            "answered": worth.answered,
+            "labelled": worth.labelled,
+            "selected": worth.selected,
             "days": (end - start) / timedelta(days=1),
         }
         detail["sentence"] = sentence(owed, found, paid, end - start, detail)

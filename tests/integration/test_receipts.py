@@ -14,24 +14,31 @@ from typer.testing import CliRunner
 from data.schema import Rows
 from holdfast.cli import app
 from models.predictor import manifest_sha256
+from monitoring.audit import drawn
+from monitoring.declarations import Labels
 from monitoring.records import Label
 from monitoring.store import Store
 from monitoring.store.receipts import Receipt
 from tasks import fitting, history, preparation, promotion, receipts, registration
-from tasks.hindsight import MOST
+from tasks.hindsight import MOST, counting
+from tasks.resources import Resources
 from tasks.retraining import leased
+from tasks.settings import Settings
 
 __all__ = ["project", "store"]
 FORTNIGHT = timedelta(days=14, hours=2)
 
 
-def worse(orchard: Orchard, folder: Path) -> Path:
-    """Train on the same rows with every label turned round."""
-    shutil.copytree(orchard.trained, folder)
-    rows = preparation.read_role(folder, orchard.declared.schema, "train")
+@pytest.fixture(scope="module")
+def bad(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training on the same rows with every label turned round."""
+    project = Resources(Settings(home=trained.parent, projects=str(trained.parent / "projects"))).project("plums")
+    folder = tmp_path_factory.mktemp("bad") / "run"
+    shutil.copytree(trained, folder)
+    rows = preparation.read_role(folder, project.schema, "train")
     turned = np.where(rows["ripe"] == "yes", "no", "yes").astype(object)
-    preparation.write_role(folder, orchard.declared.schema, "train", {**rows, "ripe": turned})
-    fitting.fit(orchard.declared, folder, device="cpu", progress=lambda _share, _what: None)
+    preparation.write_role(folder, project.schema, "train", {**rows, "ripe": turned})
+    fitting.fit(project, folder, device="cpu", progress=lambda _share, _what: None)
     return folder
 
 
@@ -50,9 +57,8 @@ def labelled(orchard: Orchard, rows: Rows, prefix: str) -> None:
 
 
 @pytest.fixture
-def settled_orchard(orchard: Orchard, tmp_path: Path) -> Orchard:
+def settled_orchard(orchard: Orchard, bad: Path) -> Orchard:
     """A bad champion was replaced by a good one, beside which a bad candidate was refused."""
-    bad = worse(orchard, tmp_path / "bad")
     first = registered(orchard, bad)
     promotion.promote(orchard, orchard.name, first, actor="test", reason="it is a test")
     orchard.promote()
@@ -175,3 +181,15 @@ def test_of_many_labelled_rows_some_are_taken_from_everywhere_and_the_same_each_
     assert np.diff(places).max() <= 10  # no stretch is left out
     assert store.receipts.labelled(project, 1, logged[0].at, end, 100)[2] == ids
     assert MOST >= 10_000
+
+
+def test_labels_of_selected_rows_are_marked_unless_an_audit_sample_stands_for_all() -> None:
+    ids = [f"p{n}" for n in range(1000)]
+    audited = set(np.array(ids)[drawn(ids, 0.2)].tolist())
+    assert counting(Labels(), ids, 1000) == (ids, False)
+    assert counting(Labels(coverage="selected"), ids[:100], 1000) == (ids[:100], True)
+    sampled = Labels(coverage="selected", audit_share=0.2)
+    known = [one for one in ids if one in audited or one in ids[:50]]
+    assert set(counting(sampled, known, 1000)[0]) == audited
+    assert counting(sampled, known, 1000)[1] is False
+    assert counting(sampled, ids[:100], 1000) == (ids[:100], True)  # most of the sample waits for labels
