@@ -34,16 +34,18 @@ def rate_jump(earlier: Sequence[tuple[int, int]], rows: int, labelled: int) -> s
 
 
 def all_alike(reference: Reference, predictions: Sequence[Any], labels: Sequence[Any]) -> str | None:
-    """Return the fault of labels that are all one class, where the champion's answers here and before are not.
+    """Return the fault of labels that are all one class, where neither the champion's answers here nor before are.
 
-    Classification only; `predictions` are the classes answered on the same rows.
+    Classification only; `predictions` are the classes answered on the same rows: a world in which nearly all answers
+    are that class may well have such labels.
     """
     binning = reference.binnings.get("prediction")
-    if reference.task != "classification" or binning is None or len(set(labels)) != 1 or len(set(predictions)) == 1:
+    if reference.task != "classification" or binning is None or len(set(labels)) != 1:
         return None
     counts: Mapping[str, Any] = dict(zip(binning.levels, reference.counts["prediction"].tolist(), strict=False))
     share = (counts.get(labels[0], 0) + 1) / (float(reference.counts["prediction"].sum()) + 2)
+    here = sum(answer == labels[0] for answer in predictions) / len(predictions)
     codes = reference.codes_of("prediction")
-    if len(labels) * np.log(share) > np.log(UNLIKELY) or longest_run(codes) * 2 > len(labels):
+    if len(labels) * np.log(max(share, here)) > np.log(UNLIKELY) or longest_run(codes) * 2 > len(labels):
         return None
     return f"are all {printable(labels[0])!r} in {len(labels)} rows, {share:.0%} in the reference"

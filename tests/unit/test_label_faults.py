@@ -62,6 +62,7 @@ def test_labels_that_are_all_one_class_are_a_fault_where_the_answers_are_not() -
     assert said.startswith("are all 'rotten' in 100 rows, ")
     assert all_alike(known, answers, ["rotten"] * 99 + ["ripe"]) is None
     assert all_alike(known, ["ripe"] * 100, ["ripe"] * 100) is None
+    assert all_alike(known, ["rotten"] * 97 + ["ripe"] * 3, ["rotten"] * 100) is None  # a world that rots
     assert all_alike(known, answers[:10], ["rotten"] * 10) is None
 
 
