@@ -57,7 +57,7 @@ class Shelf(Registry):
         """Open a run, or go on with the one of this name."""
         folder = self.root / f"{project}-{name}"
         folder.mkdir(parents=True, exist_ok=True)
-        yield FolderRun(None, folder.name, project, 0, project, folder)  # type: ignore[arg-type]  # it asks no server
+        yield FolderRun(None, folder.name, project, 0, project, folder)  # it asks no server
 
     def register(self, project: str, run_id: str, folder: Path, *, card: str) -> str:  # noqa: ARG002
         """Keep a version's folder and return its number; a run has one version."""
@@ -115,7 +115,7 @@ class Shelf(Registry):
         """Return every version of a project, newest first."""
         return list(reversed(self.found.get(project, {}).values()))
 
-    def known(self, project: str, number: str) -> Version:  # type: ignore[override]  # both have its run's id
+    def known(self, project: str, number: str) -> Version:
         """Return a version.
 
         Raises: NoSuchVersion.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,11 @@ class Replay:
 def land(home: Rehearsal, project: Project, stream: Stream, which: np.ndarray, name: str) -> None:
     """Take in rows that were accepted when they came, as one batch."""
     rows = take(stream.rows, which)
-    home.batches.land(project.name, name, lambda path: write_batch(path, rows, project.schema), length(rows))
+
+    def write(path: Path) -> None:
+        write_batch(path, rows, project.schema)
+
+    home.batches.land(project.name, name, write, length(rows))
 
 
 def pace(project: Project, stream: Stream) -> timedelta:

@@ -68,9 +68,12 @@ def scheduled(
 def add(batches: FolderBatches, project: Project, stream: Stream, after: datetime, now: datetime) -> datetime:
     """Take in the rows whose labels have come since the last time, and return `now`."""
     rows = take(stream.rows, stream.known(after, now))
+
+    def write(path: Path) -> None:
+        write_batch(path, rows, project.schema)
+
     if length(rows):
-        name = f"known-{now:%Y%m%dT%H%M%S%f}"
-        batches.land(project.name, name, lambda path: write_batch(path, rows, project.schema), length(rows))
+        batches.land(project.name, f"known-{now:%Y%m%dT%H%M%S%f}", write, length(rows))
     return now
 
 
@@ -92,7 +95,7 @@ def last_label(project: Project, stream: Stream, since: datetime) -> Played:
     levels = target.levels if isinstance(target, Category) else ()
     truth = stream.rows[stream.schema.target]
     values = baselines.last_arrived(stream.seen, truth, stream.seen, project.labels.delay, levels)
-    predicted = Outputs(values, tuple(levels)).predictions.astype(object)
-    replayed = np.zeros(len(stream), bool)
-    replayed[stream.come(since, utc(stream.seen[-1]))] = True
-    return Played("previous label", np.where(replayed, predicted, None))
+    played = Played("previous label", np.full(len(stream), None, dtype=object))
+    replayed = stream.come(since, utc(stream.seen[-1]))
+    played.predicted[replayed] = Outputs(values, tuple(levels)).predictions[replayed]
+    return played

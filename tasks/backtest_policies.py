@@ -28,7 +28,8 @@ class Policy:
 def windows(project: Project, factor: float) -> Project:
     """Make windows longer or shorter."""
     known = project.monitors.window
-    window = Window(rows=max(round(known.rows * factor), 1)) if known.rows else Window(span=(known.span or 0) * factor)  # type: ignore[operator]
+    span = known.span * factor if known.span is not None else None
+    window = Window(rows=max(round(known.rows * factor), 1) if known.rows is not None else None, span=span)
     return replace(project, monitors=replace(project.monitors, window=window))
 
 

@@ -124,11 +124,12 @@ def picture(result: Result, found: dict[str, Any]) -> bytes:
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     axes = figure.add_subplot()
     for colour, (name, points) in zip(COLOURS, found["curves"].items(), strict=True):
-        times = [datetime.fromisoformat(point["until"]) for point in points]
+        times = [day(point["until"]) for point in points]
         values = [np.nan if point["value"] is None else point["value"] for point in points]
         width = 2.2 if name == result.arms[0].name else 1.1
         axes.plot(times, values, color=colour, lw=width, label=name, zorder=3 if width > 2 else 2)
     mark(axes, result, found)
+    axes.xaxis_date()
     axes.set(ylabel=measure(result), title=f"{found['project']}: {result.arms[0].name}")
     axes.legend(loc="lower center", ncols=7, fontsize=8, frameon=False, bbox_to_anchor=(0.5, -0.24))
     axes.grid(alpha=0.25)
@@ -139,14 +140,18 @@ def picture(result: Result, found: dict[str, Any]) -> bytes:
 
 def mark(axes: "Axes", result: Result, found: dict[str, Any]) -> None:
     """Mark the last third, each incident and each retraining."""
-    axes.axvspan(result.split, result.until, color="#000", alpha=0.04, label="last third")
+    axes.axvspan(day(result.split), day(result.until), color="#000", alpha=0.04, label="last third")
     for number, incident in enumerate(found["incidents"]):
-        closed = datetime.fromisoformat(incident["closed"]) if incident["closed"] else result.until
-        opened = datetime.fromisoformat(incident["opened"])
-        axes.axvspan(opened, max(closed, opened), color="#b3412b", alpha=0.12, lw=1, label="" if number else "incident")
+        opened, closed = day(incident["opened"]), day(incident["closed"] or result.until)
+        axes.axvspan(opened, closed, color="#b3412b", alpha=0.12, lw=1, label="" if number else "incident")
     for number, one in enumerate(result.arms[0].retrainings):
         style = "-" if one.outcome == "promoted" else ":"
-        axes.axvline(one.at, color="#1f5f8b", lw=0.9, ls=style, alpha=0.7, label="" if number else "retraining")
+        axes.axvline(day(one.at), color="#1f5f8b", lw=0.9, ls=style, alpha=0.7, label="" if number else "retraining")
+
+
+def day(moment: datetime | str) -> float:
+    """Return a time as matplotlib's axes count it: in days since 1970."""
+    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).timestamp() / 86_400
 
 
 def page(result: Result, found: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stream(projects: Path) -> Stream:
     project = connect(Settings(home=projects / "untouched", projects=str(projects))).project("turning")
-    [batch] = project.source()  # type: ignore[misc]
+    [batch] = project.source()
     assert isinstance(batch, Batch)
     return stream_of(project, typed(project, batch))
 
