@@ -93,7 +93,7 @@ def judge(
         if check == "performance":
             recorded = resources.store.verdicts.get(window, "data")
             data = recorded.verdict if recorded else None
-            counted = observed(predictor, sample.predictions, known.projection)
+            counted = observed(predictor, sample.predictions)
             around = around_of(resources, project, known, window, counted)
             said = verdicts.judge_performance(known, sample.predictions, project.monitors, window, data, around)
             return realised(project, said, sample, data, len(predictions))
