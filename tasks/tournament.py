@@ -1,7 +1,7 @@
 """Several ways to learn, tried on earlier rows: the best one trains, and it alone meets the rows that judge.
 
 The best of several equal models on the rows that judge looks better than it is: of 8, it passes for better than the
-champion in about 1 of 3 cases where 1 of 20 is promised. So a part is cut off the training rows, each contestant learns
+champion in 1 of 5 to 1 of 3 cases, as alike as they are, where 1 of 20 is promised. So a part is cut off the training rows, each contestant learns
 from the rest, and is scored on that part; the winner then learns from all of them (Cawley and Talbot 2010, On
 Over-fitting in Model Selection, JMLR 11).
 """

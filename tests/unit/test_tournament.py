@@ -32,18 +32,25 @@ def passes(truth: np.ndarray, candidate: np.ndarray, champion: np.ndarray) -> bo
     return better(Comparison("accuracy", rows, champion="6")).passed
 
 
+def alike(rng: np.random.Generator, truth: np.ndarray, known: np.ndarray, accuracy: float) -> np.ndarray:
+    """Answers of a model as good as the known one, that differs from it in 9 rows of 100, as often either way."""
+    hit = known[np.arange(len(truth)), truth.astype(int)] == 1
+    turned = rng.random(len(truth)) < np.where(hit, 0.045 / accuracy, 0.045 / (1 - accuracy))
+    return np.where(turned[:, None], 1 - known, known)
+
+
 def test_the_best_of_eight_equal_models_is_promoted_by_the_rows_that_chose_it_and_not_by_others() -> None:
     rng = np.random.default_rng(1)
     worlds, by_judge_rows, by_earlier_rows = 150, 0, 0
     for _ in range(worlds):
-        earlier, judging = (rng.integers(0, 2, 400).astype(str).astype(object) for _ in range(2))
-        champion = right(rng, judging, 0.85)
-        before = [right(rng, earlier, 0.85) for _ in range(8)]
-        now = [right(rng, judging, 0.85) for _ in range(8)]
+        earlier, judging = (rng.integers(0, 2, 1000).astype(str).astype(object) for _ in range(2))
+        then, champion = (right(rng, truth, 0.85) for truth in (earlier, judging))
+        before = [alike(rng, earlier, then, 0.85) for _ in range(8)]
+        now = [alike(rng, judging, champion, 0.85) for _ in range(8)]
         by_judge_rows += passes(judging, now[chosen(judging, now)], champion)
         by_earlier_rows += passes(judging, now[chosen(earlier, before)], champion)
-    assert by_judge_rows / worlds > 0.2  # 32 % with independent champions
-    assert by_earlier_rows / worlds < 0.09  # 5 % nominal
+    assert by_judge_rows / worlds > 0.2  # of independent tests at 5 %, one of 8 passes in 34 %
+    assert by_earlier_rows / worlds < 0.09
 
 
 def test_the_best_is_the_first_of_equals_and_never_one_without_a_value() -> None:
