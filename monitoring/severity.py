@@ -32,14 +32,14 @@ def lost_much(detail: Mapping[str, Any]) -> bool:
 
 
 def by_estimate(detail: Mapping[str, Any]) -> Severity:
-    """Return how urgent drift is, by how much the metric is estimated to have changed; beyond the estimate's error."""
-    estimate, triaged = detail.get("estimate") or {}, detail.get("triage") or []
-    if not triaged or estimate.get("value") is None or estimate.get("metric") not in BOUNDED:
+    """Return how urgent drift is, by the accuracy it is estimated to cost, beyond the estimate's own error."""
+    estimate = detail.get("estimate") or {}
+    if estimate.get("lost") is None:
         return "warning"
-    effect, error = float(triaged[0]["effect"]), float(estimate.get("past_error") or 0.0)
-    if effect <= SLIGHT:
+    lost, error = float(estimate["lost"]), float(estimate.get("past_error") or 0.0)
+    if lost + error <= SLIGHT:
         return "info"
-    return "critical" if effect >= FELT and effect > error else "warning"
+    return "critical" if lost >= FELT and lost > error else "warning"
 
 
 def size(verdict: Verdict) -> float:

@@ -69,6 +69,12 @@ def effect_of(reference: Reference, estimate: Mapping[str, Any] | None) -> float
     return round(changed, 6) if np.isfinite(changed) else 1.0
 
 
+def lost(reference: Reference, estimate: Mapping[str, Any]) -> float | None:
+    """Return by how much accuracy is estimated to have fallen (below 0: risen) since the held-out rows."""
+    before = held_out(reference, "accuracy") if estimate.get("metric") == "accuracy" else None
+    return None if before is None or estimate.get("value") is None else round(before - float(estimate["value"]), 6)
+
+
 def held_out(reference: Reference, metric: str) -> float | None:
     """Return a metric on the held-out rows, for the two that their losses tell."""
     if not len(reference.losses):

@@ -10,7 +10,7 @@ from monitoring.estimates import PAST, estimate, none, worded
 from monitoring.realised import measure, shown
 from monitoring.records import Prediction, Verdict
 from monitoring.reference import Reference
-from monitoring.triage import weighed
+from monitoring.triage import lost, weighed
 from projects.declaration import Project
 from tasks.resources import Resources
 
@@ -32,7 +32,8 @@ def estimated(
         past = past_estimates(resources, verdict, metric) if predictions else []
         found = estimate(known.held, metric, seen, predictions, past)
     triaged = weighed(known, verdict.detail.get("triage", []), found.to_json())
-    return replace(verdict, detail={**verdict.detail, "estimate": found.to_json(), "triage": triaged})
+    told = {**found.to_json(), "lost": lost(known, found.to_json())}
+    return replace(verdict, detail={**verdict.detail, "estimate": told, "triage": triaged})
 
 
 def past_estimates(resources: Resources, verdict: Verdict, metric: str) -> list[tuple[float, float]]:

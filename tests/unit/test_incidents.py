@@ -172,10 +172,10 @@ def test_severity_follows_from_the_kind_and_from_what_is_lost() -> None:
 
 
 def test_severity_of_drift_is_what_it_is_estimated_to_cost_beyond_the_estimates_error() -> None:
-    def drift(effect: float, error: float, metric: str = "accuracy", value: float | None = 0.9) -> Severity:
-        estimate = {"metric": metric, "value": value, "past_error": error}
-        return said("drift", estimate=estimate, triage=[{"effect": effect}])
+    def drift(lost: float | None, error: float) -> Severity:
+        return said("drift", estimate={"metric": "accuracy", "lost": lost, "past_error": error})
 
     assert (drift(0.005, 0.002), drift(0.03, 0.01), drift(0.08, 0.01)) == ("info", "warning", "critical")
     assert drift(0.08, 0.08) == "warning"  # no more than the estimate is usually off
-    assert (drift(0.08, 0.01, metric="mae"), drift(1.0, 0.0, value=None)) == ("warning", "warning")
+    assert drift(-0.2, 0.01) == "info"  # better, as far as one can tell
+    assert (drift(None, 0.0), said("drift")) == ("warning", "warning")
