@@ -18,6 +18,7 @@ from monitoring.declarations import Monitors
 QUARTER = timedelta(days=365.25 / 4)
 ASSUMED = QUARTER / timedelta(days=1)  # windows a quarter where nobody knows how fast rows come: one a day
 PERFORMANCE = 0.1  # of the alarms a window that may be false; the columns have the rest
+ROUNDING = 0.05  # of a budget, within which it counts as met
 MOST = 0.1  # false alarms a window, however large the budget: a verdict of drift should mean something
 
 
@@ -73,12 +74,14 @@ class Budget:
     """What was asked and what holds: false incidents a quarter, over all columns and checks together.
 
     `supported` is what the thresholds are set for; more than `asked` where the history is too short for that.
-    `history`: past windows behind it, 0 where rows were resampled.
+    `history`: past windows behind it, 0 where rows were resampled; `contradicted`: whether they stand in because they
+    differ more than the project's exchangeable rows could.
     """
 
     rule: Rule
     supported: float
     history: int = 0
+    contradicted: bool = False
 
     @property
     def asked(self) -> float:
@@ -93,18 +96,18 @@ class Budget:
     @property
     def met(self) -> bool:
         """Whether no more than was asked for is to be expected."""
-        return self.supported <= self.asked * (1 + 1e-9)
+        return self.supported <= self.asked * (1 + ROUNDING)
 
     @property
     def sentence(self) -> str:
         """The budget in force, for people."""
-        said = incidents_in_words(self.supported)
-        if self.met:
-            return f"{said} a quarter"
-        return (
-            f"{said} a quarter, the least that {self.history} windows of history support "
-            f"({figure(self.asked)} was asked)"
-        )
+        said = f"{incidents_in_words(self.supported)} a quarter"
+        if not self.met:
+            least = f"the least that {self.history} windows of history support"
+            said = f"{said}, {least} ({figure(self.asked)} was asked)"
+        if self.contradicted:
+            said += f" (rows are not exchangeable: {self.history} past windows differ too much)"
+        return said
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -130,6 +133,19 @@ def rate_for(asked: float, windows: float, k: int, n: int) -> float:
     return float(np.exp(np.interp(np.log(asked), np.log(found), np.log(rates))))
 
 
+def until_incident(rate: float, rule: Rule) -> float:
+    """Return how many windows it takes on average until an incident opens, where windows alarm with this rate."""
+    steps = _waiting(rule.k, rule.n, min(max(rate, 1e-3), 1.0))
+    return steps if rate >= 1e-3 else float("inf")
+
+
+def power_of_windows(rates: np.ndarray, rule: Rule) -> np.ndarray:
+    """Return the probability that at least K of N windows alarm, each with these probabilities."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.sf(rule.k - 1, rule.n, rates))
+
+
 @lru_cache(maxsize=16)
 def _openings(k: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return rates of alarms and, for each, incidents a window: one over the windows from one opening to the next.
@@ -137,20 +153,23 @@ def _openings(k: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     While none is open the last N - 1 windows, with fewer than K alarms among them, are the states of a Markov chain.
     """
     rates = np.concatenate([np.geomspace(max(1e-5, 10 ** (-10 / k)), 0.3, 60), np.linspace(0.32, 0.98, 34)])
-    states = [bits for bits in product((0, 1), repeat=n - 1) if sum(bits) < k]
-    place = {bits: index for index, bits in enumerate(states)}
-    quiet, loud = np.zeros((2, len(states), len(states)))
-    for bits, index in place.items():
-        quiet[index, place[(*bits, 0)[1:]]] = 1
-        if sum(bits) + 1 < k:
-            loud[index, place[(*bits, 1)[1:]]] = 1
     found = []
     for rate in rates:
-        left = np.eye(len(states)) - (1 - rate) * quiet - rate * loud
-        opening = np.linalg.solve(left, np.ones(len(states)))[place[(0,) * (n - 1)]]
         calm = (1 - rate) ** n
-        found.append(1 / (opening + (1 - calm) / (rate * calm)))
+        found.append(1 / (_waiting(k, n, rate) + (1 - calm) / (rate * calm)))
     return rates, np.asarray(np.maximum.accumulate(found))
+
+
+def _waiting(k: int, n: int, rate: float) -> float:
+    """Return the mean number of windows, from N quiet ones on, until K of the last N have alarmed."""
+    states = [bits for bits in product((0, 1), repeat=n - 1) if sum(bits) < k]
+    place = {bits: index for index, bits in enumerate(states)}
+    left = np.eye(len(states))
+    for bits, index in place.items():
+        left[index, place[(*bits, 0)[1:]]] -= 1 - rate
+        if sum(bits) + 1 < k:
+            left[index, place[(*bits, 1)[1:]]] -= rate
+    return float(np.linalg.solve(left, np.ones(len(states)))[place[(0,) * (n - 1)]])
 
 
 def incidents_in_words(count: float) -> str:

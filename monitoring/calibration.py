@@ -1,48 +1,48 @@
 """Thresholds for windows of one size: how high the highest score of all columns goes when nothing changed.
 
-Where rows are exchangeable, unchanged windows are made by resampling rows (all columns of a row together), and
-the reference with them, because a finite reference is itself a sample. Elsewhere only the history can say how
-much windows differ (monitoring/history.py).
+Where rows are exchangeable, windows and references are resampled (monitoring/unchanged.py); elsewhere, and where past
+windows show that they are not, past windows themselves say how much windows differ (monitoring/history.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
 
-from monitoring.binning import ABSENT
-from monitoring.budget import PERFORMANCE, Budget, Rule, incidents, rule_of
+from monitoring import past, unchanged
+from monitoring.budget import MOST, PERFORMANCE, Budget, Rule, incidents, rule_of
 from monitoring.declarations import Monitors
-from monitoring.detectable import Detectable, detectable
-from monitoring.history import from_history
+from monitoring.detectable import Detectable, Stage, detectable
 from monitoring.reference import Reference
-from monitoring.statistics import SMALL, Null, components, null_of, score, tally
+from monitoring.statistics import SMALL, Null
 
-CAP = 1_000  # rows drawn at most: scores of unchanged windows hardly depend on the size beyond it
-CHUNK = 250  # windows drawn at once, which bounds memory
-DRAWS = (1_000, 4_000)  # least and most windows drawn
-PRESENT = 0.9  # share of a block's rows that must have a value
+TRIED = (16, 100)  # references and windows that changes are put into
+WEEK = 7 * 86_400
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What a score of a window of `rows` rows means.
 
-    `budget`: false incidents to be expected at `threshold`; `blocks`: windows of history behind it, 0 where rows were
-    resampled; `supported` is false where the history shows nothing at all; `blind` are the columns whose history is
-    too short for any threshold.
+    `budget`: false incidents to be expected at `threshold`; `known`: the counts that a window is compared with;
+    `blocks`: past windows behind the threshold, 0 where rows were resampled; `supported` is false where the history
+    shows nothing at all; `blind` are the columns whose history is too short for any threshold; `period`: the phase in
+    which past windows were compared, if that helped; `stages`: where changes can be tried, column by column.
     """
 
     rows: int
     budget: Budget
     threshold: float
     nulls: Mapping[str, Null]
+    known: Mapping[str, np.ndarray] = field(compare=False)
     detectable: Mapping[str, Detectable]
     blocks: int = 0
     supported: bool = True
     blind: tuple[str, ...] = ()
+    period: str | None = None
+    stages: Mapping[str, Stage] = field(default_factory=dict, compare=False, repr=False)
 
     def drifted(self, name: str, found: float, size: float) -> bool:
         """Tell whether a column with this score and this effect is unlike its reference."""
@@ -63,79 +63,73 @@ def calibration_for(reference: Reference, rows: int, monitors: Monitors, start: 
     return calibrated(reference, rows, rule_of(monitors, reference.rows_a_quarter), start)
 
 
-def calibrated(reference: Reference, rows: int, rule: Rule, start: datetime | None = None) -> Calibration:  # noqa: ARG001
+def calibrated(reference: Reference, rows: int, rule: Rule, start: datetime | None = None) -> Calibration:
     """Return the thresholds that follow from a rule, such as a verdict keeps."""
-    # blocks keep the exact length, and with it their phase
-    return _calibrated(reference, bucket(rows) if reference.exchangeable else rows, rule)
+    size = rows if not (reference.exchangeable or rule.span) else bucket(rows)  # row windows keep their phase
+    if reference.exchangeable and not _contradicted(reference, size):
+        return _resampled(reference, size, rule)
+    begin = None if start is None else start.timestamp()
+    base, seen = _from_past(reference, size, rule, None if begin is None or not rule.span else begin % rule.span)
+    if base.period is None or begin is None or seen is None:
+        return base
+    return replace(base, known=seen.known_at(begin))
 
 
 @lru_cache(maxsize=64)
-def _calibrated(reference: Reference, rows: int, rule: Rule) -> Calibration:
-    asked = (1 - PERFORMANCE) * rule.rate
-    rng = np.random.default_rng([reference.seed, rows])
-    draws = resampled(reference, rows, asked, rng)
-    nulls = {name: null_of(parts) for name, parts in draws.items()}
-    scores = np.stack([score(draws[name], null) for name, null in nulls.items()]) if nulls else np.zeros((1, 1))
-    threshold = float(np.quantile(scores.max(0), 1 - asked, method="higher"))
-    found = Calibration(rows, Budget(rule, rule.asked), threshold, nulls, {})
-    if not reference.exchangeable:
-        known = from_history(reference, nulls, rows, asked, threshold)
-        found = replace(
-            found,
-            nulls={**nulls, **known.nulls},
-            threshold=max(threshold, known.threshold),
-            budget=Budget(rule, max(rule.asked, float(incidents(np.array(known.rate), rule))), known.blocks),
-            blocks=known.blocks,
-            supported=known.supported,
-            blind=tuple(name for name in reference.watched if name not in known.nulls),
-        )
-    return replace(found, detectable=_sizes(reference, found, nulls, rng))
+def _plain(reference: Reference, rows: int) -> unchanged.Plain:
+    return unchanged.plain(reference, rows)
 
 
-def _sizes(
-    reference: Reference, found: Calibration, resampled_: Mapping[str, Null], rng: np.random.Generator
-) -> dict[str, Detectable]:
-    """Return what each column must change by to be seen; `resampled_` are the nulls before the history widened them."""
+@lru_cache(maxsize=64)
+def _resampled(reference: Reference, rows: int, rule: Rule) -> Calibration:
+    """Set the threshold so that incidents a quarter, on average over references, are those asked for."""
+    plain = _plain(reference, rows)
+    threshold = _independent(plain, rule)
+    stages = unchanged.stages(reference, rows, *TRIED)
+    sizes = {
+        name: detectable(reference, name, stages[name], plain.nulls[name], threshold, rule)
+        for name in reference.watched
+    }
+    budget = Budget(rule, rule.asked)
+    return Calibration(rows, budget, threshold, plain.nulls, dict(reference.counts), sizes, stages=stages)
+
+
+def _independent(plain: unchanged.Plain, rule: Rule) -> float:
+    """Return the lowest threshold at which resampled windows and references keep the budget.
+
+    Windows are independent only given their reference, so each reference's own incidents are counted, and averaged.
+    """
+    others = PERFORMANCE * rule.rate
+    low, high = float(plain.tail.scores.min()), float(plain.tail.scores.max()) + 20
+    for _ in range(50):
+        middle = (low + high) / 2
+        rates = plain.tail.exceeded(middle)
+        kept = incidents(rates + others, rule).mean() <= rule.asked and rates.mean() <= (1 - PERFORMANCE) * MOST
+        low, high = (low, middle) if kept else (middle, high)
+    return high
+
+
+@lru_cache(maxsize=64)
+def _contradicted(reference: Reference, rows: int) -> bool:
+    """Tell whether past windows differ more than rows that are exchangeable would let them."""
+    return past.contradicts(reference, _plain(reference, rows), rows)
+
+
+@lru_cache(maxsize=64)
+def _from_past(
+    reference: Reference, rows: int, rule: Rule, begin: float | None
+) -> tuple[Calibration, past.Past | None]:
+    plain = _plain(reference, bucket(rows))
+    seen = past.look(reference, plain, rows, rule, begin)
+    if seen is None:
+        blank = {name: Detectable("sigma", None) for name in reference.watched}
+        nothing = Calibration(rows, Budget(rule, float("inf")), 0.0, plain.nulls, dict(reference.counts), blank)
+        return replace(nothing, supported=False, blind=reference.watched), None
+    threshold = max(seen.threshold, _independent(plain, rule))
     sizes = {}
     for name in reference.watched:
-        null = found.nulls[name]
-        stretch = max(float(np.max(np.divide(null.mean, resampled_[name].mean))), 1.0)
-        seen = detectable(reference, name, rng, null=null, threshold=found.threshold, rows=found.rows, stretch=stretch)
-        sizes[name] = replace(seen, size=None) if name in found.blind else seen
-    return sizes
-
-
-def resampled(reference: Reference, rows: int, asked: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the components (draws, 2) of every column for windows drawn from an unchanged world."""
-    draws = int(np.clip(20 / asked, *DRAWS))
-    groups: dict[bytes, list[int]] = {}
-    for index in range(reference.codes.shape[1]):
-        groups.setdefault(np.packbits(reference.codes[:, index] != ABSENT).tobytes(), []).append(index)
-    found: dict[str, np.ndarray] = {}
-    for members in groups.values():
-        pool = np.flatnonzero(reference.codes[:, members[0]] != ABSENT)
-        columns = np.ascontiguousarray(reference.codes[pool][:, members].T)
-        names = [reference.watched[index] for index in members]
-        against = min(int(reference.counts[names[0]].sum()), CAP)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for _ in range(0, draws, CHUNK):
-            windows = rng.integers(len(pool), size=(CHUNK, min(rows, CAP)))
-            others = rng.integers(len(pool), size=(CHUNK, against))
-            for name, codes in zip(names, columns, strict=True):
-                binning = reference.binnings[name]
-                window = _with_novelty(tally(codes[windows], binning.bins), binning.value_bins, binning.novel, rng)
-                parts[name].append(components(tally(codes[others], binning.bins), window, binning.ordered))
-        found.update({name: np.concatenate(chunks) for name, chunks in parts.items()})
-    return {name: found[name] for name in reference.watched}
-
-
-def _with_novelty(counts: np.ndarray, value_bins: int, novel: float, rng: np.random.Generator) -> np.ndarray:
-    """Move as many rows to "unseen" as an unchanged world would bring."""
-    if not novel:
-        return counts
-    fresh = rng.binomial(counts.sum(-1), novel)
-    source = value_bins - 1  # where the rare levels are
-    fresh = np.minimum(fresh, counts[:, source])
-    counts[:, source] -= fresh
-    counts[:, value_bins] += fresh
-    return counts
+        sizes[name] = detectable(reference, name, seen.stages[name], seen.nulls[name], threshold, rule)
+        sizes[name] = replace(sizes[name], size=None) if name in seen.blind else sizes[name]
+    budget = Budget(rule, seen.supported, seen.blocks, contradicted=reference.exchangeable)
+    found = Calibration(rows, budget, threshold, seen.nulls, dict(reference.counts), sizes, stages=seen.stages)
+    return replace(found, blocks=seen.blocks, blind=seen.blind, period=seen.period), seen

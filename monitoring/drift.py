@@ -71,7 +71,7 @@ def _register(reference: Reference, observed: Rows, shown: Mapping[str, str], ca
 
     def test(_: "pd.Series[Any]", current: "pd.Series[Any]", kind: object, threshold: float) -> tuple[float, bool]:  # noqa: ARG001
         name = names[str(current.name)]
-        binning, before = reference.binnings[name], reference.counts[name]
+        binning, before = reference.binnings[name], calibration.known[name]
         now = count(binning, observed[name])
         found = float(score(components(before, now, binning.ordered), calibration.nulls[name]))
         return found, calibration.drifted(name, found, float(effect(before, now, binning.ordered)))

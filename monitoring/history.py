@@ -1,8 +1,8 @@
-"""How much windows differ from each other when nothing is wrong, where rows hang together in time.
+"""Past windows as they were: what windows look like when nothing is wrong, where rows hang together in time.
 
-Every contiguous block of the history that is as long as a window is compared with the rest of it. The threshold
-is a rank among the blocks' highest scores, so that a new window passes it with a known probability (Vovk 2005,
-Algorithmic Learning in a Random World); with few blocks the smallest such probability is larger than was asked.
+The history is cut into stretches as long as a window and beginning at the same moments, and each is compared with the
+rest of it, without itself and without the neighbours that could share an incident with it. Where it helps, the rest is
+what began at the same hour of the day or of the week: then a window is compared with those rows of the reference.
 """
 
 from collections.abc import Mapping
@@ -11,103 +11,142 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.binning import ABSENT
+from monitoring.budget import Rule
 from monitoring.reference import Reference
-from monitoring.statistics import FLOOR, Null, components, score, tally
+from monitoring.statistics import components
 
+BLOCKS = 600  # newest past windows looked at
 PRESENT = 0.9  # share of a block's rows that must have a value
-ODD = 2.0  # times the typical column's highest score: such a column has had its own upheaval
+MATCHES = 4  # past windows of the same phase that a window must find, to be compared with them only
+BETTER = 0.95  # of the distance from the rest that is left, for phases to be worth their smaller reference
+PERIODS = {"hour of the day": 86_400.0, "hour of the week": 7 * 86_400.0}
 
 
 @dataclass(frozen=True)
-class History:
-    """What the blocks support. `nulls` has the columns that can be judged; `blocks` the shortest one's number."""
+class Blocks:
+    """Past windows, oldest first.
 
-    nulls: Mapping[str, Null]
-    threshold: float
-    rate: float
-    blocks: int
-    supported: bool
-
-
-def from_history(
-    reference: Reference, nulls: Mapping[str, Null], rows: int, asked: float, least: float = 0.0
-) -> History:
-    """Return the threshold that blocks of `rows` rows support, and nulls as wide as the blocks show.
-
-    `least`: the threshold of independent rows, under which none is put, however alike the blocks are.
-
-    Columns with less than half of the longest history can't be judged. A column with an upheaval of its own in
-    the history, which would raise the threshold for all, is widened instead until its highest block just passes.
+    `numbers`: places on the grid of windows; `begins`: seconds since 1970, NaN where nobody knows; `length`: seconds,
+    likewise; `counts`: int64 (blocks, bins) of each column; `present`: bool (blocks,), where it has values to compare.
     """
-    parts = {name: leave_block_out(reference, name, rows) for name in reference.watched}
-    longest = max(map(len, parts.values()), default=0)
-    if longest < 2:
-        return History({}, 0.0, 1.0, longest, supported=False)
-    parts = {name: blocks for name, blocks in parts.items() if 2 * len(blocks) >= longest and len(blocks) >= 2}
-    scores = {name: _scores(nulls[name], blocks) for name, blocks in parts.items()}
-    tops = {name: float(found.max()) for name, found in scores.items()}
-    moving = [tops[name] for name, blocks in parts.items() if blocks.any()]  # constants say nothing of what is typical
-    typical = float(np.median(moving)) if moving else 0.0
-    odd = {name for name, top in tops.items() if top > ODD * max(typical, 1.0)}
-    threshold, rate = conformal([scores[name].tolist() for name in parts if name not in odd], asked)
-    threshold = max(threshold, least, 0.0)  # a wide enough null brings any score below 0, so widening ends
-    wide = {name: widened(nulls[name], blocks) for name, blocks in parts.items()}
-    wide |= {name: _below(wide[name], parts[name], threshold) for name in odd}
-    rate += sum(1 / (len(parts[name]) + 1) for name in odd)
-    return History(wide, threshold, min(rate, 1.0), min(map(len, parts.values())), supported=True)
+
+    numbers: np.ndarray
+    begins: np.ndarray
+    length: float
+    counts: Mapping[str, np.ndarray]
+    present: Mapping[str, np.ndarray]
+
+    def phase(self, begin: float, period: str) -> np.ndarray:
+        """Tell which blocks began at the same moment of the period as a window does."""
+        apart = np.abs((self.begins - begin + PERIODS[period] / 2) % PERIODS[period] - PERIODS[period] / 2)
+        return np.asarray(apart < self.length / 2)
 
 
-def _scores(null: Null, blocks: np.ndarray) -> np.ndarray:
-    """Score each block by what all other blocks say of the column."""
-    others = [np.delete(blocks, block, axis=0) for block in range(len(blocks))]
-    return np.array([float(score(part, widened(null, other))) for part, other in zip(blocks, others, strict=True)])
+def blocks(reference: Reference, rows: int, rule: Rule, begin: float | None) -> Blocks:
+    """Cut the history into past windows of `rows` rows, or of the rule's span on a grid through `begin` (seconds).
 
-
-def _below(null: Null, blocks: np.ndarray, threshold: float) -> Null:
-    """Widen a null until no block's score is above the threshold."""
-    while score(blocks, null).max() > threshold:
-        null = Null((null.mean[0] * 1.1, null.mean[1] * 1.1), null.shape)
-    return null
-
-
-def leave_block_out(reference: Reference, name: str, rows: int) -> np.ndarray:
-    """Return the components (blocks, 2) of each block of `rows` rows against the rest; the newest block is last."""
-    codes = reference.codes[:, reference.watched.index(name)]
-    blocks = len(codes) // rows
-    if blocks < 2:
-        return np.empty((0, 2))
-    shaped = codes[len(codes) - blocks * rows :].reshape(blocks, rows)
-    shaped = shaped[(shaped != ABSENT).mean(1) >= PRESENT]
-    if len(shaped) < 2:
-        return np.empty((0, 2))
-    binning = reference.binnings[name]
-    counts = tally(shaped, ABSENT + 1)[:, : binning.bins]
-    return components(counts.sum(0) - counts, counts, binning.ordered)
-
-
-def widened(null: Null, blocks: np.ndarray) -> Null:
-    """Widen a resampled null to what blocks (n, 2) show; it is never narrowed."""
-    mean = np.maximum(blocks.mean(0), null.mean)
-    spread = blocks.var(0) if len(blocks) > 2 else mean**2
-    shape = np.clip(mean**2 / np.maximum(spread, 1e-9), FLOOR, null.shape)
-    return Null((float(mean[0]), float(mean[1])), (float(shape[0]), float(shape[1])))
-
-
-def conformal(blocks: list[list[float]], asked: float) -> tuple[float, float]:
-    """Return the lowest threshold whose rate is at most `asked`, else the highest score; and its rate.
-
-    Columns with the same number of blocks are judged by their highest score; the rates of groups add up.
+    Stretches of time are cut short where they have more rows than the window, and left out where they have few.
     """
-    groups: dict[int, list[list[float]]] = {}
-    for scores in blocks:
-        groups.setdefault(len(scores), []).append(scores)
-    highest = [np.max(np.array(group), axis=0) for group in groups.values()]
+    timed = len(reference.times) == len(reference.codes) > 0
+    if rule.span and timed:
+        numbers, first, last = _by_time(reference.times, rule.span, begin)
+        last = np.minimum(last, first + rows)
+    else:
+        many = min(len(reference.codes) // max(rows, 1), BLOCKS)
+        numbers = np.arange(many)
+        first = len(reference.codes) - (many - numbers) * rows
+        last = first + rows
+    begins = reference.times[first] if timed and len(first) else np.full(len(first), np.nan)
+    ends = reference.times[last - 1] if timed and len(first) else begins
+    length = rule.span or (float(np.median(ends - begins)) * rows / max(rows - 1, 1) if len(first) else 0.0)
+    whole = np.isnan(begins) | (ends - begins <= 2 * length)  # a stretch with a gap is no window
+    kept = np.flatnonzero(whole)[-BLOCKS:]
+    counts, present = _counted(reference, first[kept], last[kept])
+    return Blocks(numbers[kept], begins[kept], length, counts, present)
 
-    def rate(threshold: float) -> float:
-        return float(sum((1 + (top > threshold).sum()) / (len(top) + 1) for top in highest))
 
-    for threshold in sorted(np.concatenate(highest)):
-        if rate(threshold) <= asked:
-            return float(threshold), rate(threshold)
-    most = float(max(top.max() for top in highest))
-    return most, min(rate(most), 1.0)
+def _by_time(times: np.ndarray, span: float, begin: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return grid numbers, first rows and ends of the stretches that are full enough."""
+    newest = float(times[-1]) + 1e-3
+    end = newest if begin is None else begin + np.floor((newest - begin) / span) * span
+    many = int((end - times[0]) / span)
+    edges = end - np.arange(many, -1, -1) * span
+    places = np.searchsorted(times, edges)
+    first, last = places[:-1], places[1:]
+    full = (last - first) >= 0.5 * np.median(last - first) if many else np.zeros(0, bool)
+    full &= last > first
+    return np.flatnonzero(full), first[full], last[full]
+
+
+def _counted(
+    reference: Reference, first: np.ndarray, last: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the bins' counts of each stretch, column by column, and where there are enough values."""
+    owner = np.full(len(reference.codes), -1)
+    for number, (start, end) in enumerate(zip(first, last, strict=True)):
+        owner[start:end] = number
+    counts, present = {}, {}
+    for index, name in enumerate(reference.watched):
+        codes, bins = reference.codes[:, index], reference.binnings[name].bins
+        used = (owner >= 0) & (codes != ABSENT)
+        flat = owner[used] * bins + codes[used]
+        counts[name] = np.bincount(flat, minlength=len(first) * bins).reshape(-1, bins)
+        present[name] = counts[name].sum(1) >= PRESENT * (last - first)
+    return counts, present
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Past windows against the rest: components (blocks, 2), the others' counts (blocks, bins), and the phase used."""
+
+    parts: Mapping[str, np.ndarray]
+    others: Mapping[str, np.ndarray]
+    period: str | None
+
+
+def compared(reference: Reference, past: Blocks, typical: Mapping[str, np.ndarray], gap: int) -> Compared:
+    """Compare each past window with the rest, by the phase that leaves the least between them.
+
+    `typical`: mean components of resampled windows, by which columns are made alike; `gap`: neighbours closer than
+    this are left out, the block itself being 0 away.
+    """
+    apart = np.abs(past.numbers[:, None] - past.numbers[None]) >= gap
+    found = _against(reference, past, apart, None)
+    least = _distance(found, past, typical)
+    for name, period in PERIODS.items():
+        if np.isnan(past.begins).any() or not past.length or past.length > period / 2:
+            continue
+        same = apart & np.stack([past.phase(begin, name) for begin in past.begins])
+        if same.sum(1).min(initial=MATCHES) < MATCHES:
+            continue
+        tried = _against(reference, past, same, name)
+        if (distance := _distance(tried, past, typical)) < BETTER * least:
+            found, least = tried, distance
+    return found
+
+
+def _against(reference: Reference, past: Blocks, which: np.ndarray, period: str | None) -> Compared:
+    others = {name: (which & past.present[name]) @ counts for name, counts in past.counts.items()}
+    parts = {
+        name: components(others[name], counts, reference.binnings[name].ordered) for name, counts in past.counts.items()
+    }
+    return Compared(parts, others, period)
+
+
+def _distance(found: Compared, past: Blocks, typical: Mapping[str, np.ndarray]) -> float:
+    """Return how far past windows are from what they are compared with, 1 being what resampled ones are."""
+    each = [
+        float((parts[past.present[name]] / typical[name]).mean())
+        for name, parts in found.parts.items()
+        if past.present[name].any()
+    ]
+    return float(np.mean(each)) if each else 1.0
+
+
+def known_at(reference: Reference, past: Blocks, period: str | None, begin: float | None) -> dict[str, np.ndarray]:
+    """Return the counts of each column that a window beginning then is compared with."""
+    if period is None or begin is None:
+        return dict(reference.counts)
+    same = past.phase(begin, period)
+    known = {name: (same & past.present[name]) @ counts for name, counts in past.counts.items()}
+    return {name: counts if counts.sum() else reference.counts[name] for name, counts in known.items()}

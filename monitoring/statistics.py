@@ -29,10 +29,15 @@ def components(reference: np.ndarray, window: np.ndarray, ordered: int) -> np.nd
     Both have a mean near their degrees of freedom when nothing changed, whatever the sizes. A bin that
     holds less than one row in expectation counts as if it held one: a single odd row is no alarm.
     """
-    reference, window = np.broadcast_arrays(np.asarray(reference, float), np.asarray(window, float))
+    reference, window = _floats(reference), _floats(window)
     shares = _chi_square(reference, window)
     order = _anderson_darling(reference[..., :ordered], window[..., :ordered]) if ordered > 1 else np.zeros_like(shares)
     return np.stack([shares, order], axis=-1)
+
+
+def _floats(counts: np.ndarray) -> np.ndarray:
+    """Return counts as floats, single precision where they have it already."""
+    return np.asarray(counts, dtype=np.float32 if np.asarray(counts).dtype == np.float32 else np.float64)
 
 
 def _sizes(reference: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -46,15 +51,21 @@ def _sizes(reference: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _chi_square(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     difference, pooled, size, least = _sizes(reference, window)
-    return np.asarray((size * difference**2 / np.maximum(pooled, least)).sum(-1))
+    np.square(difference, out=difference)
+    np.maximum(pooled, least, out=pooled)
+    np.divide(difference, pooled, out=difference)
+    return np.asarray(difference.sum(-1) * size[..., 0])
 
 
 def _anderson_darling(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     difference, pooled, size, least = _sizes(reference, window)
     apart = np.cumsum(difference, axis=-1)[..., :-1]
     below = np.cumsum(pooled, axis=-1)[..., :-1]
-    weight = (pooled[..., 1:] + pooled[..., :-1]) / 2
-    return np.asarray((size * weight * apart**2 / np.maximum(below * (1 - below), least)).sum(-1))
+    weight = pooled[..., 1:] + pooled[..., :-1]
+    np.square(apart, out=apart)
+    np.multiply(apart, weight, out=apart)
+    np.divide(apart, np.maximum(below * (1 - below), least), out=apart)
+    return np.asarray(apart.sum(-1) * size[..., 0] / 2)
 
 
 def effect(reference: np.ndarray, window: np.ndarray, ordered: int) -> np.ndarray:
@@ -62,7 +73,7 @@ def effect(reference: np.ndarray, window: np.ndarray, ordered: int) -> np.ndarra
 
     A shift of a normal column by d of its standard deviations gives about 0.8 d.
     """
-    reference, window = np.broadcast_arrays(np.asarray(reference, float), np.asarray(window, float))
+    reference, window = _floats(reference), _floats(window)
     difference, pooled, _, least = _sizes(reference, window)
     strongest = (np.abs(difference) / np.sqrt(np.maximum(pooled * (1 - pooled), least))).max(-1)
     if ordered > 1:
@@ -89,5 +100,10 @@ def null_of(draws: np.ndarray) -> Null:
 
 def score(parts: np.ndarray, null: Null) -> np.ndarray:
     """Standardise components (..., 2) and return the larger, in standard deviations."""
-    mean, nine = np.asarray(null.mean), 9 * np.asarray(null.shape)
+    return standardised(parts, np.asarray(null.mean), np.asarray(null.shape))
+
+
+def standardised(parts: np.ndarray, mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Return the larger of components (..., 2) by nulls with these means and gamma shapes (..., 2)."""
+    nine = 9 * shape
     return np.asarray(((np.cbrt(parts / mean) - (1 - 1 / nine)) * np.sqrt(nine)).max(-1))

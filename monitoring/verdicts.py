@@ -85,7 +85,7 @@ def measure(
     reference: Reference, calibration: Calibration, name: str, values: np.ndarray, now: np.ndarray
 ) -> dict[str, Any]:
     """Return what the verdict says of one column, whose binned counts are `now`; JSON values."""
-    binning, before = reference.binnings[name], reference.counts[name]
+    binning, before = reference.binnings[name], calibration.known[name]
     found = float(score(components(before, now, binning.ordered), calibration.nulls[name]))
     size = float(effect(before, now, binning.ordered))
     seen = calibration.detectable[name]
@@ -93,7 +93,7 @@ def measure(
         "score": round(found, 3),
         "effect": round(size, 4),
         "drifted": calibration.drifted(name, found, size),
-        "moved": moved(reference, name, values, now),
+        "moved": _changed_bin(binning, before, now) if calibration.period else moved(reference, name, values, now),
         "detectable": {"unit": seen.unit, "size": seen.size},
     }
 
@@ -117,7 +117,7 @@ def _changed_bin(binning: Binning, before: np.ndarray, now: np.ndarray) -> str:
 
 def could_see(reference: Reference, calibration: Calibration, columns: list[str]) -> str:
     """Say what an unchanged verdict would have seen, and what it is blind to."""
-    seen = {name: calibration.detectable[name] for name in columns}
+    seen, rule = {name: calibration.detectable[name] for name in columns}, calibration.budget.rule
     parts = []
     for unit, words in (
         ("sigma", "{:g} sigma in any number"),
@@ -128,7 +128,7 @@ def could_see(reference: Reference, calibration: Calibration, columns: list[str]
             parts.append(words.format(max(sizes)))
     blind = [name for name, found in seen.items() if found.size is None] + list(reference.broken)
     sight = f"would have seen {' and '.join(parts)}" if parts else "would have seen nothing"
-    return f"{sight}, at {calibration.budget.sentence}; blind: {_listed(blind) or 'none'}"
+    return f"{sight} within {rule.within}, at {calibration.budget.sentence}; blind: {_listed(blind) or 'none'}"
 
 
 def _data_detail(

@@ -54,8 +54,8 @@ def test_an_unchanged_window_is_ok_and_says_what_it_would_have_seen() -> None:
     verdict = judged(lambda rows: None)
     assert verdict.outcome == "ok"
     assert verdict.reason == (
-        "ok: would have seen 0.4 sigma in any number and 30% of rows moved in any category, "
-        "at 1 false incident a quarter; blind: none"
+        "ok: would have seen 0.4 sigma in any number and 30% of rows moved in any category "
+        "within 3 days, at 1 false incident a quarter; blind: none"
     )
     assert orjson.loads(orjson.dumps(verdict.detail)) == verdict.detail
 
