@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import lru_cache
 from itertools import product
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from monitoring.declarations import Monitors
 
+NORMAL = NormalDist()
 QUARTER = timedelta(days=365.25 / 4)
 ASSUMED = QUARTER / timedelta(days=1)  # windows a quarter where nobody knows how fast rows come: one a day
 PERFORMANCE = 0.1  # of the alarms a window that may be false; the columns have the rest
@@ -67,6 +69,42 @@ def rule_of(monitors: Monitors, rows_a_quarter: float) -> Rule:
     if window.rows and rows_a_quarter:
         return Rule(monitors.false_incidents, rows_a_quarter / window.rows, k, n)
     return Rule(monitors.false_incidents, ASSUMED, k, n, known=False)
+
+
+def performance_rate(rule: Rule, ratio: float) -> float:
+    """Return the probability of a false alarm that one window's performance may have; the columns have the rest.
+
+    All windows are compared with the same held-out rows, and share their luck: `ratio` is a window's rows over those.
+    Independent only given that luck, windows of an unlucky sample alarm together; incidents are averaged over it.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    own, shared = 1 / np.sqrt(1 + ratio), np.sqrt(ratio / (1 + ratio))
+    bearable = float(incidents(np.array(PERFORMANCE * rule.rate), rule))
+    low, high = 0.0, 12.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        given_luck = np.array([NORMAL.cdf((shared * luck - middle) / own) for luck in nodes])
+        kept = incidents(given_luck, rule) @ weights / weights.sum() <= bearable
+        low, high = (low, middle) if kept else (middle, high)
+    return min(NORMAL.cdf(-high), PERFORMANCE * rule.rate)
+
+
+def performance_rate_in_time(rule: Rule) -> float:
+    """Return the same where rows hang together in time: as if a window's neighbours always alarmed with it."""
+    left = (1 - data_share(rule)) * rule.asked / rule.windows
+    return min(left, PERFORMANCE * rule.rate)
+
+
+def data_share(rule: Rule) -> float:
+    """Return the part of the incidents that is the columns' own: one needs K alarms."""
+    return float((1 - PERFORMANCE) ** rule.k)
+
+
+def power_a_window(rule: Rule, power: float) -> float:
+    """Return how many standard deviations beyond the threshold a change must lie for K of N windows to alarm."""
+    from scipy.stats import beta
+
+    return NORMAL.inv_cdf(float(beta.ppf(power, rule.k, rule.n - rule.k + 1)))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from monitoring.budget import Rule
 from monitoring.reference import Reference
 from monitoring.statistics import components
 
-BLOCKS = 600  # newest past windows looked at
+BLOCKS = 1_500  # newest past windows looked at
 PRESENT = 0.9  # share of a block's rows that must have a value
 MATCHES = 4  # past windows of the same phase that a window must find, to be compared with them only
 BETTER = 0.95  # of the distance from the rest that is left, for phases to be worth their smaller reference
@@ -126,11 +126,16 @@ def compared(reference: Reference, past: Blocks, typical: Mapping[str, np.ndarra
 
 
 def _against(reference: Reference, past: Blocks, which: np.ndarray, period: str | None) -> Compared:
-    others = {name: (which & past.present[name]) @ counts for name, counts in past.counts.items()}
+    others = {name: _added(which & past.present[name], counts) for name, counts in past.counts.items()}
     parts = {
         name: components(others[name], counts, reference.binnings[name].ordered) for name, counts in past.counts.items()
     }
     return Compared(parts, others, period)
+
+
+def _added(which: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Add the counts (blocks, bins) of those chosen, a row of `which` (…, blocks) at a time; exact to 16 million."""
+    return np.asarray(which.astype(np.float32) @ counts.astype(np.float32), dtype=np.float64)
 
 
 def _distance(found: Compared, past: Blocks, typical: Mapping[str, np.ndarray]) -> float:
@@ -148,5 +153,5 @@ def known_at(reference: Reference, past: Blocks, period: str | None, begin: floa
     if period is None or begin is None:
         return dict(reference.counts)
     same = past.phase(begin, period)
-    known = {name: (same & past.present[name]) @ counts for name, counts in past.counts.items()}
+    known = {name: _added(same & past.present[name], counts) for name, counts in past.counts.items()}
     return {name: counts if counts.sum() else reference.counts[name] for name, counts in known.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.budget import MOST, PERFORMANCE, Rule
+from monitoring.budget import MOST, PERFORMANCE, Rule, data_share
 from monitoring.detectable import Stage
 from monitoring.episodes import Episodes
 from monitoring.history import Blocks, blocks, compared, known_at
@@ -134,7 +134,7 @@ def _threshold(
     for name in scores:
         if name not in odd:
             groups.setdefault(here[name].tobytes(), []).append(name)
-    share = (1 - PERFORMANCE) ** rule.k  # of the incidents: one needs K alarms
+    share = data_share(rule)
     threshold, total = 0.0, 0.0
     for names in groups.values():
         highest = np.max([scores[name] for name in names], axis=0)

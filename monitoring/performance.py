@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitoring.budget import PERFORMANCE, Rule
+from monitoring.budget import Rule, performance_rate, performance_rate_in_time, power_a_window
 from monitoring.records import Prediction
 from monitoring.reference import Reference, losses_of
 from monitoring.statistics import SMALL
 
-POWER_SIGMAS = 0.84  # 80 % power
+POWER = 0.8
 WINDOWS = 3  # of history that are needed to say how much windows differ
 PARTS = 12  # stretches of history that say it well: halves or quarters of windows where there are fewer windows
 
@@ -19,7 +19,7 @@ PARTS = 12  # stretches of history that say it well: halves or quarters of windo
 class Degradation:
     """Mean losses of a window and of the held-out rows; `p`: how probable so bad a window is when nothing changed.
 
-    `detectable`: the increase of the mean loss that would be seen with 80 % power.
+    `detectable`: the increase of the mean loss that opens an incident within N windows with 80 % power.
     """
 
     loss: float
@@ -50,9 +50,9 @@ def compare(reference: Reference, losses: np.ndarray, rule: Rule) -> Degradation
     Exchangeable rows: the hypergeometric test for classes (exact), Welch's for values. Rows in time order: the
     window's mean against a t-test on how much stretches of the history differ.
     """
-    alpha, known, rows = PERFORMANCE * rule.rate, reference.losses, len(losses)
+    known, rows = reference.losses, len(losses)
     if reference.exchangeable:
-        return _resampled(known, losses, reference.task, alpha)
+        return _resampled(known, losses, reference.task, rule)
     windows = len(known) // rows
     if windows < WINDOWS:
         return None
@@ -61,16 +61,18 @@ def compare(reference: Reference, losses: np.ndarray, rule: Rule) -> Degradation
     means = known[len(known) - size * pieces * windows :].reshape(-1, size).mean(1)
     apart = float(means.std(ddof=1)) * np.sqrt(size / rows)
     spread = max(apart, _spread(known) / np.sqrt(rows)) * np.sqrt(1 + 1 / windows)
-    found = _judged(known, losses, alpha, spread=float(spread), freedom=len(means) - 1)
+    alpha, freedom = performance_rate_in_time(rule), len(means) - 1
+    found = _judged(known, losses, alpha, spread=float(spread), freedom=freedom, sigmas=power_a_window(rule, POWER))
     return replace(found, basis=f"{len(means)} stretches of {size} rows of history")
 
 
-def _resampled(known: np.ndarray, losses: np.ndarray, task: str, alpha: float) -> Degradation:
+def _resampled(known: np.ndarray, losses: np.ndarray, task: str, rule: Rule) -> Degradation:
     from scipy.stats import hypergeom
 
     rows, against = len(losses), len(known)
     spread = float(np.sqrt(_spread(known) ** 2 / against + _spread(losses, known) ** 2 / rows))
-    found = _judged(known, losses, alpha, spread=spread, freedom=min(rows, against) - 1)
+    alpha, freedom = performance_rate(rule, rows / against), min(rows, against) - 1
+    found = _judged(known, losses, alpha, spread=spread, freedom=freedom, sigmas=power_a_window(rule, POWER))
     found = replace(found, basis=f"{against} held-out rows")
     if task != "classification":
         return found
@@ -79,13 +81,15 @@ def _resampled(known: np.ndarray, losses: np.ndarray, task: str, alpha: float) -
     return replace(found, p=exact)
 
 
-def _judged(known: np.ndarray, losses: np.ndarray, alpha: float, *, spread: float, freedom: int) -> Degradation:
-    """Test the difference of the means; `spread` is its own standard deviation."""
+def _judged(
+    known: np.ndarray, losses: np.ndarray, alpha: float, *, spread: float, freedom: int, sigmas: float
+) -> Degradation:
+    """Test the difference of the means; `spread` is its own standard deviation, `sigmas` what seeing it takes."""
     from scipy.stats import t
 
     loss, held_out = float(losses.mean()), float(known.mean())
     p = float(t.sf((loss - held_out) / spread, freedom))
-    visible = max(float(t.isf(alpha, freedom) + POWER_SIGMAS) * spread, SMALL * _spread(known))
+    visible = max(float(t.isf(alpha, freedom) + sigmas) * spread, SMALL * _spread(known))
     return Degradation(loss, held_out, p, alpha, visible, _spread(known))
 
 

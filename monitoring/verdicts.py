@@ -9,7 +9,7 @@ import numpy as np
 from data.schema import Column, Number, Rows, length
 from data.wording import significant
 from monitoring.binning import Binning
-from monitoring.budget import rule_of
+from monitoring.budget import incidents_in_words, rule_of
 from monitoring.calibration import Calibration, calibration_for
 from monitoring.columns import read, rows_in
 from monitoring.concentration import Concentration, concentrated, told
@@ -200,7 +200,8 @@ def _compared(
 ) -> Verdict:
     """Return the verdict of a window that has enough labels to be believed."""
     rows, labelled = len(predictions), [prediction for prediction in predictions if prediction.label is not None]
-    found = compare(reference, losses_in(labelled, reference.task), rule_of(monitors, reference.rows_a_quarter))
+    rule = rule_of(monitors, reference.rows_a_quarter)
+    found = compare(reference, losses_in(labelled, reference.task), rule)
     if found is None:
         why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
         return Verdict(window, "performance", "insufficient", rows, why, detail)
@@ -218,7 +219,8 @@ def _compared(
         return Verdict(window, "performance", "degraded", rows, f"{why} ({rising.detector}); {compared}", detail)
     if found.degraded:
         return Verdict(window, "performance", "degraded", rows, f"degraded: {compared} (p = {found.p:.1g})", detail)
-    reason = f"ok: {compared}; would have seen a loss of {visible}, at {found.alpha:.2g} false alarms a window"
+    sight = f"would have seen a loss of {visible} within {rule.within}"
+    reason = f"ok: {compared}; {sight}, at {incidents_in_words(rule.asked)} a quarter over all checks"
     return Verdict(window, "performance", "ok", rows, reason, detail)
 
 
