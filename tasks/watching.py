@@ -32,7 +32,7 @@ EVER = datetime.fromtimestamp(0, UTC)
 RECENT = 60  # verdicts, of both checks
 INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
-UNANSWERED = ("unneeded", "kept")  # with more labels, a retraining may show what these could not
+UNANSWERED = ("unneeded", "kept", "refused")  # with more labels, a retraining may show what these could not
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
 
 
@@ -179,7 +179,7 @@ def ask_again(resources: Resources, incident: Incident) -> None:
     if any(outcome not in UNANSWERED for outcome in tried):
         return
     # each time the labels could not show a gain, twice as many are waited for
-    enough = project.governor.minimum_labels * 2 ** tried.count("kept")
+    enough = project.governor.minimum_labels * 2 ** (len(tried) - tried.count("unneeded"))
     ruling = governor.decide(incident.kind, replace(project.governor, minimum_labels=enough), met.circumstances)
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
     if effects.decisions:
