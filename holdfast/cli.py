@@ -137,9 +137,22 @@ def inject(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Pictures to send.")] = 200,
     dead: Annotated[bool, typer.Option("--dead", help="Dead frames instead: a fault, not a change.")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Also say afterwards what they showed.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Send nothing: say whether such a change would be seen.")] = False,
+    project: Annotated[str, typer.Option("--project", help="With --dry: whose windows.")] = "digits",
+    column: Annotated[list[str] | None, typer.Option("--column", help="With --dry: what changes; else each.")] = None,
+    size: Annotated[
+        float, typer.Option("--size", help="With --dry: sigmas of a number, or share of rows of a category.")
+    ] = 0.5,
     home: Home = HERE,
 ) -> None:
     """Send digits to the running service as another fleet of cameras takes them, and see what is noticed."""
+    if dry:
+        from tasks.rehearsal import rehearse
+
+        report = rehearse(lead_to(home), project, column or [], size)
+        console.say(report.sentence)
+        console.table(report.table)
+        return
     from tasks.traffic import Cameras
 
     settings = lead_to(home).settings

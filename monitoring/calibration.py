@@ -123,7 +123,8 @@ def _from_past(
     seen = past.look(reference, plain, rows, rule, begin)
     if seen is None:
         blank = {name: Detectable("sigma", None) for name in reference.watched}
-        nothing = Calibration(rows, Budget(rule, float("inf")), 0.0, plain.nulls, dict(reference.counts), blank)
+        unbounded = Budget(rule, max(rule.windows, rule.asked))
+        nothing = Calibration(rows, unbounded, 0.0, plain.nulls, dict(reference.counts), blank)
         return replace(nothing, supported=False, blind=reference.watched), None
     threshold = max(seen.threshold, _independent(plain, rule))
     sizes = {}

@@ -23,7 +23,7 @@ from projects.discovery import file_of
 from tasks import model_cards
 from tasks.asking import ask
 from tasks.auditing import unaudited
-from tasks.referencing import build_reference
+from tasks.referencing import budget_note, build_reference
 from tasks.registration import judged, snapshot_of
 from tasks.reports import Report
 from tasks.resources import Resources
@@ -257,7 +257,8 @@ def serve(
         logger.warning("%s: aliases and cards follow later: %s", project.name, error)
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
     logger.info("%s: version %s serves as generation %d", project.name, version, new.number)
-    sentence = f"version {version} serves as generation {new.number}: {reason}"
+    note = budget_note(project, reference) if reference else ""
+    sentence = f"version {version} serves as generation {new.number}: {reason}{note}"
     return Report(sentence, links=links, table=[dict(gate) for gate in gates])
 
 

@@ -13,6 +13,7 @@ from models.importance import importance
 from models.predictor import Predictor
 from monitoring import projections, reference
 from monitoring.budget import QUARTER
+from monitoring.calibration import calibration_for
 from monitoring.held_out import keep
 from monitoring.projections import Projection
 from projects.declaration import Project
@@ -24,6 +25,7 @@ from tasks.resources import Resources
 
 ENOUGH_ROWS = 1000
 ENOUGH_WINDOWS = 12
+ENOUGH_TIME = timedelta(weeks=8)
 
 
 def build_reference(
@@ -104,6 +106,18 @@ def importance_of(
     return {**found, **dict.fromkeys(projection.columns, max(seen))} if projection and seen else found
 
 
+def budget_note(project: Project, payload: bytes) -> str:
+    """Say which budget of false incidents holds, where it is not the one that was asked for; else nothing."""
+    known = reference.from_bytes(payload)
+    rows = project.monitors.window.rows or known.window_rows
+    if not rows or not known.watched:
+        return ""
+    found = calibration_for(known, rows, project.monitors)
+    if not found.supported:
+        return f"; its history is shorter than two windows of {rows:,} rows, so that drift is not judged yet"
+    return "" if found.budget.met and not found.budget.contradicted else f"; {found.budget.sentence}"
+
+
 def learned_from(schema: Schema, rows: Rows, traffic: Rows) -> bool:
     """Tell whether the newest traffic is part of what the version was made from."""
     return bool(np.isin(traffic[schema.key].astype(str), rows[schema.key].astype(str)).mean() > 0.5)
@@ -123,6 +137,8 @@ def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
     """
     window = project.monitors.window
     enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows, window.span)))
+    if not project.evaluation.exchangeable:  # past windows say what is usual, at each hour of the week
+        enough = max(enough, rows_in_span(project, rows, ENOUGH_TIME))
     judged, learned = np.flatnonzero(role == "judge"), np.flatnonzero(role == "train")
     top_up = max(enough - len(judged), 0)
     return np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
