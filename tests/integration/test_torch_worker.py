@@ -89,6 +89,7 @@ def prepared(project: Project, folder: Path) -> None:
         write_role(folder, project.schema, role, {name: values[start::3] for name, values in rows.items()})
     encoder = Encoder.fit(project.schema, None, sea(120))
     (folder / "prepared" / "encoder.json").write_text(json.dumps(encoder.to_json()))
+    (folder / "prepared" / "summary.json").write_text("{}")
 
 
 @pytest.fixture(scope="module")
