@@ -26,7 +26,8 @@ def add_login(app: FastAPI, state: State, bodies: Bodies) -> None:
     @app.get(LOGIN)
     async def login(request: Request) -> Response:
         viewer, onward = viewer_of(state, request), within(request.query_params.get("next", ""))
-        if viewer.person:
+        client = visit_in(request).client
+        if viewer.person and client and "read" in client.scopes:  # else there is no page to lead on to
             return RedirectResponse(onward, 303, UNKEPT)
         return with_cookie(state, viewer, page("Log in", login_page(viewer, onward)))
 

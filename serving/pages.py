@@ -47,9 +47,10 @@ async def tell_refusal(request: Request, error: Exception) -> Response:
     response: Response = JSONResponse({"error": told.why, "where": told.where}, told.status, NOSNIFF)
     if for_people(request.scope) and told.status != 401:
         said = note("wrong", f"Status {told.status}", told.why)
-        response = page(
-            "Holdfast", f'<section class="card">{said}<p>{link("/", "Overview")}</p></section>', told.status
-        )
+        ways = link("/", "Overview")
+        if told.reason == "scope":
+            ways = link("/login", "Log in with another key")
+        response = page("Holdfast", f'<section class="card">{said}<p>{ways}</p></section>', told.status)
     for name, value in told.headers():
         response.headers.append(name, value)
     return response

@@ -19,10 +19,12 @@ from serving.refusals import Refused
 
 SECONDS = 8 * 3600.0  # a session's life, whatever is done in it: a working day
 MOST = 1000  # sessions at a time; the oldest goes first
+OF_ONE = 50  # of one key, so that nobody's logins end those of others
 TRIES = 10  # wrong keys from one address before it waits
 PAUSE = 6.0  # seconds, for one more try each
 ADDRESSES = 10_000  # remembered at a time
 COOKIE = re.compile(rb"[A-Za-z0-9_-]{43}")
+SITE = "SameSite=Lax"  # sent along with a link in an alert, wherever that is read; with no form of another site
 
 
 class Sessions:
@@ -40,7 +42,11 @@ class Sessions:
         Raises: Refused 401, nobody has this key; 503, it can't be known.
         """
         self.keys.client([(b"x-api-key", key.encode()), (b"host", b"")])
-        self.held[cookie := secrets.token_urlsafe(32)] = (sha256(key.encode()).digest(), self.clock() + SECONDS)
+        digest = sha256(key.encode()).digest()
+        mine = [cookie for cookie, (of, _) in self.held.items() if of == digest]
+        for cookie in mine[: max(len(mine) + 1 - OF_ONE, 0)]:
+            self.close(cookie)
+        self.held[cookie := secrets.token_urlsafe(32)] = (digest, self.clock() + SECONDS)
         while len(self.held) > MOST:
             self.held.popitem(last=False)
         return cookie
@@ -58,19 +64,20 @@ class Sessions:
         return self.keys.known(digest)
 
     def cookie(self, headers: Mapping[bytes, bytes]) -> str:
-        """Return the cookie of ours that a request brings, whoever made it up; empty: none."""
-        for part in headers.get(b"cookie", b"").split(b";"):
-            name, _, value = part.strip().partition(b"=")
-            if name in (self.name.encode(), f"__Host-{self.name}".encode()) and COOKIE.fullmatch(value):
-                return value.decode()
-        return ""
+        """Return the cookie of ours that a request brings, whoever made it up; empty: none.
+
+        The one for https first: a browser may hold another from before, or from a neighbour's host.
+        """
+        parts = (part.strip().partition(b"=") for part in headers.get(b"cookie", b"").split(b";"))
+        found = {name: value for name, _, value in parts if COOKIE.fullmatch(value)}
+        return (found.get(f"__Host-{self.name}".encode()) or found.get(self.name.encode()) or b"").decode()
 
     def header(self, cookie: str, *, secure: bool) -> str:
         """Return the header that gives a browser its cookie, or takes it away where `cookie` is empty."""
         name = f"__Host-{self.name}; Secure" if secure else self.name
         name, _, flag = name.partition("; ")
         lasts = int(SECONDS) if cookie else 0
-        parts = [f"{name}={cookie}", "Path=/", f"Max-Age={lasts}", "HttpOnly", "SameSite=Strict"]
+        parts = [f"{name}={cookie}", "Path=/", f"Max-Age={lasts}", "HttpOnly", SITE]
         return "; ".join([*parts, *([flag] if flag else [])])
 
     def token(self, cookie: str) -> str:
@@ -122,4 +129,6 @@ def network(address: str) -> str:
         found = ip_address(address)
     except ValueError:
         return ""
-    return str(IPv6Address(int(found) >> 64 << 64)) if isinstance(found, IPv6Address) else str(found)
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))

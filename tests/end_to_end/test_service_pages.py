@@ -87,6 +87,28 @@ def test_a_person_logs_in_and_sees_an_incident_through(
     assert browser.run("return location.pathname") == "/login"
 
 
+def test_a_link_on_another_site_leads_a_person_who_has_logged_in_to_the_page_and_may_send_no_form(
+    town: tuple[parts.Service, int, Store, str], browser: Browser
+) -> None:
+    service, opened, store, key = town
+    page, mailbox = f"{service.url}/incidents/{opened}", "data:text/html,"  # of an origin that is nobody's
+    seen_as(browser, "light", WIDTHS["desktop"])
+    browser.open(page)
+    if browser.run("return location.pathname") == "/login":
+        browser.type("//input[@type='password']", key)
+        press(browser, "Log in", "Log out ada")
+    browser.open(f"{mailbox}<a href='{page}'>DRIFT prices</a>")
+    browser.click("//a")
+    browser.shows("Drift in prices", "Log out ada")
+    before = store.incidents.get(opened)
+    browser.open(f"{mailbox}<form method='post' action='{page}/snooze'><input name='days' value='1'><button>win</form>")
+    browser.click("//button")
+    browser.wait(lambda: [] if browser.run("return location.protocol") == "http:" else ["an answer"], 20)
+    assert store.incidents.get(opened) == before
+    browser.open(page)
+    browser.shows("Log out ada")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", WIDTHS)
 def test_each_page_fits_its_screen(

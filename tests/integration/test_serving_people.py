@@ -64,7 +64,7 @@ def test_a_person_without_a_key_is_led_to_the_login_and_back_and_out(town: Town)
         entered = login(client, town.keys["ada"], town.page)
         assert (entered.status_code, entered.headers["location"]) == (303, town.page)
         cookie = entered.headers["set-cookie"]
-        assert re.fullmatch(r"holdfast-\d+=[\w-]{43}; Path=/; Max-Age=28800; HttpOnly; SameSite=Strict", cookie)
+        assert re.fullmatch(r"holdfast-\d+=[\w-]{43}; Path=/; Max-Age=28800; HttpOnly; SameSite=Lax", cookie)
         shown = client.get(town.page)
         assert (shown.status_code, "Log out ada" in shown.text) == (200, True)
         assert client.get("/login").headers["location"] == "/"
@@ -144,11 +144,14 @@ def test_nobody_acts_without_a_session_a_scope_and_a_form_of_ours(town: Town, de
     assert town.store.incidents.get(town.opened) == before
 
 
-def test_a_key_without_the_scope_read_sees_no_page(town: Town) -> None:
+def test_a_key_without_the_scope_read_sees_no_page_and_gives_way_to_another(town: Town) -> None:
     with town.browser() as client:
         assert login(client, town.keys["pia"]).status_code == 303
         refused = client.get("/")
         assert (refused.status_code, "has no scope &#x27;read&#x27;" in refused.text) == (403, True)
+        assert '<a href="/login">Log in with another key</a>' in refused.text
+        assert login(client, town.keys["rita"]).status_code == 303
+        assert client.get("/").status_code == 200
 
 
 def test_a_session_ends_with_its_key(town: Town) -> None:
