@@ -61,6 +61,8 @@ def test_prefect_lists_the_deployments_and_explains_their_parameters(
     live: Live, browser: Browser, prefect: str, api: Api
 ) -> None:
     browser.open(f"{prefect}/deployments")
+    browser.run("localStorage.setItem('deployment-list-limit', '100')")  # a page holds 10, and there are more kinds
+    browser.reload()
     listed = set(re.findall(r"^digits\n(\w+)$", browser.shows("digits", "rollback"), re.MULTILINE))
     assert listed == {kind.flow for kind in KINDS}
     train = api.call("GET", "/deployments/name/train/digits")
