@@ -113,7 +113,8 @@ def around_of(
     before = [one for one in recent if one.check == "performance" and one.outcome in INFORMED]
     newest = store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
     counting = audit.sample(newest, project.labels).predictions
-    earlier = [one for one in reversed(counting) if _before(one, window)]
+    since = accepted_until(resources, window)
+    earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
     return verdicts.Around(
         [
             (one.detail["rows"], one.detail["labelled"])
@@ -123,6 +124,22 @@ def around_of(
         {name: values for name, values in seen.items() if isinstance(known.columns.get(name), Category)},
         losses_in(earlier, known.task) if earlier else np.zeros(0),
     )
+
+
+def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
+    """Return the end of the accepted change that a window is compared with, if there is one, as an empty window.
+
+    Errors from before it belong to a world that the reference no longer knows: held against them, what was accepted
+    would be a rise for ever.
+    """
+    store = resources.store
+    revisions = store.references.revisions(window.project, window.generation)
+    taken = [one.change for one in revisions if one.change is not None and one.change.first_window <= window.index]
+    if not taken:
+        return None
+    judged = [one.window for one in store.verdicts.of(window.project, window.generation)]
+    last = next((one for one in judged if one.index == taken[-1].last_window), None)
+    return None if last is None else replace(last, start=last.end, start_row=last.end_row)
 
 
 def _before(one: Prediction, window: WindowKey) -> bool:

@@ -1,6 +1,7 @@
 from datetime import timedelta
 from itertools import count
 
+import numpy as np
 import pytest
 from loop_parts import WINDOW, Orchard, Orchestra, plums
 from store_parts import race
@@ -106,6 +107,27 @@ def test_errors_are_compared_with_those_on_the_accepted_rows_once_their_labels_a
     report = accept(orchard, incident.id, "a new supplier", "ada")
     assert "their 120 labels" in report.sentence
     assert len(compared_with(orchard).losses) == 3 * WINDOW
+
+
+def test_errors_that_were_accepted_are_no_rise_over_those_of_before(orchard: Orchard) -> None:
+    orchard.serve()
+    noise = np.random.default_rng(4)
+
+    def labelled(windows: int, wrong: float) -> list[str]:
+        for _ in range(windows):
+            rows, number = plums(WINDOW, seed=2000 + next(batches)), next(batches)
+            turned = np.where(noise.random(WINDOW) < wrong, -1.0, 1.0)
+            ids = orchard.answer(rows, prefix=f"e{number:05d}-")
+            orchard.label(ids, {name: values * turned for name, values in rows.items()})
+            watch(orchard, orchard.name)
+        return [one.outcome for one in orchard.verdicts("performance")][-windows:]
+
+    assert "degraded" not in labelled(12, 0.02)
+    assert "degraded" in labelled(8, 0.45)
+    [incident] = orchard.store.incidents.open_ones(orchard.name)
+    accept(orchard, incident.id, "people answer otherwise now, as announced", "ada")
+    assert "degraded" not in labelled(10, 0.45)
+    assert orchard.store.incidents.open_ones(orchard.name) == []
 
 
 def test_windows_of_before_and_reports_of_old_verdicts_keep_the_reference_they_had(orchard: Orchard) -> None:
