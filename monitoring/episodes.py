@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 BEYOND = 4.0  # times rarer than one incident in all past windows: further the tail is not extrapolated
-BASE = 0.7  # share of past windows under the level from which on heights are looked at
+BASES = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7)  # shares of past windows under the level from which on heights are looked at
+HEIGHTS = 20  # incidents that such a level should leave, since a tail is the more exponential the further out it is
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,10 @@ class Episodes:
     @cached_property
     def _tail(self) -> tuple[float, np.ndarray]:
         """Return a level that some incidents pass, and by how much each does; nothing where none passes any."""
-        base = float(np.quantile(self.scores, BASE))
-        excesses = self.heights(base) - base
+        for base in np.quantile(self.scores, BASES).tolist():
+            excesses = self.heights(base) - base
+            if len(excesses) >= HEIGHTS:
+                break
         return base, excesses if excesses.sum() > 0 else np.empty(0)
 
     @property
