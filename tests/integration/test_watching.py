@@ -1,5 +1,5 @@
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from loop_parts import WINDOW, Orchard, Orchestra, plums
@@ -67,13 +67,37 @@ def test_a_storm_of_drift_is_one_incident_one_alert_and_one_retraining(orchard: 
     keeper.deliver()
     asked = [said["intent"] for event, said in orchestra.emitted if event == "holdfast.retrain.requested"]
     assert asked == [intent.id]
+    learn(orchard)
     orchard.store.intents.end(intent.id, "refused", orchard.now())
-    orchard.ahead = timedelta(days=2)  # one incident, one retraining, however long it stays open
-    send(orchard, 5, shift=3.0)
+    orchard.ahead = timedelta(days=2)
+    send(orchard, 1, shift=3.0)  # one incident, one retraining, until there are twice as many labels
     watch(orchard, orchard.name)
     keeper.decide_again()
     assert orchard.store.intents.all(orchard.name)[1:] == []
     assert orchard.outbox() == ["log"]  # what came of the retraining
+
+
+def test_a_retraining_that_came_to_nothing_is_tried_again_each_time_with_twice_the_labels(orchard: Orchard) -> None:
+    orchard.serve()
+    send(orchard, 3, shift=3.0)
+    watch(orchard, orchard.name)
+    for tried in (1, 1, 2, 2, 2, 3):  # a window has 40 labels; 60 are needed after the first, then 120
+        watch(orchard, orchard.name)
+        reconsider(orchard)
+        intents = orchard.store.intents.all(orchard.name)
+        if [one.outcome for one in intents if one.ended_at is None]:
+            learn(orchard)
+            orchard.store.intents.end(intents[-1].id, "kept", orchard.now())
+        assert len(intents) == tried
+        orchard.ahead += timedelta(days=2)
+        send(orchard, 1, shift=3.0)
+    assert len(orchard.store.incidents.recent(orchard.name, 10)) == 1
+
+
+def learn(orchard: Orchard) -> None:
+    """Let what is labelled be in a snapshot, as a retraining would."""
+    known = orchard.store.predictions.since(orchard.name, datetime(2000, 1, 1, tzinfo=UTC))
+    orchard.store.predictions.mark_harvested(orchard.name, [one.id for one in known if one.label is not None], "all")
 
 
 def test_storms_that_come_and_go_start_no_more_retrainings_a_day_than_are_allowed(orchard: Orchard) -> None:
