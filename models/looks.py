@@ -1,10 +1,10 @@
 """How often the rows that judge have judged before, and how much surer a candidate must then be. Needs numpy only.
 
 Each candidate that meets the same rows is another chance for one that is no better to look so (Dwork et al. 2015, The
-Reusable Holdout, arXiv:1506.02629). Where the rows have judged k - 1 others, the tail is 5 % times 2 / (k (k + 1)): all
-the tails together come to 10 %, so of however many candidates as good as the champion, one comes through with at most
-that probability (Bonferroni over a series, as Foster and Stine 2008 spend their alpha). Rows that are mostly new start
-again at 5 %.
+Reusable Holdout, arXiv:1506.02629). Where the rows have judged k - 1 others, the tail is 5 % times 2 / (k (k + 1)), and
+at least 0.1 %: the tails of the first 19 together come to 10 %, so of that many candidates as good as the champion, one
+comes through with at most that probability (Bonferroni over a series, as Foster and Stine 2008 spend their alpha); each
+one after them adds 0.1 points. Rows that are mostly new start again at 5 %.
 
 Which rows judged is kept as the least hashes of their keys: whether a row of ours with a hash below their largest
 stands among them tells whether it judged then, and those rows are a random sample of ours (Broder 1997).
@@ -36,9 +36,9 @@ def hashed(keys: np.ndarray) -> np.ndarray:
     return np.array([hashlib.sha256(key.encode()).hexdigest()[:DIGITS] for key in distinct], dtype=str)
 
 
-def shared(keys: np.ndarray, before: Mapping[str, Any]) -> float:
-    """Estimate the share of these rows, 0 to 1, that were among those of an earlier sketch."""
-    ours, least = hashed(keys), np.array(before["least"], dtype=str)
+def shared(ours: np.ndarray, before: Mapping[str, Any]) -> float:
+    """Estimate the share of rows with these hashes, 0 to 1, that were among those of an earlier sketch."""
+    least = np.array(before["least"], dtype=str)
     if not len(ours) or not len(least):
         return 0.0
     whole = before["rows"] <= len(least)
@@ -48,7 +48,8 @@ def shared(keys: np.ndarray, before: Mapping[str, Any]) -> float:
 
 def looks(keys: np.ndarray, earlier: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
     """Count the candidates that mostly these rows have judged. `earlier`: each candidate's name, and its sketch."""
-    return len({name for name, before in earlier if shared(keys, before) >= MOSTLY})
+    ours = hashed(keys)
+    return len({name for name, before in earlier if shared(ours, before) >= MOSTLY})
 
 
 def tail(before: int) -> float:
