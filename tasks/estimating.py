@@ -14,6 +14,7 @@ from monitoring.triage import lost, weighed
 from projects.declaration import Project
 from tasks.resources import Resources
 
+SIZES = 2  # times as many rows, or as few, and a window is about as large
 SOUND = ("ok", "drift", "insufficient")  # data verdicts of rows that an estimate can be made from
 
 
@@ -37,10 +38,14 @@ def estimated(
 
 
 def past_estimates(resources: Resources, verdict: Verdict, metric: str) -> list[tuple[float, float]]:
-    """Return (estimated, realised) of the champion's newest mature windows, oldest first, as their verdicts have it."""
+    """Return (estimated, realised) of the champion's newest mature windows, oldest first, as their verdicts have it.
+
+    Of those of about this window's size: by day, when there are many rows, an estimate is off by less than by night.
+    """
     of = verdict.window
     recent = resources.store.verdicts.recent(of.project, PAST, check="performance", generation=of.generation)
-    said = [one.detail.get("realised") or {} for one in reversed(recent) if one.window.index < of.index]
+    alike = [one for one in reversed(recent) if verdict.rows / SIZES <= one.rows <= verdict.rows * SIZES]
+    said = [one.detail.get("realised") or {} for one in alike if one.window.index < of.index]
     return [
         (one["estimated"], one["value"])
         for one in said
