@@ -1,5 +1,7 @@
 """Where people label only what they choose to look at: which rows may judge, and whether anybody else could."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from tasks.harvesting import TRAFFIC
 from tasks.observing import asked, logged_schema
 from tasks.preparation import BATCH
 from tasks.resources import Resources
+
+PIECE = 50_000  # rows without a label that are looked at at once: where people choose, nearly all are such
 
 
 def representative(project: Project, rows: Rows) -> np.ndarray:
@@ -53,9 +57,7 @@ def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]
     serving = resources.store.ledger.generation(name)
     if serving is None or not project.labels.audit_share:
         return []
-    waiting = resources.store.labels.missing(name, serving.number)
-    chosen = audit.drawn(waiting, project.labels.audit_share)
-    ids = [id_ for id_, counts in zip(waiting, chosen, strict=True) if counts][:limit]
+    ids = list(islice(unlabelled(resources, project, serving.number), limit))
     held = resources.store.predictions.find(name, ids)
     found = [held[id_] for id_ in ids if id_ in held]
     if not found:
@@ -66,6 +68,16 @@ def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]
         {"id": one.id, "time": one.row_time, "row": {name: plain(values[n]) for name, values in rows.items()}}
         for n, one in enumerate(found)
     ]
+
+
+def unlabelled(resources: Resources, project: Project, generation: int) -> Iterator[str]:
+    """Yield the ids of the audit rows that have no label yet, oldest first; a piece of the log is in memory at once."""
+    after = -1
+    while waiting := resources.store.labels.missing(project.name, generation, after=after, limit=PIECE):
+        after = waiting[-1][0]
+        ids = [id_ for _, id_ in waiting]
+        chosen = audit.drawn(ids, project.labels.audit_share)
+        yield from (id_ for id_, counts in zip(ids, chosen, strict=True) if counts)
 
 
 def plain(value: Any) -> Any:

@@ -69,16 +69,20 @@ class Labels:
         return _count(connection, window.project, *where), late
 
     @reads
-    def missing(self, connection: Connection, project: str, generation: int) -> list[str]:
-        """Return the ids of a generation's predictions that have no label, oldest first."""
+    def missing(
+        self, connection: Connection, project: str, generation: int, *, after: int, limit: int
+    ) -> list[tuple[int, str]]:
+        """Return the (sequence, id) of a generation's next predictions that have no label, oldest first."""
         said = exists().where(labels.c.project == project, labels.c.prediction_id == predictions.c.id)
-        query = select(predictions.c.id).where(
+        query = select(predictions.c.sequence, predictions.c.id).where(
             predictions.c.project == project,
             predictions.c.generation == generation,
             predictions.c.trial == 0,
+            predictions.c.sequence > after,
             ~said,
         )
-        return list(connection.scalars(query.order_by(predictions.c.sequence)))
+        found = connection.execute(query.order_by(predictions.c.sequence).limit(limit))
+        return [(row.sequence, row.id) for row in found]
 
     @reads
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:

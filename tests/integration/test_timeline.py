@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from holdfast.cli import app
 from monitoring.audit import drawn
 from monitoring.declarations import Labels
 from monitoring.estimates import BLIND
+from monitoring.records import Check, Verdict, WindowKey
 from tasks.auditing import representative, to_label, unaudited
+from tasks.estimating import past_estimates
 from tasks.harvesting import harvest
 from tasks.preparation import BATCH
 from tasks.promotion import settle
@@ -105,6 +107,18 @@ def test_an_estimate_tells_the_error_of_those_before_it_once_there_are_some(orch
     assert last == "the error of 8 past estimates"
 
 
+def test_past_estimates_of_windows_of_other_sizes_say_nothing_of_this_one(orchard: Orchard) -> None:
+    def window(index: int, check: Check, rows: int) -> Verdict:
+        end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=index)
+        told = {"realised": {"metric": "accuracy", "estimated": 0.9, "value": rows / 10_000, "selected": False}}
+        return Verdict(WindowKey(orchard.name, 1, index, end - timedelta(hours=1), end), check, "ok", rows, "ok", told)
+
+    for index, rows in enumerate([50, 2000, 99, 4001, 101, 999]):
+        orchard.store.verdicts.record(window(index, "performance", rows), orchard.now())
+    assert past_estimates(orchard, window(6, "data", 50), "accuracy") == [(0.9, 0.005), (0.9, 0.0099)]
+    assert past_estimates(orchard, window(6, "data", 2000), "accuracy") == [(0.9, 0.2)]
+
+
 def test_a_window_in_fault_or_without_rows_has_no_estimate(orchard: Orchard) -> None:
     orchard.serve()
     orchard.answer(plums(WINDOW, constant=True))
@@ -179,6 +193,19 @@ def test_a_labelled_audit_sample_speaks_for_all_whatever_else_was_labelled(orcha
     assert point.realised is not None
     assert point.realised[0] > 0.8
     assert to_label(orchard, orchard.name, 10) == []
+
+
+def test_the_audit_sample_is_the_same_however_much_of_the_log_is_looked_at_at_once(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchard.declare(AUDITED)
+    ids, rows = answered(orchard)
+    orchard.label(ids[:5], pick(rows, list(range(5))))
+    audited = [id_ for id_, counts in zip(ids, drawn(ids, 0.6), strict=True) if counts and id_ not in ids[:5]]
+    for piece in (1, 7, WINDOW, 10 * WINDOW):
+        monkeypatch.setattr("tasks.auditing.PIECE", piece)
+        assert [one["id"] for one in to_label(orchard, orchard.name, 1000)] == audited
+        assert [one["id"] for one in to_label(orchard, orchard.name, 3)] == audited[:3]
 
 
 def test_the_audit_sample_lists_what_was_asked_and_not_what_was_answered(orchard: Orchard) -> None:
