@@ -43,7 +43,8 @@ def add_people(app: FastAPI, state: State) -> None:
 
     @app.get("/incidents/{number}", dependencies=read)
     def incident(request: Request, number: str) -> Response:
-        known, notice = identity(number), done(request.query_params.get("did", ""))
+        ours = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"  # a link of others says nothing
+        known, notice = identity(number), done(request.query_params.get("did", "")) if ours else ""
         return shown(state, request, f"Incident {known}", lambda viewer: incident_page(state, viewer, known, notice))
 
     add_deeds(app, state, bodies)

@@ -219,6 +219,8 @@ def test_an_action_clicked_twice_at_once_is_done_once_in_the_name_of_the_key(tow
         assert (asked.actor, asked.reason) == ("ada", "the town has grown")
         assert click("fault", reason="the scale is broken") == [303] * 4
         assert town.lines("declare-fault") == ["ada"]
+        lured = client.get(f"{town.page}?did=retrain", headers={"sec-fetch-site": "cross-site"}).text
+        assert "A retraining is asked for." not in lured
         shown = client.get(f"{town.page}?did=fault").text
         for words in ("It is declared a fault.", "acknowledged by ada", "the scale is broken", "snoozed by ada"):
             assert words in shown
