@@ -66,9 +66,10 @@ def measured(resources: Resources, project: Project, owed: Owed, end: datetime) 
     """
     name, number = project.name, owed.answering.number
     answered, labelled, ids = resources.store.receipts.labelled(name, number, owed.decided_at, end, MOST)
+    if not answered:
+        raise NotSettled(f"v{owed.answering.version} answered no row since")
     if not ids:
-        rows = f"the {answered:,} rows" if answered else "no row"
-        raise NotSettled(f"no label came for {rows} that v{owed.answering.version} answered since")
+        raise NotSettled(f"no label came for the {answered:,} rows that v{owed.answering.version} answered since")
     with TemporaryDirectory(dir=resources.settings.home, prefix=".receipt-") as scratch:
         serving = brought(resources, owed.answering, Path(scratch))
         other = (
