@@ -30,6 +30,8 @@ def add_deeds(app: FastAPI, state: State, bodies: Bodies) -> None:
         if work is None:
             raise Refused(404, f"nothing is called {deed[:80]!r}", "path")
         form = await read_form(state, bodies, request)
+        if not visit_in(request).person:  # a browser sends HTTP Basic by itself
+            raise Refused(403, "a key in a header acts on nothing: log in, or use the command line", "authorization")
         try:
             await to_thread.run_sync(work, state.resources, known, client.name, form)
         except HoldfastError as error:

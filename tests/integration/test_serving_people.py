@@ -123,6 +123,8 @@ def test_nobody_acts_without_a_session_a_scope_and_a_form_of_ours(town: Town, de
         assert "Log in" in shown.text
         assert f'action="{path}"' not in shown.text
         assert program.post(path, data=fields).status_code == 403
+        stranger = {**fields, "token": token_in(program.get("/login"))}
+        assert program.post(path, data=stranger).status_code == 403
         bearer = httpx.post(town.service.url + path, data=fields, auth=("me", town.keys["ada"]))
         assert bearer.status_code == 403
     with town.browser() as reader:
