@@ -1,9 +1,9 @@
 """Several ways to learn, tried on earlier rows: the best one trains, and it alone meets the rows that judge.
 
 The best of several equal models on the rows that judge looks better than it is: of 8, it passes for better than the
-champion in 1 of 5 to 1 of 3 cases, as alike as they are, where 1 of 20 is promised. So a part is cut off the training rows, each contestant learns
-from the rest, and is scored on that part; the winner then learns from all of them (Cawley and Talbot 2010, On
-Over-fitting in Model Selection, JMLR 11).
+champion in 1 of 5 to 1 of 3 cases, as alike as they are, where 1 of 20 is promised. So a part is cut off the training
+rows, each contestant learns from the rest, and is scored on that part; the winner then learns from all of them (Cawley
+and Talbot 2010, On Over-fitting in Model Selection, JMLR 11).
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import BadDeclaration, TooFewRows
+from data.errors import BadDeclaration, OutOfMemory, TooFewRows
 from data.schema import Rows
 from data.versions import Snapshot
 from models.declarations import Device, Training
@@ -26,15 +26,17 @@ from models.predictor import read_version
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks import plans
+from tasks.comparison import champion_batches, unlearned
 from tasks.evaluation import scored
 from tasks.fitting import fit
-from tasks.preparation import deal, gather, place, read_role, roles
+from tasks.preparation import BATCH, deal, gather, place, read_role, roles
 from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
 SHARE = 0.2  # of the training rows, on which contestants are scored
+FEWEST = 20  # of them
 STANDARD: tuple[Mapping[str, Any], ...] = (
     {"rows": "sliding"},
     {"rows": "since_drift"},
@@ -70,7 +72,7 @@ def hold(
         return told(plan, project.evaluation.metric)
     snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
     rows = gather(resources.batches, snapshot, project.schema, folder / ".snapshot")
-    found = selection(project, rows, roles(project, rows))
+    found, unfair = fair(resources, project, plan, rows, selection(project, rows, roles(project, rows)))
     every = ({}, *project.training.tournament)
     table = []
     for number, changes in enumerate(every):
@@ -81,7 +83,9 @@ def hold(
             progress((number + share) / len(every), f"contestant {number + 1} of {len(every)}: {what}")
 
         try:
-            entry = tried(resources, project, own, rows, found, where, device=device, progress=tell, parent=folder)
+            entry = barred(project, own, unfair) or tried(
+                resources, project, own, rows, found, where, device=device, progress=tell, parent=folder
+            )
         except TooFewRows as error:
             plans.write(folder, dataclasses.replace(plan, parent=parent_for(project.training, plan)))
             return Report(f"no tournament: {error}; the declared settings train")
@@ -120,8 +124,7 @@ def tried(
     if score.exists():
         return dict(json.loads(score.read_text()))
     started = time.monotonic()
-    entry: dict[str, Any] = {"contestant": named(plan.changes), "value": None, "rows": 0, "seconds": 0.0, "won": False}
-    changed = plans.applied(project, plan)
+    entry, changed = blank(plan), plans.applied(project, plan)
     plans.write(folder, plan)
     if plan.parent is not None:
         shutil.copytree(parent / plans.PARENT, folder / plans.PARENT, dirs_exist_ok=True)
@@ -129,7 +132,7 @@ def tried(
     try:
         fit(changed, folder, device=device, progress=progress, threads=resources.settings.threads)
         predictor = read_version(folder / "model", features=project.features, project=file_of(project))
-    except BadDeclaration as error:
+    except (BadDeclaration, OutOfMemory) as error:
         entry["why"] = str(error)
     else:
         metric = project.evaluation.metric
@@ -163,6 +166,45 @@ def selection(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     dealt[places[times >= first - np.timedelta64(round(delay * 1e6), "us")]] = ""
     dealt[places[times >= first]] = "judge"
     return dealt
+
+
+def fair(
+    resources: Resources, project: Project, plan: plans.Plan, rows: Rows, dealt: np.ndarray
+) -> tuple[np.ndarray, int | None]:
+    """Leave those rows out of the selection that the parent learned from, which its weights know already.
+
+    Returns the roles; and where too few would be left, the roles as they were and how many, so that nothing that
+    starts from its weights may compete.
+    """
+    if plan.parent is None:
+        return dealt, None
+    past = resources.store.ledger.generations(project.name)
+    served = next(one for one in reversed(past) if one.version == plan.parent.version)
+    if project.evaluation.exchangeable:
+        new = ~np.isin(rows[BATCH].astype(str), list(champion_batches(resources, served)))
+    else:
+        new = unlearned(resources, project, served, rows)
+    left = np.where((dealt == "judge") & ~new, "", dealt).astype(object)
+    count = int((left == "judge").sum())
+    return (dealt, count) if count < FEWEST else (left, None)
+
+
+def barred(project: Project, plan: plans.Plan, unfair: int | None) -> dict[str, Any] | None:
+    """Return the entry of a contestant that may not compete, since the rows that select are known to its weights.
+
+    Raises: TooFewRows, the declared settings are that contestant.
+    """
+    if unfair is None or plan.parent is None or plans.applied(project, plan).training.start != "champion":
+        return None
+    what = f"rows of {project.name} that select and that version {plan.parent.version} did not learn from"
+    if not plan.changes:
+        raise TooFewRows(what, unfair, FEWEST)
+    return {**blank(plan), "why": str(TooFewRows(what, unfair, FEWEST))}
+
+
+def blank(plan: plans.Plan) -> dict[str, Any]:
+    """Return a contestant's line of the table before it has competed."""
+    return {"contestant": named(plan.changes), "value": None, "rows": 0, "seconds": 0.0, "won": False}
 
 
 def best(metric: str, values: Sequence[float | None]) -> int:

@@ -120,7 +120,8 @@ def test_rows_count_from_the_first_window_of_the_drift_that_is_answered(orchard:
     assert plans.drifted_since(orchard, orchard.name, None) == start + timedelta(hours=2)
 
 
-CONTEST = 'Training(tournament=({"start": "champion"}, {"learning_rate": 1e30, "optimizer": "sgd"}), epochs=2'
+OTHERS = '{"rows": "sliding", "newest": 150}, {"learning_rate": 1e30, "optimizer": "sgd"}'
+CONTEST = 'Training(tournament=({"start": "champion"}, ' + OTHERS + "), epochs=2"
 
 
 def test_a_tournament_is_decided_on_training_rows_goes_on_after_a_kill_and_is_on_record(
@@ -139,7 +140,7 @@ def test_a_tournament_is_decided_on_training_rows_goes_on_after_a_kill_and_is_on
         return tournament.hold(orchard, orchard.declared, folder, None, device="cpu", progress=tell)
 
     with pytest.raises(KeyboardInterrupt):
-        hold(limit=5)  # in the second contestant
+        hold(limit=5)  # in the third contestant
     done = len([what for what in seen if what.startswith("contestant 1")])
     report = hold()
     assert len([what for what in seen if what.startswith("contestant 1")]) == done
@@ -147,10 +148,12 @@ def test_a_tournament_is_decided_on_training_rows_goes_on_after_a_kill_and_is_on
     assert [one["contestant"] for one in table] == [
         "as declared",
         "start=champion",
+        "rows=sliding, newest=150",
         "learning_rate=1e+30, optimizer=sgd",
     ]
-    assert "the loss is no number" in table[2]["why"]
-    won = max(table[:2], key=lambda one: one["value"])
+    assert f"that version {champion} did not learn from" in table[1]["why"]
+    assert "the loss is no number" in table[3]["why"]
+    won = max((table[0], table[2]), key=lambda one: one["value"])
     assert [one["won"] for one in table] == [one is won for one in table]
     assert hold().table == table
     trained(orchard, folder)

@@ -1,18 +1,24 @@
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from data.errors import BadDeclaration
+from data.errors import BadDeclaration, TooFewRows
 from data.schema import Rows
 from models.comparison import sample
 from models.gates import better
 from models.judging import Comparison
 from models.metrics import per_row, value_of
-from projects.declaration import Category, Evaluation, Labels, Model, Number, Project, Schema
+from monitoring.records import Generation
+from projects.declaration import Category, Evaluation, Labels, Model, Number, Project, Schema, Training
+from tasks.plans import Parent, Plan
 from tasks.preparation import roles
-from tasks.tournament import SHARE, best, selection
+from tasks.resources import Resources
+from tasks.settings import Settings
+from tasks.tournament import SHARE, barred, best, fair, selection
 
 LEVELS = ("0", "1")
 
@@ -93,3 +99,35 @@ def test_an_entity_selects_or_trains_whole_where_rows_are_exchangeable() -> None
     assert set(found[dealt != ""]) == {"train"}
     assert not set(stream["owner"][dealt == "judge"]) & set(stream["owner"][dealt == "train"])
     assert (dealt == "judge").sum() == pytest.approx(SHARE * (found == "train").sum(), rel=0.2)
+
+
+def test_rows_that_the_champion_learned_from_select_nothing_that_starts_from_it(tmp_path: Path) -> None:
+    contested, stream = project(training=Training(tournament=({"start": "champion"},))), rows()
+    dealt = selection(contested, stream, roles(contested, stream))
+    resources = Resources(Settings(home=tmp_path))
+    selecting = np.sort(stream["at"][dealt == "judge"])
+
+    def served(number: int, cut: np.datetime64) -> Plan:
+        newest, now = datetime.fromtimestamp(int(cut.astype(int)) / 1e6, UTC), resources.now()
+        made = Generation("p", number, str(number), "a run", "aa", now, "a test", "a test", [], cut=newest)
+        resources.store.ledger.append_generation(number - 1, made)
+        return Plan(parent=Parent(str(number), {}), changes={"start": "champion"})
+
+    plan = served(1, selecting[100])
+    found, unfair = fair(resources, contested, plan, stream, dealt)
+    assert stream["at"][found == "judge"].min() > selecting[100]
+    assert ((found == "train") == (dealt == "train")).all()
+    assert barred(contested, plan, unfair) is None
+    plan = served(2, selecting[-5])
+    found, unfair = fair(resources, contested, plan, stream, dealt)
+    assert (found == dealt).all()
+    entry = barred(contested, plan, unfair)
+    assert entry is not None
+    assert entry["value"] is None
+    assert "that version 2 did not learn from" in entry["why"]
+    assert barred(contested, replace(plan, changes={}), unfair) is None  # from scratch
+    warm = replace(contested, training=Training(start="champion"))
+    with pytest.raises(TooFewRows, match="version 2"):
+        barred(warm, replace(plan, changes={}), unfair)
+    assert fair(resources, contested, Plan(), stream, dealt) == (dealt, None)
+    resources.store.close()
