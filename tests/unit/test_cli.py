@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from holdfast.processes import free_ports
 from holdfast.status import look
 from monitoring.effects import NewDecision
 from monitoring.store import open_store
+from projects import digits, discovery
 from tasks import retraining
 from tasks.reports import Report
 from tasks.settings import read_settings
@@ -183,11 +185,12 @@ def test_a_cell_holds_words_as_they_are_written_and_no_more_digits_than_are_read
 def test_a_training_says_its_verdict_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = "KEPT: better: +0.1 points of accuracy"
     gates = [{"gate": "better", "result": "failed", "value": 0.001, "sentence": "better: +0.1 points of accuracy"}]
+    entered = SimpleNamespace(project=discovery.load("digits", [Path(digits.__file__).parent]))
     steps = {name: Report(f"{name} is done") for name in ("collect", "prepare", "fit", "evaluate", "register")}
     steps |= {"judge": Report(verdict, table=gates), "settle": Report(f"version 7 kept: {verdict}", table=gates)}
     for name, told in steps.items():
         monkeypatch.setattr(retraining, name, lambda *_, told=told: told)
-    monkeypatch.setattr(retraining, "leased", lambda *_, holder: nullcontext())
+    monkeypatch.setattr(retraining, "leased", lambda *_, holder, intent: nullcontext(entered))
     code, said, _ = run("train", "digits", "--home", home)
     done = [f"{name} is done" for name in list(steps)[:5]]
     assert (code, said.splitlines()) == (0, [*done, f"version 7 kept: {verdict}", "better\tfailed\t0.001\t-\t-\t-"])
