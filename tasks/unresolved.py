@@ -5,11 +5,11 @@ because nothing else was heard of it.
 """
 
 import logging
-from dataclasses import replace
 
 from data.wording import moment
 from monitoring.effects import NewDecision
 from monitoring.records import Incident, Verdict
+from monitoring.telling import about
 from projects.declaration import Project
 from tasks import messages
 from tasks.observing import clock
@@ -99,7 +99,7 @@ def escalate(
         incident.id,
         resources.now(),
         decision=NewDecision(project.name, KIND, f"incident {incident.id}", text, facts),
-        messages=[replace(one, incident_id=incident.id) for one in told],
+        messages=[about(one, incident.id) for one in told],
     )
     if done:
         logger.warning("%s", text)
