@@ -11,6 +11,7 @@ from monitoring.events import CHANNEL, RETRAIN, payload
 from monitoring.governor import Circumstances, Ruling, decide
 from monitoring.records import Decision, Incident, IncidentKind, Message, Outcome, Verdict
 from monitoring.severity import severity, size
+from monitoring.wording import remedy
 
 WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
 INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
@@ -127,11 +128,11 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
     wrong = verdict.detail.get("faults", {})
     names = list(wrong) or [verdict.check]
     what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
-    mend = "mend the sensor" if wrong else "mend the check"
+    mend, so_what = remedy(verdict.check, known=bool(wrong))
     alert = {
         "what": f"{what} since {_window(verdict)}",
-        "how_sure": "a rule for faults, which no change of the world explains: one window is enough",
-        "so_what": f"{mend}; answers on these rows can't be trusted",
+        "how_sure": "a rule for faults, which a change of the world hardly explains: one window is enough",
+        "so_what": f"{mend}; {so_what}",
         "done": "retraining is blocked until a healthy window comes or a person acknowledges it (holdfast acknowledge)",
     }
     text = f"FAULT {verdict.window.project}: {alert['what']}: {mend}; {alert['done']}"

@@ -45,7 +45,9 @@ def all_alike(reference: Reference, predictions: Sequence[Any], labels: Sequence
     counts: Mapping[str, Any] = dict(zip(binning.levels, reference.counts["prediction"].tolist(), strict=False))
     share = (counts.get(labels[0], 0) + 1) / (float(reference.counts["prediction"].sum()) + 2)
     here = sum(answer == labels[0] for answer in predictions) / len(predictions)
+    # labels hold at most so many more of a class than answers do, as answers are wrong
+    likely = min(max(share, here) + (float(reference.losses.mean()) if len(reference.losses) else 1.0), 1.0)
     codes = reference.codes_of("prediction")
-    if len(labels) * np.log(max(share, here)) > np.log(UNLIKELY) or longest_run(codes) * 2 > len(labels):
+    if len(labels) * np.log(likely) > np.log(UNLIKELY) or longest_run(codes) * 2 > len(labels):
         return None
     return f"are all {printable(labels[0])!r} in {len(labels)} rows, {share:.0%} in the reference"

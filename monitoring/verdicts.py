@@ -178,7 +178,7 @@ def judge_performance(
         return Verdict(window, "performance", "fault", rows, data.reason, {"faults": data.detail.get("faults", {})})
     labelled = [prediction for prediction in predictions if prediction.label is not None]
     detail: dict[str, Any] = {"rows": rows, "labelled": len(labelled)}
-    if wrong := _label_fault(reference, predictions, labelled, around):
+    if wrong := _label_fault(reference, predictions, labelled, monitors, around):
         return _at_fault(window, rows, {"labels": wrong}, detail)
     for what, count_, least in (
         ("labelled rows", len(labelled), monitors.minimum_rows),
@@ -225,10 +225,15 @@ def _compared(
 
 
 def _label_fault(
-    reference: Reference, predictions: Sequence[Prediction], labelled: Sequence[Prediction], around: Around
+    reference: Reference,
+    predictions: Sequence[Prediction],
+    labelled: Sequence[Prediction],
+    monitors: Monitors,
+    around: Around,
 ) -> str | None:
-    """Return what is wrong with the labels themselves."""
-    jump = rate_jump(around.earlier, len(predictions), len(labelled))
+    """Return what is wrong with the labels themselves; how many come shows only from `minimum_rows` on."""
+    many = len(predictions) >= monitors.minimum_rows
+    jump = rate_jump(around.earlier, len(predictions), len(labelled)) if many else None
     if jump or not labelled or reference.task != "classification":
         return jump
     return all_alike(reference, [one.output["class"] for one in labelled], [one.label for one in labelled])

@@ -1,6 +1,6 @@
 """An alert as people read it: what, how sure, so what, what was done, and where to look."""
 
-from monitoring.records import Message
+from monitoring.records import Check, Message
 
 PARTS = (("what", "What"), ("how_sure", "How sure"), ("so_what", "So what"), ("done", "Done"))
 
@@ -19,3 +19,12 @@ def body(message: Message) -> str:
     said = "\n".join(parts) if payload.get("what") else str(payload.get("text", ""))
     links = payload.get("links") or {}
     return "\n".join([said, "", *(f"{name}: {url}" for name, url in links.items())])
+
+
+def remedy(check: Check, *, known: bool) -> tuple[str, str]:
+    """Return what a fault asks people to do, and what it means; `known`: it is known what is wrong."""
+    if not known:
+        return "mend the check", "answers on these rows can't be trusted"
+    if check == "data":
+        return "mend the sensor", "answers on these rows can't be trusted"
+    return "mend the labels, or the source of these rows", "nobody can say how good the answers are"

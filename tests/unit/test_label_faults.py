@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -6,8 +7,11 @@ import pytest
 from data.schema import Category, Number
 from monitoring.concentration import concentrated, told
 from monitoring.concept import rise
+from monitoring.declarations import Monitors
 from monitoring.label_flow import all_alike, rate_jump
+from monitoring.records import Prediction, WindowKey
 from monitoring.reference import Reference, build
+from monitoring.verdicts import Around, judge_performance
 
 DELTA = 0.002
 CAMERAS = np.array(["north", "south", "east", "west"], dtype=object)
@@ -64,6 +68,27 @@ def test_labels_that_are_all_one_class_are_a_fault_where_the_answers_are_not() -
     assert all_alike(known, ["ripe"] * 100, ["ripe"] * 100) is None
     assert all_alike(known, ["rotten"] * 97 + ["ripe"] * 3, ["rotten"] * 100) is None  # a world that rots
     assert all_alike(known, answers[:10], ["rotten"] * 10) is None
+
+
+def test_labels_of_one_class_are_no_fault_where_the_champion_errs_as_often_as_it_answers_another() -> None:
+    rng = np.random.default_rng(1)
+    held_out = rng.choice(["ripe", "rotten"], 2000, p=[0.95, 0.05]).tolist()
+    cautious = reference((np.array(held_out) == "rotten").astype(float), held_out)  # hardly one of them is rotten
+    answers = rng.choice(["ripe", "rotten"], 1000, p=[0.95, 0.05]).tolist()
+    assert all_alike(cautious, answers, ["ripe"] * 1000) is None
+    assert all_alike(reference(wrong(0.001, 2000, 1), held_out), answers, ["ripe"] * 1000) is not None
+
+
+def test_a_window_cut_to_a_few_rows_says_nothing_of_how_many_labels_come() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    rows = [Prediction(str(n), "plums", 1, noon, noon, b"", {"class": "ripe"}) for n in range(3)]
+    around = Around([(200, 190), (200, 196), (200, 185)])
+    for least, outcome in ((20, "insufficient"), (3, "fault")):
+        window = WindowKey("plums", 1, 9, noon, noon, 0, 3)
+        said = judge_performance(
+            reference(wrong(0.1, 400, 1)), rows, Monitors(minimum_rows=least), window, None, around
+        )
+        assert said.outcome == outcome
 
 
 def test_errors_of_one_camera_are_found_there_and_a_worse_world_is_found_nowhere() -> None:
