@@ -52,6 +52,12 @@ class WindowKey:
     start_row: int | None = None
     end_row: int | None = None
 
+    def holds(self, one: Prediction) -> bool:
+        """Tell whether an answer of its generation lies in it."""
+        if self.start_row is not None and self.end_row is not None:
+            return self.start_row <= one.sequence < self.end_row
+        return self.start <= one.row_time < self.end
+
 
 @dataclass(frozen=True)
 class Verdict:

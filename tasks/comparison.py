@@ -205,10 +205,11 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
     """
     serving = resources.store.ledger.generation(project.name)
     horizon = clock(resources, project) - project.labels.delay
+    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
     windows = [
         window
-        for window, verdict in judged_windows(resources, project)
-        if serving and window.generation == serving.number and verdict.outcome not in ("fault", "failed")
+        for window, _ in judged_windows(resources, project)
+        if serving and window.generation == serving.number and (window.generation, window.index) not in bad
     ]
     wanted = {*project.schema.features, *project.schema.identifiers}
     if not windows or not wanted <= set(logged_schema(resources, project.name, windows[0].generation).names):

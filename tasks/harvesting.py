@@ -60,7 +60,7 @@ def selection(project: Project, harvested: list[Prediction]) -> str:
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
-    """Return labelled, mature, unharvested predictions of windows that nobody calls a fault, oldest first.
+    """Return labelled, mature, unharvested predictions of windows that no check and nobody calls a fault, oldest first.
 
     Those of a generation that was not asked for a column of today's schema are left out.
     """
@@ -70,8 +70,9 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     windows = judged_windows(resources, project)
     declared = resources.store.incidents.declared(project.name)
     begins = {(window.generation, window.index): window.start for window, _ in windows}
-    for window, verdict in windows:
-        if verdict.outcome in ("fault", "failed") or any(one.spoils(window) for one in declared):
+    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
+    for window, _ in windows:
+        if (window.generation, window.index) in bad or any(one.spoils(window) for one in declared):
             continue
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)

@@ -29,7 +29,7 @@ from tasks.resources import Resources
 logger = logging.getLogger(__name__)
 
 EVER = datetime.fromtimestamp(0, UTC)
-RECENT = 60  # verdicts, of both checks
+RECENT = 60  # verdicts on labels
 INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
 UNANSWERED = ("unneeded", "kept", "refused")  # with more labels, a retraining may show what these could not
@@ -74,7 +74,7 @@ def judge_due(resources: Resources, project: Project, generation: Generation, *,
     given = []
     for window, check in due:
         verdict = judge(resources, project, generation, window, check)
-        effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced))
+        effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced, window=window))
         if store.record_verdict(verdict, effects, resources.now()):
             logger.info("%s window %d %s: %s", project.name, window.index, check, verdict.reason)
             given.append(verdict)
@@ -109,19 +109,24 @@ def around_of(
 ) -> verdicts.Around:
     """Return what the labels of a window are held against besides the reference."""
     store = resources.store
-    recent = store.verdicts.recent(window.project, RECENT)
-    before = [one for one in recent if one.check == "performance" and one.outcome in INFORMED]
+    before = store.verdicts.recent(window.project, RECENT, check="performance")
     newest = store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
     counting = audit.sample(newest, project.labels).predictions
     since = accepted_until(resources, window)
+    spoiled = spoiled_before(resources, window)
     earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
+    earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
     return verdicts.Around(
         [
             (one.detail["rows"], one.detail["labelled"])
             for one in before
             if "labelled" in one.detail and one.outcome in INFORMED
         ],
-        {name: values for name, values in seen.items() if isinstance(known.columns.get(name), Category)},
+        {
+            name: values
+            for name, values in seen.items()
+            if name not in known.outputs and isinstance(known.columns.get(name), Category)  # an answer is no source
+        },
         losses_in(earlier, known.task) if earlier else np.zeros(0),
     )
 
@@ -142,21 +147,48 @@ def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
     return None if last is None else replace(last, start=last.end, start_row=last.end_row)
 
 
+def spoiled_before(resources: Resources, window: WindowKey) -> list[WindowKey]:
+    """Return the earlier windows of a generation whose errors say nothing of the world: a check's fault or a person's.
+
+    Left among the errors, they would make the world look worse once the fault is mended.
+    """
+    store, number = resources.store, window.generation
+    found = store.verdicts.at_fault(window.project, number)
+    for one in store.incidents.declared(window.project):
+        if one.generation == number and one.first_window is not None:
+            last = window.index if one.closed_at is None or one.last_window is None else one.last_window
+            between = store.verdicts.between(window.project, number, "data", one.first_window, last)
+            found += [recorded.verdict.window for recorded in between]
+    return [one for one in dict.fromkeys(found) if one.index < window.index]
+
+
 def _before(one: Prediction, window: WindowKey) -> bool:
     return one.sequence < window.start_row if window.start_row is not None else one.row_time < window.start
 
 
 def setting(
-    resources: Resources, project: Project, generation: Generation, *, replaced: bool = False
+    resources: Resources,
+    project: Project,
+    generation: Generation,
+    *,
+    replaced: bool = False,
+    window: WindowKey | None = None,
 ) -> incidents.Setting:
-    """Return what a verdict meets: what is open, what came before, what the governor looks at."""
-    store = resources.store
+    """Return what a verdict on `window` meets: what is open, what came before, what the governor looks at.
+
+    Each check's verdicts are asked for by themselves: while labels ripen, the newest windows have data verdicts only.
+    """
+    store, n = resources.store, project.monitors.n
+    before: list[Verdict] = []
+    if window is not None:
+        before += store.verdicts.upto(window, "data", incidents.INFORMATIVE, n)
+        before += store.verdicts.upto(window, "performance", incidents.INFORMATIVE, n)
     open_incidents = store.incidents.open_ones(project.name)
     return incidents.Setting(
         monitors=project.monitors,
         governor=project.governor,
         circumstances=circumstances(resources, project, generation, open_incidents, clock(resources, project)),
-        recent=store.verdicts.recent(project.name, 4 * project.monitors.n, generation=generation.number),
+        recent=before,
         open_incidents=open_incidents,
         channels=channels(resources.settings),
         now=resources.now(),

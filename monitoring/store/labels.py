@@ -107,7 +107,6 @@ _DECLARED = (
 _SPOILED = (
     verdicts.c.project == predictions.c.project,
     verdicts.c.generation == predictions.c.generation,
-    verdicts.c.check_name == "data",
     verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED),
     case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )

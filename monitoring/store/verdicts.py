@@ -1,13 +1,13 @@
 """One verdict for each (project, generation, check, window), whoever is asked to write it, and how often."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
-from monitoring.records import Check, Verdict, WindowKey
+from monitoring.records import Check, Outcome, Verdict, WindowKey
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.tables import verdicts
 
@@ -53,6 +53,22 @@ class Verdicts:
     ) -> list[Verdict]:
         """Return the last `n` verdicts by generation and window, newest first."""
         return [one.verdict for one in _newest(connection, n, *_where(project, check, generation))]
+
+    @reads
+    def upto(
+        self, connection: Connection, window: WindowKey, check: Check, outcomes: Collection[Outcome], n: int
+    ) -> list[Verdict]:
+        """Return one check's last `n` verdicts of these outcomes, up to a window of its generation, newest first."""
+        where = (*_where(window.project, check, window.generation), verdicts.c.window_index <= window.index)
+        return [one.verdict for one in _newest(connection, n, *where, verdicts.c.outcome.in_(outcomes))]
+
+    @reads
+    def at_fault(self, connection: Connection, project: str, generation: int | None = None) -> list[WindowKey]:
+        """Return the windows whose rows or labels one of the checks calls a fault, or could not judge."""
+        bad = (*_where(project, None, generation), verdicts.c.outcome.in_(("fault", "failed")))
+        key = (verdicts.c.generation, verdicts.c.window_index, verdicts.c.window_start, verdicts.c.window_end)
+        query = select(*key, verdicts.c.start_row, verdicts.c.end_row).where(*bad).distinct()
+        return [WindowKey(project, *row) for row in connection.execute(query)]
 
     @reads
     def history(self, connection: Connection, project: str, n: int, generation: int | None = None) -> list[Recorded]:

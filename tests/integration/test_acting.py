@@ -20,7 +20,7 @@ def judged(orchard: Orchard, outcomes: list[str]) -> None:
         orchard.label(orchard.answer(rows, prefix=f"r{first:06d}-"), rows)
         index = first // WINDOW
         window = WindowKey(orchard.name, 1, index, orchard.now(), orchard.now(), first, first + WINDOW)
-        met = watching.setting(orchard, orchard.declared, orchard.serving)
+        met = watching.setting(orchard, orchard.declared, orchard.serving, window=window)
         said = Verdict(window, "data", outcome, WINDOW, f"{outcome} in window {index}", {})  # type: ignore[arg-type]
         assert orchard.store.record_verdict(said, effects(said, met), orchard.now())
 
