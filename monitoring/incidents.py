@@ -179,7 +179,7 @@ def reconsidered(incident: Incident, ruling: Ruling, last: Decision | None, sett
     key = f"{incident.project}.incident-{incident.id}.{ruling.action}"
     ruled = NewDecision(incident.project, ruling.action, f"incident {incident.id}", ruling.reason, ruling.inputs)
     if ruling.action == "retrain":
-        event = _event(incident.project, key, setting.now)
+        event = _event(incident.project, f"{key}-{setting.now:%Y%m%dT%H%M%S}", setting.now)  # it may get another later
         promised = NewIntent(incident.project, incident.id, clock=setting.circumstances.now)
         return Effects(messages=(event,), intent=promised, decisions=(ruled,))
     if ruling.action not in ("approve", "suggest"):
