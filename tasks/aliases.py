@@ -64,8 +64,7 @@ def leave(resources: Resources, name: str, version: str, serving: Generation | N
     stays = f"version {serving.version} serves on as generation {serving.number}" if serving else "nothing serves"
     text = f"the alias `champion` of {name} names version {version}, which was refused and does not serve; {stays}"
     detail = {"version": version, "serving": serving.version if serving else None}
-    key = f"alias-{version}-{resources.now():%Y%m%dT%H%M%S}"
-    tell(resources, name, "alias", serving.number if serving else 0, key, f"{text}: {why}", detail)
+    tell(resources, name, "alias", serving.number if serving else 0, f"alias-{version}", f"{text}: {why}", detail)
 
 
 def left(resources: Resources, name: str) -> str | None:

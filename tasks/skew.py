@@ -58,7 +58,7 @@ def look_for_skew(resources: Resources, project: Project, batch: str, rows: Rows
             f"than the source has; retraining is blocked until a batch lands without it or a person acknowledges it"
         )
         detail: Mapping[str, Any] = {"batch": batch, "columns": list(found), "faults": found}
-        tell(resources, project.name, "skew", serving.number, f"skew-{batch}", text, dict(detail))
+        tell(resources, project.name, "skew", serving.number, "skew", text, detail, "critical")
     return found
 
 

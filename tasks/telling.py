@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping
 
 from monitoring.effects import Effects, NewDecision, NewIncident
-from monitoring.records import IncidentKind
+from monitoring.records import IncidentKind, Severity
 from tasks import messages
 from tasks.resources import Resources
+from tasks.watching import overview
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,22 @@ def tell(
     key: str,
     text: str,
     detail: Mapping[str, object],
+    severity: Severity = "warning",
 ) -> None:
-    """Open an incident and send its alert."""
+    """Open an incident and send its alert, each time it opens; `key` makes the alert's id with the time."""
     logger.warning("%s", text)
+    now = resources.now()
     effects = Effects(
-        opened=NewIncident(name, kind, generation, text, detail),
-        messages=messages.alerts(resources.settings, name, key, kind, text),
+        opened=NewIncident(name, kind, generation, text, detail, severity=severity),
+        messages=messages.alerts(
+            resources.settings,
+            name,
+            f"{key}-{now:%Y%m%dT%H%M%S%f}",
+            kind,
+            text,
+            links=overview(resources),
+            severity=severity,
+        ),
         decisions=(NewDecision(name, "alert", None, text, detail),),
     )
-    resources.store.record(effects, resources.now())
+    resources.store.record(effects, now)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 from loop_parts import WINDOW, Orchard, plums
@@ -31,6 +32,22 @@ def test_a_batch_with_other_values_than_the_service_was_asked_about_is_one_fault
     assert orchard.store.incidents.open_ones(orchard.name) == [incident]
     assert look_for_skew(orchard, orchard.declared, "wednesday", landed(rows, ids)) == {}
     assert orchard.store.incidents.open_ones(orchard.name) == []
+
+
+def test_skew_is_told_each_time_it_opens_with_the_way_to_its_incident_and_again_until_somebody_knows(
+    orchard: Orchard,
+) -> None:
+    orchard.serve()
+    rows = plums(WINDOW)
+    ids = orchard.answer(rows)
+    for _ in range(2):
+        look_for_skew(orchard, orchard.declared, "monday", landed({**rows, "size": rows["size"] * 2.54}, ids))
+        [incident] = orchard.store.incidents.open_ones(orchard.name)
+        told = orchard.store.outbox.due(orchard.now() + timedelta(days=1), 100)
+        [alert] = [one for one in told if one.kind == "alert" and one.incident_id == incident.id]
+        assert alert.payload["links"]["incident"].endswith(f"/incidents/{incident.id}")
+        assert incident.severity == "critical"  # which is what a reminder asks for
+        look_for_skew(orchard, orchard.declared, "tuesday", landed(rows, ids))
 
 
 def test_a_corrected_value_here_and_there_rounding_and_rows_nobody_asked_about_are_no_skew(orchard: Orchard) -> None:
