@@ -152,22 +152,24 @@ class Budget:
         return {**self.rule.to_json(), "supported": self.supported, "history": self.history}
 
 
-def incidents(rates: np.ndarray, rule: Rule) -> np.ndarray:
-    """Return false incidents a quarter for windows that alarm independently with these probabilities.
+def incidents(rates: np.ndarray, rule: Rule, persistence: float = 0.0) -> np.ndarray:
+    """Return false incidents a quarter for windows that alarm with these probabilities.
 
-    It never falls with the rate: windows that alarm all the time make one long incident, which is no better than many.
+    `persistence`: correlation of an alarm with the window before, 0 where windows are independent. Incidents never
+    fall with the rate: windows that alarm all the time make one long incident, which is no better than many.
     """
-    known, openings = _openings(rule.k, rule.n)
+    known, openings = _openings(rule.k, rule.n, persistence)
     log = np.log(np.clip(np.asarray(rates, float), 1e-12, known[-1]))
     found = np.interp(log, np.log(known), np.log(openings))
-    found += rule.k * np.minimum(log - np.log(known[0]), 0)  # K alarms for one incident
+    steepest = 1 if persistence else rule.k  # K alarms for one incident
+    found += steepest * np.minimum(log - np.log(known[0]), 0)
     return np.asarray(rule.windows * np.exp(found))
 
 
-def rate_for(asked: float, windows: float, k: int, n: int) -> float:
+def rate_for(asked: float, windows: float, k: int, n: int, persistence: float = 0.0) -> float:
     """Return the probability of a false alarm of one window that leads to `asked` incidents in `windows` windows."""
     rates = np.geomspace(1e-9, MOST, 400)
-    found = incidents(rates, Rule(asked, windows, k, n))
+    found = incidents(rates, Rule(asked, windows, k, n), persistence)
     return float(np.exp(np.interp(np.log(asked), np.log(found), np.log(rates))))
 
 
@@ -184,30 +186,33 @@ def power_of_windows(rates: np.ndarray, rule: Rule) -> np.ndarray:
     return np.asarray(binom.sf(rule.k - 1, rule.n, rates))
 
 
-@lru_cache(maxsize=16)
-def _openings(k: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=256)
+def _openings(k: int, n: int, persistence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return rates of alarms and, for each, incidents a window: one over the windows from one opening to the next.
 
-    While none is open the last N - 1 windows, with fewer than K alarms among them, are the states of a Markov chain.
+    Alarms are a Markov chain of two states; an open incident waits for N quiet windows in a row.
     """
     rates = np.concatenate([np.geomspace(max(1e-5, 10 ** (-10 / k)), 0.3, 60), np.linspace(0.32, 0.98, 34)])
     found = []
     for rate in rates:
-        calm = (1 - rate) ** n
-        found.append(1 / (_waiting(k, n, rate) + (1 - calm) / (rate * calm)))
+        ends, stays = (1 - rate) * (1 - persistence), 1 - rate * (1 - persistence)  # quiet after an alarm; after quiet
+        run = stays ** (n - 1)
+        closing = (1 / ends + (1 - run) / (1 - stays)) / run
+        found.append(1 / (_waiting(k, n, rate, persistence) + closing))
     return rates, np.asarray(np.maximum.accumulate(found))
 
 
-def _waiting(k: int, n: int, rate: float) -> float:
+def _waiting(k: int, n: int, rate: float, persistence: float = 0.0) -> float:
     """Return the mean number of windows, from N quiet ones on, until K of the last N have alarmed."""
-    states = [bits for bits in product((0, 1), repeat=n - 1) if sum(bits) < k]
+    states = [bits for bits in product((0, 1), repeat=max(n - 1, 1)) if sum(bits) < k]
     place = {bits: index for index, bits in enumerate(states)}
     left = np.eye(len(states))
     for bits, index in place.items():
-        left[index, place[(*bits, 0)[1:]]] -= 1 - rate
-        if sum(bits) + 1 < k:
-            left[index, place[(*bits, 1)[1:]]] -= rate
-    return float(np.linalg.solve(left, np.ones(len(states)))[place[(0,) * (n - 1)]])
+        alarm = rate * (1 - persistence) + persistence * bits[-1]
+        left[index, place[(*bits, 0)[1:]]] -= 1 - alarm
+        if sum(bits[len(bits) - n + 1 :]) + 1 < k:
+            left[index, place[(*bits, 1)[1:]]] -= alarm
+    return float(np.linalg.solve(left, np.ones(len(states)))[place[(0,) * max(n - 1, 1)]])
 
 
 def incidents_in_words(count: float) -> str:

@@ -1,10 +1,11 @@
-"""How many incidents a sequence of past windows would have opened, and how many a higher threshold would leave.
+"""From past windows' highest scores to a threshold: how often windows alarm, and how many incidents that opens.
 
-Neighbouring windows alarm together, so not alarms are counted but incidents, by the rule in force. Above all that
-past windows showed, an incident's height is taken as an exponential excess (the generalised Pareto tail with shape
-0, declustered: Coles 2001, An Introduction to Statistical Modeling of Extreme Values, ch. 4 and 5.3; scores are
-standardised to a normal's, whose own tail is lighter). With `c` incidents and the sum S of their excesses the next is
-higher by more than x with probability (1 + x / S) ** -c: a prediction, which counts that S is itself an estimate.
+Neighbouring windows alarm together, so alarms are taken as a Markov chain of two states, as persistent as past windows
+were; and what the chain expects is held against the incidents that past windows would have opened. Above all scores
+that were seen, excesses are taken as exponential (the generalised Pareto tail with shape 0, declustered: Coles 2001,
+An Introduction to Statistical Modeling of Extreme Values, ch. 4 and 5.3; scores are standardised to a normal's, whose
+own tail is lighter). With `c` clusters and the sum S of their excesses the next is higher by more than x with
+probability (1 + x / S) ** -c: a prediction, which counts that S is itself an estimate.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
-BEYOND = 4.0  # times rarer than one incident in all past windows: further the tail is not extrapolated
-BASES = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7)  # shares of past windows under the level from which on heights are looked at
-HEIGHTS = 20  # incidents that such a level should leave, since a tail is the more exponential the further out it is
+from monitoring.budget import Rule, incidents, rate_for
+
+BEYOND = 4.0  # times rarer than one alarm in all past windows: further the tail is not extrapolated
+BASES = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7)  # shares of past windows under the level from which on a tail is looked at
+CLUSTERS = 20  # that such a level should leave, since a tail is the more exponential the further out it is
+USUAL = 0.8  # share of past windows under the level at which it is seen how alarms follow each other
+STRANGE = 2.0  # standard deviations by which more incidents than expected contradict the chain
 
 
 @dataclass(frozen=True)
@@ -45,46 +50,54 @@ class Episodes:
             found.append(float(passed[start:at].max()))
         return np.array(found)
 
-    def rate(self, threshold: float) -> float:
-        """Return incidents a window at this threshold; one more than was seen is counted, for what was not."""
-        seen = len(self.heights(threshold))
-        known = (seen + 1) / (len(self.scores) + 1)
-        base, excesses = self._tail
-        if seen or not len(excesses) or threshold <= base:
-            return known
-        modelled = (1 + (threshold - base) / excesses.sum()) ** -len(excesses)
-        return min(known, (len(excesses) + 1) / (len(self.scores) + 1) * float(modelled))
+    @cached_property
+    def persistence(self) -> float:
+        """The correlation of an alarm with the window before, and a standard error more, since it is an estimate."""
+        alarms = self.scores > np.quantile(self.scores, USUAL)
+        if len(alarms) < 3 or alarms[1:].all() or alarms[:-1].all() or not (alarms[1:].any() and alarms[:-1].any()):
+            return 0.95
+        seen = float(np.corrcoef(alarms[:-1], alarms[1:])[0, 1])
+        return round(float(np.clip(seen + 1 / np.sqrt(len(alarms)), 0, 0.95)), 2)
 
     @cached_property
     def _tail(self) -> tuple[float, np.ndarray]:
-        """Return a level that some incidents pass, and by how much each does; nothing where none passes any."""
+        """Return a level, and by how much each cluster of alarms passes it; nothing where none does."""
+        clusters = Episodes(self.scores, 1, self.n)
         for base in np.quantile(self.scores, BASES).tolist():
-            excesses = self.heights(base) - base
-            if len(excesses) >= HEIGHTS:
+            excesses = clusters.heights(base) - base
+            if len(excesses) >= CLUSTERS:
                 break
         return base, excesses if excesses.sum() > 0 else np.empty(0)
 
     @property
-    def least(self) -> float:
-        """The fewest incidents a window that so short a history supports."""
-        return 1 / (len(self.scores) + 1) / (BEYOND if len(self._tail[1]) else 1.0)
+    def rarest(self) -> float:
+        """The smallest probability of an alarm that so short a history supports."""
+        return self._unseen / (len(self.scores) + 1) / (BEYOND if len(self._tail[1]) else 1.0)
 
-    def threshold(self, rate: float) -> float:
-        """Return the lowest threshold from which on no higher one opens more incidents a window than `rate`."""
-        levels = np.unique(self._levels[0])
-        levels = levels[np.isfinite(levels)]
-        if not len(levels):
-            return float(self.scores.max())
-        low = high = float(levels[-1])
-        if self.rate(high) <= rate * (1 + 1e-9):
-            for level in levels[-2::-1]:
-                if self.rate(float(level)) > rate * (1 + 1e-9):
-                    break
-                high = float(level)
-            return high
-        while self.rate(high) > rate * (1 + 1e-9):
-            low, high = high, high + 1 + (high - low) * 2
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.rate(middle) > rate * (1 + 1e-9) else (low, middle)
-        return high
+    @property
+    def _unseen(self) -> float:
+        """How many alarms one more cluster would have, which is counted for what was not seen."""
+        return 1 / (1 - self.persistence)
+
+    def passed(self, rate: float) -> float:
+        """Return the score that a window passes with this probability; one more cluster is counted than was seen."""
+        ordered, many = np.sort(self.scores)[::-1], len(self.scores) + 1
+        allowed = rate * many * (1 + 1e-9) - self._unseen
+        if allowed >= 0:
+            return float(ordered[min(int(allowed), len(ordered) - 1)])
+        base, excesses = self._tail
+        if not len(excesses):
+            return float(ordered[0])
+        further = excesses.sum() * ((rate * many / (self._unseen + (ordered > base).sum())) ** (-1 / len(excesses)) - 1)
+        return max(float(ordered[0]), base + float(further))
+
+    def threshold(self, asked: float, rule: Rule) -> tuple[float, float]:
+        """Return the lowest threshold that opens at most `asked` incidents a quarter, and how many it stands for."""
+        wanted = rate_for(asked, rule.windows, rule.k, rule.n, self.persistence)
+        rate = max(wanted, self.rarest)
+        level = self.passed(rate)
+        stated = max(asked, float(incidents(np.array(rate), rule, self.persistence))) if rate > wanted else asked
+        expected = stated / rule.windows * len(self.scores)
+        while len(self.heights(level)) > expected + STRANGE * np.sqrt(expected):
+            level = float(np.min(self.scores[self.scores > level]))
+        return level, stated

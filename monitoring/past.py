@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.budget import MOST, PERFORMANCE, Rule, data_share
+from monitoring.budget import Rule, data_share
 from monitoring.detectable import Stage
 from monitoring.episodes import Episodes
 from monitoring.history import Blocks, blocks, compared, known_at
@@ -139,8 +139,6 @@ def _threshold(
     for names in groups.values():
         highest = np.max([scores[name] for name in names], axis=0)
         episodes = Episodes(highest, rule.k, rule.n)
-        asked = share * rule.asked / rule.windows * len(names) / sum(map(len, groups.values()))
-        rate = max(asked, episodes.least)
-        total += rate
-        threshold = max(threshold, episodes.threshold(rate), float(np.quantile(highest, 1 - (1 - PERFORMANCE) * MOST)))
-    return threshold, max(rule.asked, total * rule.windows / share)
+        level, stated = episodes.threshold(share * rule.asked * len(names) / sum(map(len, groups.values())), rule)
+        threshold, total = max(threshold, level), total + stated
+    return threshold, max(rule.asked, total / share)

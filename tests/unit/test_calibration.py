@@ -97,7 +97,7 @@ def exchangeable_quarters(references: int, size: int = 400, rows: int = 200, com
 
 
 def test_false_incidents_keep_to_the_budget_over_many_references_where_rows_are_exchangeable() -> None:
-    low, high = interval(exchangeable_quarters(24))
+    low, high = interval(exchangeable_quarters(16))
     assert low <= 1.0
     assert high <= 2.0
 
@@ -111,7 +111,7 @@ def test_a_reference_that_is_taken_for_the_world_itself_would_break_the_budget(m
             yield replace(one, references=known)
 
     monkeypatch.setattr(unchanged, "drawn", as_if_exact)
-    low, _ = interval(exchangeable_quarters(10))
+    low, _ = interval(exchangeable_quarters(8))
     assert low > 1.0
 
 
