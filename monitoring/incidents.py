@@ -9,12 +9,13 @@ from monitoring.declarations import Governor, Monitors
 from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIntent, Update
 from monitoring.events import CHANNEL, RETRAIN, payload
 from monitoring.governor import Circumstances, Ruling, decide
-from monitoring.records import Decision, Incident, IncidentKind, Message, Outcome, Verdict
+from monitoring.records import Check, Decision, Incident, IncidentKind, Message, Outcome, Verdict
 from monitoring.severity import severity, size
 from monitoring.wording import remedy
 
 WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
 INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
+FAULTS: Mapping[Check, IncidentKind] = {"data": "fault", "performance": "labels"}  # neither hides nor ends the other
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
     elif verdict.outcome in WORLD:
         found = _world(verdict, setting)
     cleared = [NewDecision(verdict.window.project, "fault-cleared", f"incident {n}", why) for n, why in closed]
-    return replace(found, closed=closed, decisions=(*cleared, *found.decisions))
+    return replace(found, closed=(*closed, *found.closed), decisions=(*cleared, *found.decisions))
 
 
 def after_swap(open_incidents: Sequence[Incident], generation: int) -> tuple[tuple[int, str], ...]:
@@ -100,7 +101,7 @@ def _closed(verdict: Verdict, setting: Setting) -> tuple[tuple[int, str], ...]:
     closed = list(after_swap(setting.open_incidents, verdict.window.generation))
     where = f"window {verdict.window.index} of generation {verdict.window.generation}"
     if verdict.outcome in INFORMATIVE:
-        mended = [one for one in setting.of_kind("fault") if one.detail.get("check", "data") == verdict.check]
+        mended = setting.of_kind(FAULTS[verdict.check])
         closed += [(one.id, f"recovered: {where} is healthy") for one in mended]
     kind: IncidentKind = "drift" if verdict.check == "data" else "degraded"
     if verdict.outcome == "ok" and _quiet(verdict, setting):
@@ -123,10 +124,12 @@ def _quiet(verdict: Verdict, setting: Setting) -> bool:
 
 
 def _fault(verdict: Verdict, setting: Setting) -> Effects:
-    if setting.of_kind("fault"):
-        return _updated(verdict, setting.of_kind("fault")[0])
-    wrong = verdict.detail.get("faults", {})
+    kind, wrong = FAULTS[verdict.check], verdict.detail.get("faults", {})
     names = list(wrong) or [verdict.check]
+    before = next(iter(setting.of_kind(kind)), None)
+    joined = [name for name in names if before is not None and name not in before.detail.get("columns", names)]
+    if before is not None and not joined:
+        return _updated(verdict, before)
     what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
     mend, so_what = remedy(verdict.check, known=bool(wrong))
     alert = {
@@ -136,7 +139,11 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
         "done": "retraining is blocked until a healthy window comes or a person acknowledges it (holdfast acknowledge)",
     }
     text = f"FAULT {verdict.window.project}: {alert['what']}: {mend}; {alert['done']}"
-    return _opened("fault", verdict, setting, text=text, alert=alert, columns=names)
+    found = _opened(kind, verdict, setting, text=text, alert=alert, columns=names)
+    if before is None:
+        return found
+    # who knows of the first does not know of the others, and whoever acknowledged it did not acknowledge them
+    return replace(found, closed=((before.id, f"more is at fault now: {', '.join(joined[:3])}"),))
 
 
 def _world(verdict: Verdict, setting: Setting) -> Effects:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 Check = Literal["data", "performance"]
 Outcome = Literal["failed", "fault", "insufficient", "degraded", "drift", "ok"]
-IncidentKind = Literal["fault", "skew", "drift", "degraded", "refused-data", "retraining", "registry", "alias"]
+IncidentKind = Literal[
+    "fault", "labels", "skew", "drift", "degraded", "refused-data", "retraining", "registry", "alias"
+]
 Severity = Literal["info", "warning", "critical"]  # critical: told again until a person has acknowledged it
 ORDER: tuple[Severity, ...] = ("info", "warning", "critical")
 
@@ -101,7 +103,7 @@ class Incident:
     @property
     def blocks(self) -> bool:
         """Whether it is an open fault that no person has acknowledged: no retraining learns from a broken sensor."""
-        fault = self.kind in ("fault", "skew") or self.declared_by is not None
+        fault = self.kind in ("fault", "labels", "skew") or self.declared_by is not None
         return fault and self.acknowledged_at is None and self.closed_at is None
 
     def waits(self, now: datetime) -> bool:

@@ -61,7 +61,7 @@ def test_a_window_of_labels_that_nobody_can_believe_is_a_fault_of_which_nothing_
     assert [one.outcome for one in orchard.verdicts()] == ["ok"] * 4
     assert [one.outcome for one in orchard.verdicts("performance")] == ["ok", "ok", "fault", "ok"]
     [fault] = orchard.store.incidents.recent(orchard.name, 9)
-    assert (fault.kind, fault.severity) == ("fault", "critical")
+    assert (fault.kind, fault.severity) == ("labels", "critical")
     assert "labels are all 'yes' in 40 rows" in fault.detail["what"]
     assert fault.detail["so_what"].startswith("mend the labels, ")
     assert str(fault.closed_why).startswith("recovered: window 3 ")

@@ -49,6 +49,27 @@ def test_a_second_fault_window_opens_nothing_and_a_healthy_one_closes_it() -> No
     assert effects(verdict("insufficient", 5), setting(incidents=[incident("fault")])).closed == ()
 
 
+def test_another_column_at_fault_is_told_although_a_person_knows_of_the_first() -> None:
+    known = replace(incident("fault"), detail={"columns": ["humidity"]}, acknowledged_at=NOW)
+    found = effects(verdict("fault", 4), setting(incidents=[known]))
+    assert found.closed == ((7, "more is at fault now: image.contrast"),)
+    assert found.opened is not None
+    assert found.opened.detail["columns"] == ["image.contrast"]
+    assert [message.channel for message in found.messages] == ["log", "webhook"]
+    same = replace(known, detail={"columns": ["image.contrast", "humidity"]})
+    assert effects(verdict("fault", 4), setting(incidents=[same])).opened is None
+
+
+def test_labels_at_fault_and_a_broken_sensor_neither_hide_nor_end_each_other() -> None:
+    sensor, labels = replace(incident("fault"), id=1), replace(incident("labels"), id=2)
+    late = replace(verdict("fault", 3, "performance"), detail={"faults": {"labels": "stopped"}, "own": True})
+    assert [one.opened.kind for one in [effects(late, setting(incidents=[sensor]))] if one.opened] == ["labels"]
+    healthy = [
+        effects(verdict("ok", 5, check), setting(incidents=[sensor, labels])) for check in ("data", "performance")
+    ]
+    assert [[number for number, _ in found.closed] for found in healthy] == [[1], [2]]
+
+
 def test_the_fault_of_an_old_window_found_again_by_the_late_check_opens_nothing() -> None:
     assert effects(verdict("fault", 3, "performance"), setting()) == NOTHING
 
