@@ -18,7 +18,7 @@ from monitoring.budget import Rule, incidents, rate_for
 BEYOND = 4.0  # times rarer than one alarm in all past windows: further the tail is not extrapolated
 BASES = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7)  # shares of past windows under the level from which on a tail is looked at
 CLUSTERS = 20  # that such a level should leave, since a tail is the more exponential the further out it is
-USUAL = 0.8  # share of past windows under the level at which it is seen how alarms follow each other
+FOLLOWED = (0.2, 30)  # share of past windows, but no more of them, by which it is seen how alarms follow each other
 STRANGE = 2.0  # standard deviations by which more incidents than expected contradict the chain
 
 
@@ -53,7 +53,8 @@ class Episodes:
     @cached_property
     def persistence(self) -> float:
         """The correlation of an alarm with the window before, and a standard error more, since it is an estimate."""
-        alarms = self.scores > np.quantile(self.scores, USUAL)
+        share, most = FOLLOWED
+        alarms = self.scores > np.quantile(self.scores, 1 - min(share, most / len(self.scores)))
         if len(alarms) < 3 or alarms[1:].all() or alarms[:-1].all() or not (alarms[1:].any() and alarms[:-1].any()):
             return 0.95
         seen = float(np.corrcoef(alarms[:-1], alarms[1:])[0, 1])
@@ -84,7 +85,7 @@ class Episodes:
         ordered, many = np.sort(self.scores)[::-1], len(self.scores) + 1
         allowed = rate * many * (1 + 1e-9) - self._unseen
         if allowed >= 0:
-            return float(ordered[min(int(allowed), len(ordered) - 1)])
+            return float(np.interp(allowed, np.arange(len(ordered)), ordered))
         base, excesses = self._tail
         if not len(excesses):
             return float(ordered[0])
