@@ -297,8 +297,8 @@ def open_incidents(resources: Resources) -> list[Any]:
 
 
 def retrainings(resources: Resources) -> list[Any]:
-    """Return the retrainings the ledger has promised."""
-    return list(resources.store.intents.all(PROJECT))
+    """Return the retrainings the ledger has promised to incidents."""
+    return [intent for intent in resources.store.intents.all(PROJECT) if intent.incident_id is not None]
 
 
 def cameras_accuracy(sents: list[Any]) -> tuple[float, int]:

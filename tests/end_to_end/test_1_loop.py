@@ -36,8 +36,9 @@ def test_the_loop_closes_on_real_images(live: Live) -> None:
 
     store = live.resources.store
     assert [entry.number for entry in store.ledger.generations("digits")] == [1, 2]
-    (intent,) = store.intents.recent("digits", 10)
-    assert (intent.outcome, intent.attempt) == ("promoted", 1)
+    by_drift, by_hand = store.intents.recent("digits", 10)
+    assert (by_drift.outcome, by_drift.attempt, by_drift.actor) == ("promoted", 1, None)
+    assert (by_hand.outcome, by_hand.incident_id) == ("promoted", None)
     kinds = [alert["kind"] for alert in live.box.received]
     assert kinds.count("fault") == 1
     assert kinds.count("drift") + kinds.count("degraded") == 1

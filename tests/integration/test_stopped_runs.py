@@ -18,12 +18,13 @@ from tasks import promotion
 LEASE = 1.0  # seconds
 
 STAND_STILL = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, threading
 from pathlib import Path
 from loop_parts import Orchard, judgement
 from data.errors import HoldfastError
 from data.versions import DataRegistry
 from models.registry import Registry
+from monitoring.store.leases import Leases
 from tasks import comparison, promotion, retraining
 from tasks.settings import Settings
 
@@ -37,11 +38,18 @@ orchard = Orchard(settings, name=name, trained=trained, shared=shared)
 owner, function = {
     "register": (Registry, "register"), "judge": (comparison, "judge_version"), "settle": (promotion, "serve"),
 }[where]
-moving = getattr(owner, function)
+moving, renewing, calm = getattr(owner, function), Leases.renew, threading.Lock()
+
+def renew(*arguments):
+    with calm:
+        return renewing(*arguments)
+
+Leases.renew = renew  # stopped in the middle of a commit, a process would hold SQLite's only lock as well
 
 def stopped(*arguments, **keys):
     found = moving(*arguments, **keys) if where == "judge" else None
-    os.kill(os.getpid(), signal.SIGSTOP)
+    with calm:
+        os.kill(os.getpid(), signal.SIGSTOP)
     return found or moving(*arguments, **keys)
 
 with retraining.leased(orchard, name, holder="the one that stands still") as run:
@@ -68,6 +76,8 @@ def children() -> Iterator[list[subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @pytest.mark.parametrize(
