@@ -49,7 +49,7 @@ def promise(live: Live, reason: str) -> int:
         Effects(
             opened=NewIncident("digits", "degraded", generation.number, reason),
             messages=(Message(f"test.{reason}", "prefect", "event", event, now),),
-            intent=NewIntent("digits"),
+            intent=NewIntent("digits", actor="a test"),  # a person may train again on rows that were learned
             decisions=(NewDecision("digits", "retrain", None, reason),),
         ),
         now,

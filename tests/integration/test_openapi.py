@@ -8,6 +8,7 @@ import schemathesis
 import serving_parts as parts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prefect_stack import until
 from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
 from serving_parts import service
@@ -43,6 +44,7 @@ def sent(service: parts.Service) -> dict[str, str]:
     store = open_store(f"sqlite:///{service.home / 'holdfast.db'}")
     _, secret = store.clients.add("admin", ["admin"], datetime.now(UTC), "ada")
     store.close()
+    until(lambda: httpx.get(f"{service.url}/v1/projects").status_code == 401, 10.0)  # it knows of the key
     return {"x-api-key": secret}
 
 
