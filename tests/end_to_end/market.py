@@ -15,6 +15,7 @@ from serving_parts import Service, wait_for_generation
 from serving_parts import serving as served
 
 from data.catalogue import load
+from monitoring.incidents import RETRAIN
 from monitoring.records import Verdict
 from projects.electricity import HISTORY_WEEKS, WEEK
 from tasks import retraining
@@ -60,7 +61,8 @@ class Market:
         self.keeper = Keeper(self.resources, self.emit, self.start, lambda _: "Running", lambda *_: True)
 
     def emit(self, event: str, payload: dict[str, Any]) -> None:
-        self.events.append({"event": event, **payload})
+        if event == RETRAIN:  # incidents and runs have events too
+            self.events.append({"event": event, **payload})
 
     def start(self, deployment: str, parameters: dict[str, Any], key: str) -> str:
         """Take note of forms; a training needs none, its event was enough."""

@@ -148,9 +148,8 @@ def test_one_incident_waits_for_labels_and_gets_one_retraining(replay: Replay) -
     assert asked.inputs["labels"] == governor.minimum_labels
     intents = store.intents.all(NAME)
     assert [(one.incident_id, one.state, one.run) for one in intents] == [(incidents[0].id, "ended", "the event's run")]
-    assert replay.market.events == [
-        {"event": "holdfast.retrain.requested", "project": NAME, "intent": intents[0].id, "token": intents[0].token}
-    ]
+    about_it = {"project": NAME, "incident": incidents[0].id, "intent": intents[0].id, "token": intents[0].token}
+    assert replay.market.events == [{"event": "holdfast.retrain.requested", **about_it}]
 
 
 def test_an_event_that_comes_twice_starts_no_second_training(replay: Replay) -> None:
