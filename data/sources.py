@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Split = Callable[["pd.DataFrame"], "Iterable[Batch]"]
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+TRAFFIC = "traffic-"  # begins the names of batches of the service's own rows, then their time: these sort last
 HALF_WRITTEN = (".tmp", ".part", ".crdownload", "~")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from data.schema import Rows
+from data.sources import TRAFFIC
 from monitoring import audit
 from monitoring.records import Prediction
 from projects.declaration import Project
-from tasks.harvesting import TRAFFIC
 from tasks.observing import asked, logged_schema
 from tasks.preparation import BATCH
 from tasks.resources import Resources

@@ -9,13 +9,13 @@ import numpy as np
 
 from data.errors import Corrupt
 from data.schema import Rows, length
+from data.sources import TRAFFIC
 from models.encoding import Encoder
 from models.folder import PREDICTOR
 from projects.declaration import Project
 from tasks.plans import PARENT, Plan, wrong
 
 BATCH = "_batch"  # the file a row came from, beside its columns
-TRAFFIC = "traffic-"  # how the names of batches begin that the service's own traffic made; then its time
 
 
 def learned(project: Project, train: Rows, plan: Plan, *, warm: bool) -> tuple[np.ndarray, str]:

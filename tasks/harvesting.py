@@ -3,27 +3,23 @@
 import hashlib
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 
 from data.batches import frame_of
 from data.errors import NoBatch
 from data.schema import Number, Rows, Schema
-from data.sources import Batch
+from data.sources import TRAFFIC, Batch
 from monitoring import audit
 from monitoring.records import Prediction
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
-from tasks.observing import asked, clock, judged_windows, logged_schema
+from tasks.observing import EVER, asked, clock, judged_windows, logged_schema
 from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
-
-TRAFFIC = "traffic-"  # names sort by time, and traffic after the history it continues
-EVER = datetime.fromtimestamp(0, UTC)  # rows that are older than the first window go with it, whenever they come
 
 
 def harvest(resources: Resources, name: str) -> Report:

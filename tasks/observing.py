@@ -21,6 +21,8 @@ from monitoring.records import Generation, Prediction, Verdict, WindowKey
 from projects.declaration import Project
 from tasks.resources import Resources
 
+EVER = datetime.fromtimestamp(0, UTC)  # before any row
+
 
 def clock(resources: Resources, project: Project) -> datetime:
     """Return "now" on the project's clock: wall time, or in a replay (`HOLDFAST_CLOCK=data`) the newest time sent."""

@@ -3,7 +3,6 @@
 import logging
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -22,13 +21,12 @@ from tasks import unresolved
 from tasks.circumstances import circumstances
 from tasks.estimating import estimated, realised
 from tasks.messages import channels
-from tasks.observing import clock, observed, predictor_of
+from tasks.observing import EVER, clock, observed, predictor_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-EVER = datetime.fromtimestamp(0, UTC)
 RECENT = 60  # verdicts on labels
 INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
@@ -110,12 +108,6 @@ def around_of(
     """Return what the labels of a window are held against besides the reference."""
     store = resources.store
     before = store.verdicts.recent(window.project, RECENT, check="performance")
-    newest = store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
-    counting = audit.sample(newest, project.labels).predictions
-    since = accepted_until(resources, window)
-    spoiled = spoiled_before(resources, window)
-    earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
-    earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
     return verdicts.Around(
         [
             (one.detail["rows"], one.detail["labelled"])
@@ -127,8 +119,25 @@ def around_of(
             for name, values in seen.items()
             if name not in known.outputs and isinstance(known.columns.get(name), Category)  # an answer is no source
         },
-        losses_in(earlier, known.task) if earlier else np.zeros(0),
+        losses_before(resources, project, known, window),
     )
+
+
+def losses_before(resources: Resources, project: Project, known: Reference, window: WindowKey) -> np.ndarray:
+    """Return the losses (N,) of the generation's newest labelled rows before a window, oldest first.
+
+    Without those under a fault or from before an accepted change; none where rows hang together in time, whose
+    losses are not looked at one by one.
+    """
+    if not known.exchangeable:
+        return np.zeros(0)
+    newest = resources.store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
+    counting = audit.sample(newest, project.labels).predictions
+    since = accepted_until(resources, window)
+    spoiled = spoiled_before(resources, window)
+    earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
+    earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
+    return losses_in(earlier, known.task) if earlier else np.zeros(0)
 
 
 def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
