@@ -111,7 +111,9 @@ class Evaluation:
     """Which rows judge. Where rows are `exchangeable` the hash of the entity decides, for ever; else time does.
 
     `judge` and `anchor` are shares of the rows, 0 to 1; by time, the newest rows judge and the anchor
-    is drawn from days (or, without a time column, entities) before them. `metric` is the one by which a
+    is drawn from days (or, without a time column, entities) before them. What is news can't be learned while it
+    judges, so with a time column no more judge than `judge_rows`, four weeks or eight windows, whichever is most,
+    however long the history grows. `metric` is the one by which a
     candidate must be better: `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`. `anchor_days`: anchor rows
     that are so much older than the newest row no longer count.
     """
@@ -121,8 +123,11 @@ class Evaluation:
     anchor: float = 0.2
     exchangeable: bool = False
     anchor_days: int | None = None
+    judge_rows: int = 1000
 
     def __post_init__(self) -> None:
+        if self.judge_rows < 1:
+            raise BadDeclaration(f"Evaluation(judge_rows={self.judge_rows}): at least 1")
         if self.anchor_days is not None and self.anchor_days < 1:
             raise BadDeclaration(f"Evaluation(anchor_days={self.anchor_days}): at least 1")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from tasks.choosing import BATCH, inherited, learned
 __all__ = ["BATCH", "START", "prepare", "roles"]
 
 ROLES = ("train", "judge", "anchor")
+JUDGED_DAYS = timedelta(days=28)  # more than a bootstrap over days needs, and each day of the week alike
+JUDGED_WINDOWS = 8
 START = "start.safetensors"  # the weights that a network starts from, where it doesn't start from scratch
 
 
@@ -27,17 +30,16 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     """Return each row's role, as an array of the words in ROLES; "" marks an embargoed row that has none.
 
     Where rows are exchangeable the hash of the entity decides, so an entity keeps its role for ever. Else
-    time does: the newest rows judge, the label delay before them is embargoed (their labels weren't known
-    when the judged period began), and whole days before that are drawn by hash as the anchor. An anchor row
-    older than `anchor_days` has no role any more; nothing ever learns from it.
+    time does: the newest rows judge, as many as `judge_since` says, the label delay before them is embargoed (their
+    labels weren't known when the judged period began), and whole days before that are drawn by hash as the anchor.
+    An anchor row older than `anchor_days` has no role any more; nothing ever learns from it.
     """
     evaluation, schema = project.evaluation, project.schema
     if evaluation.exchangeable:
         found = roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
         return without_expired(project, rows, found)
     times = rows[schema.time] if schema.time else np.arange(length(rows)).astype("datetime64[us]")
-    order = np.sort(times)
-    first_judge = order[int(len(order) * (1 - evaluation.judge))]
+    first_judge = judge_since(project, np.sort(times))
     days = times.astype("datetime64[D]").astype(str)
     found = roles_by_entity(days if schema.time else rows[schema.entity_column], 0.0, evaluation.anchor)
     delay = project.labels.delay.total_seconds() if schema.time else 0.0  # without times nothing is known of delays
@@ -45,6 +47,23 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     found[(times >= embargo) & (times < first_judge)] = ""
     found[times >= first_judge] = "judge"
     return without_expired(project, rows, found)
+
+
+def judge_since(project: Project, times: np.ndarray) -> np.datetime64:
+    """Return from when on rows judge, of sorted times (N,): the share's, but no longer ago than judging needs.
+
+    Judging needs `judge_rows` to show a gain, `JUDGED_DAYS` to say how much days differ, and `JUDGED_WINDOWS` to say
+    how much a monitor's windows do; the longest of the three is left of a long history.
+    """
+    evaluation, window, newest = project.evaluation, project.monitors.window, times[-1]
+    shared: np.datetime64 = times[int(len(times) * (1 - evaluation.judge))]
+    if project.schema.time is None:
+        return shared
+    rows = max(evaluation.judge_rows, JUDGED_WINDOWS * (window.rows or 0))
+    span = max(JUDGED_DAYS, JUDGED_WINDOWS * (window.span or timedelta(0)))
+    needed = min(times[max(len(times) - rows, 0)], newest - np.timedelta64(round(span.total_seconds() * 1e6), "us"))
+    since: np.datetime64 = max(shared, needed)
+    return since
 
 
 def without_expired(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:

@@ -78,6 +78,22 @@ def test_by_time_the_newest_rows_judge_and_labels_unknown_then_are_embargoed() -
     assert (found == "").sum() == 48
 
 
+def test_however_long_the_history_what_judges_stays_short_enough_to_learn_from_what_is_new() -> None:
+    day, weekly = 48, Monitors(window=Window(span=timedelta(days=7)))
+
+    def judging(days: int, monitors: Monitors | None = None, **share: Any) -> int:
+        declared = project(evaluation=Evaluation(anchor=0.0, **share), **({"monitors": monitors} if monitors else {}))
+        return int((roles(declared, rows(days * day)) == "judge").sum())
+
+    assert judging(100) == 20 * day  # the share, while it is short
+    assert judging(500) == judging(1000) == 28 * day + 1
+    assert judging(500, judge_rows=60 * day) == 60 * day
+    assert judging(500, weekly) == 8 * 7 * day + 1
+    assert judging(500, Monitors(window=Window(rows=4 * day))) == 32 * day
+    with pytest.raises(BadDeclaration, match="at least 1"):
+        Evaluation(judge_rows=0)
+
+
 def test_without_times_the_newest_rows_judge_and_none_is_embargoed() -> None:
     schema = replace(project().schema, time=None)
     by_count, late = Monitors(window=Window(rows=100)), Labels(delay=timedelta(1))
