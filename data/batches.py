@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from data.cells import numbers, pictures, texts, times
+from data.cells import times
+from data.columns.category import objects, words_of
 from data.errors import Corrupt, SchemaMismatch
 from data.packing import pack_all
-from data.schema import Image, Number, Rows, Schema, length, take
+from data.schema import Rows, Schema, length, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,18 +57,11 @@ def coerce_column(cells: "pd.Series[Any]", schema: Schema, name: str) -> tuple[n
     if name == schema.time:
         return times(cells)
     if name in schema.identifiers:
-        values, bad = texts(cells, ())
+        values, bad = words_of(cells, ())
         if name == schema.key:
             bad.update({i: "a row needs a key" for i, value in enumerate(values) if not value and i not in bad})
         return values, bad
-    column = schema.columns[name]
-    match column:
-        case Number():
-            return numbers(cells, column)
-        case Image():
-            return pictures(cells, column)
-        case _:
-            return texts(cells, column.levels)
+    return schema.columns[name].typed(cells)
 
 
 def canonical(rows: Rows, schema: Schema) -> Rows:
@@ -129,7 +123,7 @@ def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
 
 
 def frame_of(rows: Rows, schema: Schema) -> "pd.DataFrame":
-    """Return rows as a frame: the time aware, an image an array in its cell. `coerce` is the inverse."""
+    """Return rows as a frame: the time aware, a picture, a clip or a series an array. `coerce` is the inverse."""
     import pandas as pd
 
     columns: dict[str, Any] = {}
@@ -139,23 +133,19 @@ def frame_of(rows: Rows, schema: Schema) -> "pd.DataFrame":
         if name == schema.time:
             columns[name] = pd.DatetimeIndex(rows[name]).tz_localize("UTC")
         else:
-            columns[name] = list(rows[name]) if isinstance(schema.columns.get(name), Image) else rows[name]
+            columns[name] = schema.columns[name].to_cells(rows[name]) if name in schema.columns else rows[name]
     return pd.DataFrame(columns)
 
 
 def arrow_column(schema: Schema, name: str, values: np.ndarray) -> Any:
-    """Turn one column into Arrow's form: null for NaN, an image as its pixels."""
+    """Turn one column into Arrow's form: null for NaN, an array as its bytes."""
     import pyarrow as pa
 
     if name == schema.time:
         return pa.array(values.astype("datetime64[us]"), type=pa.timestamp("us", tz="UTC"))
-    match schema.columns.get(name):
-        case Number():
-            return pa.array(values, type=pa.float64(), mask=np.isnan(values))
-        case Image() as column:
-            return pa.array([picture.tobytes() for picture in values], type=pa.binary(int(np.prod(column.shape))))
-        case _:
-            return pa.array(values.tolist(), type=pa.string())
+    if name in schema.columns:
+        return schema.columns[name].to_arrow(values)
+    return pa.array(values.tolist(), type=pa.string())
 
 
 def numpy_column(schema: Schema, name: str, column: Any) -> np.ndarray:
@@ -165,17 +155,9 @@ def numpy_column(schema: Schema, name: str, column: Any) -> np.ndarray:
     if name == schema.time:
         moments: np.ndarray = column.cast(pa.timestamp("us")).to_numpy()
         return moments.astype("datetime64[us]")
-    match schema.columns.get(name):
-        case Number():
-            values: np.ndarray = column.cast(pa.float64()).to_numpy()
-            return values.astype(np.float64)
-        case Image() as image:
-            pixels = b"".join(column.to_pylist())
-            return np.frombuffer(pixels, np.uint8).reshape(len(column), *image.shape).copy()
-        case _:
-            texts = np.empty(len(column), dtype=object)
-            texts[:] = column.cast(pa.string()).to_pylist()
-            return texts
+    if name in schema.columns:
+        return schema.columns[name].from_arrow(column)
+    return objects(column.cast(pa.string()).to_pylist())
 
 
 def digests(rows: Rows, schema: Schema) -> dict[str, str]:

@@ -5,14 +5,15 @@ from dataclasses import field
 from typing import Any
 
 from data.declared import declared
-from data.schema import Category, Column, Image, Number, Schema
+from data.schema import ArrayColumn, Category, Column, Number, Schema, Text
 
 
 @declared
 class Expect:
     """One expectation: Great Expectations' class name and its arguments, on one column or (None) on the table.
 
-    Images are addressed by their descriptors: `image.brightness`, `image.contrast`, `image.sharpness`, each 0 to 1.
+    Pictures, texts, clips and series are addressed by what describes them: `image.brightness`, `review.words`,
+    `clip.loudness`, `load.OT.last`; docs/kinds.md has them all.
     """
 
     type: str
@@ -40,15 +41,11 @@ def guards(schema: Schema) -> tuple[Expect, ...]:
 
 
 def column_guards(name: str, column: Column, schema: Schema) -> Iterator[Expect]:
-    """Yield what one column's declaration says: nulls, range, levels, pixels."""
-    if isinstance(column, Image):
-        # pixels above `high` would make these exceed 1
-        for part in ("brightness", "contrast", "sharpness"):
-            yield Expect(
-                type="ExpectColumnValuesToBeBetween",
-                column=f"{name}.{part}",
-                arguments={"min_value": 0, "max_value": 1},
-            )
+    """Yield what one column's declaration says: nulls, range, levels, and what its descriptors can be."""
+    if isinstance(column, ArrayColumn | Text):
+        # pixels above `high` make brightness exceed 1, a text that is too long has too many characters
+        for part, described in column.described(name).items():
+            yield from bounds(part, described)
         return
     if column.nullable and name != schema.target:
         yield Expect(
@@ -58,9 +55,14 @@ def column_guards(name: str, column: Column, schema: Schema) -> Iterator[Expect]
         )
     else:
         yield Expect(type="ExpectColumnValuesToNotBeNull", column=name)
-    if isinstance(column, Number) and (column.low is not None or column.high is not None):
-        bounds = {"min_value": column.low, "max_value": column.high}
-        given = {key: value for key, value in bounds.items() if value is not None}
-        yield Expect(type="ExpectColumnValuesToBeBetween", column=name, arguments=given)
+    if isinstance(column, Number):
+        yield from bounds(name, column)
     if isinstance(column, Category) and not column.open:
         yield Expect(type="ExpectColumnValuesToBeInSet", column=name, arguments={"value_set": list(column.levels)})
+
+
+def bounds(name: str, column: Number) -> Iterator[Expect]:
+    """Yield the range of a number, where it has one."""
+    given = {key: end for key, end in (("min_value", column.low), ("max_value", column.high)) if end is not None}
+    if given:
+        yield Expect(type="ExpectColumnValuesToBeBetween", column=name, arguments=given)

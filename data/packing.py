@@ -1,7 +1,7 @@
 """One row as bytes and back, exactly: how the prediction log keeps what was asked. Needs numpy and orjson only.
 
-A packed row is a JSON list of the identifiers and of the features that are no images, in the schema's order,
-then for rows with images a NUL byte (which JSON text can't hold) and each image's uint8 pixels.
+A packed row is a JSON list of the identifiers and of the features that are no arrays, in the schema's order,
+then for rows with arrays (pictures, clips, series) a NUL byte, which JSON text can't hold, and each array's bytes.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from data.errors import BadRow, Corrupt
-from data.schema import Image, Number, Rows, Schema
+from data.schema import ArrayColumn, Number, Rows, Schema
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def pack_all(schema: Schema, rows: Rows) -> list[bytes]:
 
     Raises: BadRow for an infinite number or text that is not Unicode.
     """
-    pictures = [np.ascontiguousarray(rows[name]) for name in image_names(schema)]
+    arrays = [np.ascontiguousarray(rows[name], column.dtype) for name, column in array_columns(schema).items()]
     columns = [plain_values(schema, name, rows[name]) for name in scalar_names(schema)]
     packed = []
     for i, values in enumerate(zip(*columns, strict=True)):
@@ -40,7 +40,7 @@ def pack_all(schema: Schema, rows: Rows) -> list[bytes]:
             text = orjson.dumps(values)
         except TypeError as error:
             raise BadRow(f"rows[{i}]", str(error)) from error
-        packed.append(text + b"\0" + b"".join(picture[i].tobytes() for picture in pictures) if pictures else text)
+        packed.append(text + b"\0" + b"".join(array[i].tobytes() for array in arrays) if arrays else text)
     return packed
 
 
@@ -49,8 +49,8 @@ class ListPacker:
 
     def __init__(self, schema: Schema) -> None:
         names = list(schema.features)
-        self.images = [place for place, name in enumerate(names) if isinstance(schema.columns[name], Image)]
-        self.scalars = [place for place, name in enumerate(names) if place not in self.images]
+        self.arrays = [place for place, name in enumerate(names) if isinstance(schema.columns[name], ArrayColumn)]
+        self.scalars = [place for place, name in enumerate(names) if place not in self.arrays]
         self.entity = schema.entity is not None and schema.entity != schema.key
         self.time = schema.time is not None
 
@@ -65,12 +65,12 @@ class ListPacker:
         if self.time:
             head.append(None if time is None else microseconds(time))
         try:
-            if not self.images:
+            if not self.arrays:
                 return orjson.dumps(head + values)  # orjson writes NaN as null
             text = orjson.dumps(head + [values[place] for place in self.scalars])
         except TypeError as error:
             raise BadRow("rows", str(error)) from error
-        return text + b"\0" + b"".join([values[place].tobytes() for place in self.images])
+        return text + b"\0" + b"".join([values[place].tobytes() for place in self.arrays])
 
 
 def microseconds(time: datetime) -> int:
@@ -93,21 +93,22 @@ def unpack_rows(schema: Schema, packed: Sequence[bytes]) -> Rows:
         if not isinstance(row, list) or len(row) != len(names):
             raise Corrupt("a packed row", f"{len(names)} values", f"{row!r}")
     rows = {name: typed_values(schema, name, [row[j] for row in values]) for j, name in enumerate(names)}
-    return {**rows, **unpack_images(schema, [tail for _, _, tail in parts])}
+    return {**rows, **unpack_arrays(schema, [tail for _, _, tail in parts])}
 
 
-def unpack_images(schema: Schema, tails: Sequence[bytes]) -> Rows:
-    """Cut each row's pixels into its images."""
+def unpack_arrays(schema: Schema, tails: Sequence[bytes]) -> Rows:
+    """Cut each row's bytes into its arrays."""
     rows: Rows = {}
     start = 0
-    sizes = {name: image_size(schema, name) for name in image_names(schema)}
+    columns = array_columns(schema)
+    size = sum(column.nbytes for column in columns.values())
     for tail in tails:
-        if len(tail) != sum(sizes.values()):
-            raise Corrupt("a packed row", f"{sum(sizes.values())} pixels", f"{len(tail)}")
-    for name, size in sizes.items():
-        pixels = b"".join(tail[start : start + size] for tail in tails)
-        rows[name] = np.frombuffer(pixels, np.uint8).reshape(len(tails), *image(schema, name).shape).copy()
-        start += size
+        if len(tail) != size:
+            raise Corrupt("a packed row", f"{size} bytes of arrays", f"{len(tail)}")
+    for name, column in columns.items():
+        end = start + column.nbytes
+        rows[name] = column.from_bytes([tail[start:end] for tail in tails])
+        start = end
     return rows
 
 
@@ -146,22 +147,10 @@ def packed_names(schema: Schema) -> tuple[str, ...]:
 
 
 def scalar_names(schema: Schema) -> list[str]:
-    """Identifiers and features that are no images, in the order they are packed."""
-    return [name for name in packed_names(schema) if not isinstance(schema.columns.get(name), Image)]
+    """Identifiers and features that are no arrays, in the order they are packed."""
+    return [name for name in packed_names(schema) if not isinstance(schema.columns.get(name), ArrayColumn)]
 
 
-def image_names(schema: Schema) -> list[str]:
-    """Image features, in the order they are packed."""
-    return [name for name, column in schema.features.items() if isinstance(column, Image)]
-
-
-def image(schema: Schema, name: str) -> Image:
-    """Return the column, which is an Image."""
-    column = schema.columns[name]
-    assert isinstance(column, Image)
-    return column
-
-
-def image_size(schema: Schema, name: str) -> int:
-    """Bytes of one picture."""
-    return int(np.prod(image(schema, name).shape))
+def array_columns(schema: Schema) -> dict[str, ArrayColumn]:
+    """Features that are arrays, in the order they are packed."""
+    return {name: column for name, column in schema.features.items() if isinstance(column, ArrayColumn)}

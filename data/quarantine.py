@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from data.cells import encodable, is_null, plain
+from data.cells import encodable, is_null
+from data.columns.base import plain
 from data.errors import NoBatch, NotQuarantined
 from data.versions import DataRegistry
 

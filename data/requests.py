@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.batches import coerce
-from data.errors import Corrupt
-from data.schema import FUTURE, LONGEST_ID, Category, Image, Number, Rows, Schema, length, take
+from data.schema import FUTURE, LONGEST_ID, Rows, Schema, length, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,29 +106,6 @@ def objections(rows: Rows, schema: Schema) -> dict[int, str]:
         limit = np.datetime64((datetime.now(UTC) + FUTURE).replace(tzinfo=None), "us")
         object_to(rows[schema.time] > limit, f"{schema.time}: lies in the future")
     for name, column in schema.features.items():
-        for bad, why in column_objections(column, rows[name]):
+        for bad, why in column.objections(rows[name]):
             object_to(bad, f"{name}: {why}")
     return found
-
-
-def column_objections(column: Any, values: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    """Return masks (N,) of what a column doesn't take, each with its reason."""
-    match column:
-        case Number():
-            low = -np.inf if column.low is None else column.low
-            high = np.inf if column.high is None else column.high
-            null = np.isnan(values)
-            outside = ~null & ~((values >= low) & (values <= high))
-            told = f"outside [{low:g}, {high:g}]"
-            return [(outside, told), *([] if column.nullable else [(null, "missing")])]
-        case Category():
-            missing = np.array([value is None for value in values], dtype=bool)
-            levels = frozenset(column.levels)
-            strange = np.array([value is not None and value not in levels for value in values], dtype=bool)
-            unknown = [] if column.open else [(strange, "not a known level")]
-            return [*unknown, *([] if column.nullable else [(missing, "missing")])]
-        case Image():
-            return [
-                (values.reshape(len(values), -1).max(axis=1, initial=0) > column.high, f"a pixel above {column.high}")
-            ]
-    raise Corrupt("a schema", "a Number, a Category or an Image", type(column).__name__)

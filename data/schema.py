@@ -1,60 +1,52 @@
 """What a project's data is: typed columns and the roles they play. Needs numpy only."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from data.columns import (
+    ArrayColumn,
+    Audio,
+    Category,
+    Column,
+    Image,
+    Number,
+    Rows,
+    Series,
+    Text,
+    column_from_json,
+    column_to_json,
+)
 from data.declared import declared
 from data.errors import BadDeclaration, nearest
 
+__all__ = [
+    "FUTURE",
+    "LONGEST_ID",
+    "ArrayColumn",
+    "Audio",
+    "Category",
+    "Column",
+    "Image",
+    "Number",
+    "Rows",
+    "Schema",
+    "Series",
+    "Text",
+    "aliases",
+    "column_from_json",
+    "column_to_json",
+    "concatenate",
+    "length",
+    "schema_from_json",
+    "take",
+]
+
 LONGEST_ID = 200  # characters of a key or an entity that the log takes
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
-
-Rows = dict[str, np.ndarray]
-"""Columns of equal length N, by name: a Number is float64 (NaN where null); a Category, the key and the
-entity are object arrays of str (None where null); an Image is uint8 (N, H, W) or, with several channels,
-(N, H, W, C); the time is datetime64[us] in UTC."""
-
-
-@declared
-class Number:
-    """A quantity. Bounds are inclusive, in the column's own unit."""
-
-    low: float | None = None
-    high: float | None = None
-    integer: bool = False
-    nullable: bool = False
-
-
-@declared
-class Category:
-    """One of some levels. `open` lets levels not named here in (they share one code); else they are bad data."""
-
-    levels: tuple[str, ...]
-    open: bool = False
-    nullable: bool = False
-
-
-@declared
-class Image:
-    """A uint8 picture; `high` is the brightest value a pixel can have."""
-
-    height: int
-    width: int
-    channels: int = 1
-    high: int = 255
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one picture: (H, W), or (H, W, C) with several channels."""
-        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
-
-
-Column = Number | Category | Image
-
+TARGETS = (Category, Number, Series)
 
 @declared
 class Schema:
@@ -77,8 +69,8 @@ class Schema:
         for name in (self.target, *self.sensitive):
             if name not in self.columns:
                 raise BadDeclaration(f"schema has no column {name!r}; {nearest(name, self.columns)}")
-        if isinstance(self.columns[self.target], Image):
-            raise BadDeclaration(f"the target {self.target!r} must be a Category or a Number")
+        if not isinstance(self.columns[self.target], TARGETS):
+            raise BadDeclaration(f"the target {self.target!r} must be a Category, a Number or a Series")
         for name in self.identifiers:
             if name in self.columns:
                 raise BadDeclaration(f"{name!r} is a key, entity or time: it stands beside the columns, not in them")
@@ -105,7 +97,7 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `schema_from_json` is the inverse."""
-        columns = {name: {"type": type(column).__name__, **asdict(column)} for name, column in self.columns.items()}
+        columns = {name: column_to_json(column) for name, column in self.columns.items()}
         roles = ("target", "key", "time", "entity", "sensitive", "subject")
         return {"columns": columns, **{role: getattr(self, role) for role in roles}}
 
@@ -123,15 +115,6 @@ def schema_from_json(stored: Mapping[str, Any]) -> Schema:
     columns = {name: column_from_json(column) for name, column in stored["columns"].items()}
     roles = {role: stored[role] for role in ("target", "key", "time", "entity", "subject")}
     return Schema(columns=columns, sensitive=tuple(stored["sensitive"]), **roles)
-
-
-def column_from_json(stored: Mapping[str, Any]) -> Column:
-    """Read one column as `Schema.to_json` wrote it."""
-    kinds: dict[str, type[Column]] = {"Number": Number, "Category": Category, "Image": Image}
-    keys: dict[str, Any] = {key: value for key, value in stored.items() if key != "type"}
-    if "levels" in keys:
-        keys["levels"] = tuple(keys["levels"])
-    return kinds[stored["type"]](**keys)
 
 
 def length(rows: Rows) -> int:

@@ -15,7 +15,7 @@ from data.environment import QUIET
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect, guards
 from data.markdown import escaped
-from data.schema import Image, Rows, Schema, length, take
+from data.schema import ArrayColumn, Rows, Schema, Text, length, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,12 +61,16 @@ def validate(rows: Rows, schema: Schema, expectations: tuple[Expect, ...], max_b
 
 
 def observed_frame(rows: Rows, schema: Schema) -> "pd.DataFrame":
-    """Return what expectations speak of: identifiers and columns, images by their descriptors."""
+    """Return what expectations speak of: identifiers and columns, the kinds that have descriptors by these.
+
+    A text stands there too, so that expectations can look at its words.
+    """
     import pandas as pd
 
-    images = [name for name, column in schema.columns.items() if isinstance(column, Image)]
-    plain = frame_of({name: values for name, values in rows.items() if name not in images}, schema)
-    described = describe({name: schema.columns[name] for name in images}, rows)
+    arrays = {name: column for name, column in schema.columns.items() if isinstance(column, ArrayColumn)}
+    texts = {name: column for name, column in schema.columns.items() if isinstance(column, Text)}
+    plain = frame_of({name: values for name, values in rows.items() if name not in arrays}, schema)
+    described = describe({**arrays, **texts}, rows)
     return pd.concat([plain, pd.DataFrame(described, index=plain.index)], axis=1)
 
 

@@ -1,11 +1,8 @@
 """Whether a candidate would refuse a request that the champion accepts, from their two schemas alone."""
 
-import math
 from collections.abc import Iterator
 
-from data.schema import Category, Column, Image, Number, Schema, aliases
-
-LONGEST_TEXT = 1000  # characters of a level that an open set takes, as serving reads it
+from data.schema import ArrayColumn, Column, Schema, aliases
 
 
 def incompatibilities(before: Schema, after: Schema) -> tuple[str, ...]:
@@ -39,51 +36,10 @@ def differences(before: Schema, after: Schema) -> Iterator[str]:
 
 def narrowed(before: Column, after: Column) -> Iterator[str]:
     """Yield what values of a column are no longer accepted."""
-    match before, after:
-        case Number(), Number():
-            yield from narrowed_number(before, after)
-        case Category(), Category():
-            yield from narrowed_category(before, after)
-        case Image(), Image():
-            if before.shape != after.shape:
-                yield f"has the shape {after.shape} and had {before.shape}"
-            if after.high < before.high:
-                yield f"has pixels up to {after.high} and had them up to {before.high}"
-            return
-        case _:
-            yield f"is a {type(after).__name__} and was a {type(before).__name__}"
-            return
-    if before.nullable and not after.nullable:
-        yield "may no longer be null"
-
-
-def narrowed_number(before: Number, after: Number) -> Iterator[str]:
-    """Yield which numbers are no longer accepted."""
-    if bound(after.low, -math.inf) > bound(before.low, -math.inf):
-        yield f"is at least {after.low:g} and was {'unbounded' if before.low is None else f'at least {before.low:g}'}"
-    if bound(after.high, math.inf) < bound(before.high, math.inf):
-        yield f"is at most {after.high:g} and was {'unbounded' if before.high is None else f'at most {before.high:g}'}"
-    if after.integer and not before.integer:
-        yield "must be a whole number"
-
-
-def bound(value: float | None, unbounded: float) -> float:
-    """Return a bound as a number."""
-    return unbounded if value is None else value
-
-
-def narrowed_category(before: Category, after: Category) -> Iterator[str]:
-    """Yield which levels are no longer accepted."""
-    if before.open and not after.open:
-        yield "no longer takes levels that it does not name"
-    lost = [level for level in before.levels if level not in after.levels and not (after.open and fits_open(level))]
-    if lost:
-        yield f"no longer has {', '.join(map(repr, lost[:3]))}" + (f" and {len(lost) - 3} more" if lost[3:] else "")
-
-
-def fits_open(level: str) -> bool:
-    """Whether an open set takes this text."""
-    return len(level) <= LONGEST_TEXT and "\0" not in level
+    if type(before) is type(after):
+        yield from before.narrowed(after)  # type: ignore[arg-type]
+    else:
+        yield f"is a {type(after).__name__} and was a {type(before).__name__}"
 
 
 def unaskable(asks: Schema, rows: Schema) -> str:
@@ -92,7 +48,7 @@ def unaskable(asks: Schema, rows: Schema) -> str:
         other = rows.columns.get(name)
         if other is None or name == rows.target:
             return f"they have no {name!r}"
-        if type(other) is not type(column) or (isinstance(column, Image) and column.shape != other.shape):  # type: ignore[union-attr]
+        if type(other) is not type(column) or (isinstance(column, ArrayColumn) and column.shape != other.shape):  # type: ignore[union-attr]
             return f"their {name!r} is another kind of column"
     if asks.target != rows.target or type(asks.columns[asks.target]) is not type(rows.columns[rows.target]):
         return f"their label is {rows.target!r}, another kind than {asks.target!r}"

@@ -1,22 +1,38 @@
 """From typed rows to a network's inputs and from its outputs to answers. Needs numpy only, also when serving."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from data.descriptors import describe, described
 from data.errors import BadDeclaration, BadRow, Corrupt, TooFewRows
-from data.schema import Category, Column, Image, Number, Rows, Schema, column_from_json, length, schema_from_json
+from data.schema import (
+    Audio,
+    Category,
+    Column,
+    Image,
+    Number,
+    Rows,
+    Schema,
+    Series,
+    Text,
+    column_from_json,
+    column_to_json,
+    length,
+    schema_from_json,
+)
+from models import spectra
 from models.declarations import Features
 from models.features import features_sha256, with_derived
 from models.outputs import Outputs
+from models.transforms import FAR, codes, levels_seen, one_size, pixels, scale
+from models.vocabulary import Vocabulary
 
-NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
 RESERVED = ("prediction", "confidence")  # what a predictor adds to the columns it is watched by
-FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
-ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
+K = TypeVar("K", bound=Column)
 
 
 @dataclass(frozen=True)
@@ -24,8 +40,10 @@ class EncodedSpec:
     """What a network is given and what it must return.
 
     Its `forward` takes the tensors of `inputs` (name -> shape of one row, dtype), in that order: "image"
-    (N, C, H, W) float32 in 0..1, "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where
-    the schema has such columns. It returns (N, outputs): logits, or one standardised value.
+    (N, C, H, W) float32 in 0..1, "audio" (N, C, bands, frames) float32 in -1..1 (models/spectra.py), "series"
+    (N, length, channels) float32 standardised, "text" (N, places) int64 below `vocabulary` (models/vocabulary.py),
+    "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where the schema has such columns. It
+    returns (N, outputs): logits, or one standardised value.
     """
 
     inputs: dict[str, tuple[tuple[int, ...], str]]
@@ -34,14 +52,16 @@ class EncodedSpec:
     images: tuple[int, int, int] | None
     outputs: int
     task: Literal["classification", "regression"]
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True)
 class Encoder:
     """The transforms of a project's rows, with what they learned from the training rows.
 
-    `scales`: mean and standard deviation of each number, and of a number target; `levels`: the levels of each
-    category that training saw. A number that may be null also gives a flag, 1 where it is.
+    `scales`: mean and standard deviation of each number, of a number target, and as `series.channel` of each channel;
+    `levels`: the levels of each category that training saw; `vocabularies`: the words of each text. A number that may
+    be null also gives a flag, 1 where it is, and a series that may have gaps one for each channel.
     """
 
     schema: Schema
@@ -50,6 +70,7 @@ class Encoder:
     levels: Mapping[str, tuple[str, ...]]
     code_sha256: str | None = None
     features: Features | None = field(default=None, compare=False)
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, schema: Schema, features: Features | None, rows: Rows) -> "Encoder":
@@ -69,11 +90,16 @@ class Encoder:
         numbers = {name: known[name] for name, column in columns.items() if isinstance(column, Number)}
         if isinstance(target, Number):
             numbers[schema.target] = rows[schema.target]
+        for name, column in columns.items():
+            if isinstance(column, Series):
+                numbers |= {f"{name}.{channel}": known[name][:, :, at] for at, channel in enumerate(column.channels)}
         scales = {name: scale(values) for name, values in numbers.items()}
+        texts = {name: Vocabulary.fit(known[name]) for name, column in columns.items() if isinstance(column, Text)}
         levels = {
             name: levels_seen(column, known[name]) for name, column in columns.items() if isinstance(column, Category)
         }
-        encoder = cls(schema, derived, scales, levels, features_sha256(features) if features else None, features)
+        code = features_sha256(features) if features else None
+        encoder = cls(schema, derived, scales, levels, code, features, texts)
         encoder.spec  # noqa: B018 (refuses images of several sizes before any training)
         return encoder
 
@@ -97,25 +123,41 @@ class Encoder:
     def spec(self) -> EncodedSpec:
         """What a network for these rows is given and must return.
 
-        Raises: BadDeclaration for images of several sizes, or without any feature.
+        Raises: BadDeclaration for images, clips or series of several sizes, or without any feature.
         """
         columns = self.columns.values()
-        images = [column for column in columns if isinstance(column, Image)]
         numbers = sum(1 + column.nullable for column in columns if isinstance(column, Number))
         cardinalities = tuple(len(levels) + 2 for levels in self.levels.values())
-        if len({(image.height, image.width) for image in images}) > 1:
-            raise BadDeclaration("image columns of one project must have one height and width")
-        shape = (sum(image.channels for image in images), images[0].height, images[0].width) if images else None
+        images = self.of(Image)
+        shape: tuple[int, int, int] | None = None
         inputs: dict[str, tuple[tuple[int, ...], str]] = {}
-        if shape:
+        if images:
+            height, width = one_size(images)
+            shape = (sum(image.channels for image in images.values()), height, width)
             inputs["image"] = (shape, "float32")
+        if clips := self.of(Audio):
+            rates = {clip.rate for clip in clips.values()}
+            if len(rates) > 1:
+                raise BadDeclaration("audio columns of one project must have one rate")
+            inputs["audio"] = ((len(clips), *spectra.shape(one_size(clips)[0], rates.pop())), "float32")
+        if series := self.of(Series):
+            channels = sum(len(one.channels) * (1 + one.nullable) for one in series.values())
+            inputs["series"] = ((one_size(series)[0], channels), "float32")
+        if self.vocabularies:
+            inputs["text"] = ((sum(one.places for one in self.vocabularies.values()),), "int64")
         if numbers:
             inputs["numbers"] = ((numbers,), "float32")
         if cardinalities:
             inputs["codes"] = ((len(cardinalities),), "int64")
         if not inputs:
             raise BadDeclaration("the schema has no column to learn from besides its target")
-        return EncodedSpec(inputs, cardinalities, numbers, shape, len(self.answers) or 1, self.task)
+        vocabulary = max(map(len, self.vocabularies.values()), default=0)
+        outputs = len(self.answers) or 1
+        return EncodedSpec(inputs, cardinalities, numbers, shape, outputs, self.task, vocabulary)
+
+    def of(self, kind: type[K]) -> dict[str, K]:
+        """Return the columns of one kind that the network learns from, by name."""
+        return {name: column for name, column in self.columns.items() if isinstance(column, kind)}
 
     def derive(self, rows: Rows) -> Rows:
         """Return the columns the network learns from, before encoding."""
@@ -127,21 +169,50 @@ class Encoder:
 
     def encode_derived(self, known: Rows) -> dict[str, np.ndarray]:
         """Return the network's inputs from what `derive` returned."""
-        columns = self.columns
-        images = [
-            pixels(column, known[name]) / np.float32(column.high)
-            for name, column in columns.items()
-            if isinstance(column, Image)
-        ]
-        numbers = [name for name, column in columns.items() if isinstance(column, Number)]
-        inputs = {}
-        if images:
-            inputs["image"] = images[0] if len(images) == 1 else np.concatenate(images, axis=1)
-        if numbers:
-            inputs["numbers"] = self.standardise(known, numbers)
+        inputs = self.encode_arrays(known)
+        if names := list(self.of(Number)):
+            inputs["numbers"] = self.standardise(known, names)
         if self.levels:
             inputs["codes"] = np.stack([codes(levels, known[name]) for name, levels in self.levels.items()], axis=1)
         return inputs
+
+    def encode_arrays(self, known: Rows) -> dict[str, np.ndarray]:
+        """Return the inputs from pictures, clips, series and texts, several columns of a kind as one."""
+        parts = {
+            "image": [pixels(column, known[name]) / np.float32(column.high) for name, column in self.of(Image).items()],
+            "audio": [spectra.log_mel(known[name], clip.rate)[:, None] for name, clip in self.of(Audio).items()],
+            "series": [self.steps(name, known[name]) for name in self.of(Series)],
+            "text": [words.encode(known[name].tolist()) for name, words in self.vocabularies.items()],
+        }
+        joints = {"image": 1, "audio": 1, "series": 2, "text": 1}
+        return {
+            name: made[0] if len(made) == 1 else np.concatenate(made, axis=joints[name])
+            for name, made in parts.items()
+            if made
+        }
+
+    def steps(self, name: str, windows: np.ndarray) -> np.ndarray:
+        """Return a series (N, T, C) in standard deviations of each channel, 0 in a gap, then the flags of gaps."""
+        column = self.columns[name]
+        assert isinstance(column, Series)
+        means, deviations = np.array([self.scales[f"{name}.{channel}"] for channel in column.channels]).T
+        gaps = np.isnan(windows)
+        with np.errstate(over="ignore"):
+            scaled = np.clip((windows - means) / deviations, -FAR, FAR)
+        scaled[gaps] = 0.0
+        made = np.concatenate([scaled, gaps], axis=2) if column.nullable else scaled
+        return np.asarray(made, dtype=np.float32)
+
+    def describe(self, known: Rows) -> Rows:
+        """Return what is watched of derived rows: what describes each column, and of texts how many words are new."""
+        new = {f"{name}.unknown": words.unknown(known[name]) for name, words in self.vocabularies.items()}
+        return {**describe(self.columns, known), **new}
+
+    @property
+    def described(self) -> dict[str, Column]:
+        """The columns of `describe`."""
+        new = {f"{name}.unknown": Number(low=0.0, high=1.0) for name in self.vocabularies}
+        return {**described(self.columns), **new}
 
     def standardise(self, known: Rows, names: list[str]) -> np.ndarray:
         """Return numbers (N, F) in standard deviations from their mean, 0 where null, then the flags of nulls."""
@@ -203,6 +274,7 @@ class Encoder:
             "derived": {name: column_to_json(column) for name, column in self.derived.items()},
             "scales": {name: list(pair) for name, pair in self.scales.items()},
             "levels": {name: list(levels) for name, levels in self.levels.items()},
+            "vocabularies": {name: words.to_json() for name, words in self.vocabularies.items()},
             "features_sha256": self.code_sha256,
         }
 
@@ -223,45 +295,5 @@ class Encoder:
             {name: tuple(levels) for name, levels in stored["levels"].items()},
             expected,
             features if expected is not None else None,
+            {name: Vocabulary.from_json(words) for name, words in stored.get("vocabularies", {}).items()},
         )
-
-
-def scale(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of the finite values; 1 for the latter where it would be nothing."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if not len(known):
-        return 0.0, 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = float(known.mean()), float(known.std())
-    if not np.isfinite([mean, deviation]).all():
-        return float(np.sort(known)[len(known) // 2]), float(np.abs(known).max())  # a mean of two may overflow
-    return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
-
-
-def levels_seen(column: Category, values: np.ndarray) -> tuple[str, ...]:
-    """Return the declared levels that occur, in declared order."""
-    seen = set(values.tolist())
-    return tuple(level for level in column.levels if level in seen)
-
-
-def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures (N, H, W) or (N, H, W, C) as float32 (N, C, H, W), not yet scaled."""
-    shaped = pictures.reshape(len(pictures), column.height, column.width, column.channels)
-    return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-def codes(levels: tuple[str, ...], values: np.ndarray) -> np.ndarray:
-    """Return each value's code (N,) int64: null and unseen levels have codes of their own."""
-    known = code_table(levels)
-    return np.array([known.get(value, UNSEEN) for value in values.tolist()], dtype=np.int64)
-
-
-def code_table(levels: tuple[str, ...]) -> dict[str | None, int]:
-    """Return the code of each level and of null; whatever is missing here is unseen."""
-    return {None: NULL, **{level: index + 2 for index, level in enumerate(levels)}}
-
-
-def column_to_json(column: Column) -> dict[str, Any]:
-    """Return a column as `column_from_json` reads it."""
-    return {"type": type(column).__name__, **asdict(column)}

@@ -180,6 +180,8 @@ def random_inputs(spec: EncodedSpec, rows: int, generator: np.random.Generator) 
     for name, (shape, _) in spec.inputs.items():
         if name == "codes":
             inputs[name] = generator.integers(0, spec.cardinalities, size=(rows, *shape), dtype=np.int64)
+        elif name == "text":
+            inputs[name] = generator.integers(0, spec.vocabulary, size=(rows, *shape), dtype=np.int64)
         elif name == "image":
             inputs[name] = generator.random((rows, *shape), dtype=np.float32)
         else:

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from data.schema import Image, Number
-from models.encoding import UNSEEN, Encoder, code_table, pixels
+from data.columns.category import objects
+from data.schema import ArrayColumn, Number, Rows, Text
+from models.encoding import Encoder
+from models.transforms import UNSEEN, code_table
 
 
 class RowEncoder:
@@ -19,16 +21,17 @@ class RowEncoder:
         features = encoder.schema.features
         places = {name: place for place, name in enumerate(features)}
         self.encoder = encoder
-        self.images = [(places[name], column) for name, column in features.items() if isinstance(column, Image)]
+        self.arrays = {name: places[name] for name, column in features.items() if isinstance(column, ArrayColumn)}
+        self.texts = {name: places[name] for name, column in features.items() if isinstance(column, Text)}
         self.numbers = [places[name] for name, column in features.items() if isinstance(column, Number)]
         self.pick = itemgetter(*self.numbers) if len(self.numbers) > 1 else None
         self.codes = [(places[name], code_table(levels)) for name, levels in encoder.levels.items()]
 
     def encode(self, rows: list[list[Any]]) -> dict[str, np.ndarray]:
         """Return the network's inputs by name for validated rows, at least one."""
-        inputs = {}
-        if self.images:
-            inputs["image"] = self.pictures(rows)
+        inputs: dict[str, np.ndarray] = {}
+        if self.arrays or self.texts:
+            inputs = self.encoder.encode_arrays(self.columns(rows))
         if self.pick is not None:
             inputs["numbers"] = self.encoder.scaled(np.array([self.pick(row) for row in rows], dtype=np.float64))
         elif self.numbers:
@@ -39,10 +42,9 @@ class RowEncoder:
             inputs["codes"] = np.array(coded, dtype=np.int64)
         return inputs
 
-    def pictures(self, rows: list[list[Any]]) -> np.ndarray:
-        """Return all pictures of each row (N, C, H, W), 0 to 1."""
-        made = [
-            pixels(column, np.stack([row[place] for row in rows])) / np.float32(column.high)
-            for place, column in self.images
-        ]
-        return made[0] if len(made) == 1 else np.concatenate(made, axis=1)
+    def columns(self, rows: list[list[Any]]) -> Rows:
+        """Return the values that are arrays, and the texts, as columns."""
+        made = {name: np.stack([row[place] for row in rows]) for name, place in self.arrays.items()}
+        for name, place in self.texts.items():
+            made[name] = objects([row[place] for row in rows])
+        return made

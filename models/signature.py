@@ -2,7 +2,7 @@
 
 import json
 
-from data.schema import Category, Column, Image, Number, Schema
+from data.schema import Audio, Category, Column, Image, Number, Schema, Series, Text
 
 LOADER = "models.pyfunc"
 FLAVORS = {"python_function": {"loader_module": LOADER}}
@@ -31,14 +31,16 @@ def names_our_loader(content: bytes) -> bool:
 
 
 def mlflow_type(column: Column) -> dict[str, object]:
-    """Return a column's type in the words of an MLflow signature; a picture is nested lists of pixels."""
+    """Return a column's type in the words of an MLflow signature; a picture is nested lists of pixels, a clip a WAV."""
     match column:
         case Number():
             return {"type": "double"}
-        case Category():
+        case Category() | Text():
             return {"type": "string"}
-        case Image():
-            described: dict[str, object] = {"type": "long"}
+        case Audio():
+            return {"type": "binary"}
+        case Image() | Series():
+            described: dict[str, object] = {"type": "long" if isinstance(column, Image) else "double"}
             for _ in column.shape:
                 described = {"type": "array", "items": described}
             return described

@@ -146,9 +146,8 @@ def spec_of(stored: Mapping[str, Any]) -> EncodedSpec:
     """Read a specification that came as JSON."""
     inputs = {name: (tuple(shape), kind) for name, (shape, kind) in stored["inputs"].items()}
     images = tuple(stored["images"]) if stored["images"] else None
-    return EncodedSpec(
-        inputs, tuple(stored["cardinalities"]), stored["numbers"], images, stored["outputs"], stored["task"]
-    )
+    given = {**stored, "inputs": inputs, "cardinalities": tuple(stored["cardinalities"]), "images": images}
+    return EncodedSpec(**given)
 
 
 def warmed(network: "nn.Module", spec: EncodedSpec) -> float:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import BadDeclaration, Corrupt, NoSuchVersion
-from data.schema import Category, Column, Image
 from models import card_value, cards
 from models.card_page import page
 from models.card_value import CARD, PAGE, Card
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from models.registry import RunLog
 
 logger = logging.getLogger(__name__)
-
-SHOWN = 8  # levels of a category that are named
 
 
 def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str], told: dict[str, str]) -> Card:
@@ -46,7 +43,7 @@ def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str
         purpose={
             "task": project.task,
             "target": schema.target,
-            "inputs": {name: holds(column) for name, column in schema.features.items()},
+            "inputs": {name: column.words() for name, column in schema.features.items()},
             "sensitive": list(schema.sensitive),
         },
         found=json.loads((folder / "evaluation" / "metrics.json").read_text()),
@@ -55,22 +52,6 @@ def draft(project: Project, folder: Path, run: "RunLog", *, facts: dict[str, str
         snapshot=json.loads((folder / "snapshot.json").read_text()),
         facts=facts,
     )
-
-
-def holds(column: Column) -> str:
-    """Say what a column holds, in a few words."""
-    if isinstance(column, Image):
-        channels = f" and {column.channels} channels" if column.channels > 1 else ""
-        return f"a picture of {column.height} x {column.width} pixels{channels}, up to {column.high}"
-    nullable = ", or nothing" if column.nullable else ""
-    if isinstance(column, Category):
-        levels = ", ".join(column.levels[:SHOWN]) + (
-            f", … ({len(column.levels)})" if len(column.levels) > SHOWN else ""
-        )
-        return f"one of {levels}{', or another' if column.open else ''}{nullable}"
-    ends = [f"at least {column.low:g}"] if column.low is not None else []
-    ends += [f"at most {column.high:g}"] if column.high is not None else []
-    return " ".join(["a whole number" if column.integer else "a number", " and ".join(ends)]).strip() + nullable
 
 
 def write(resources: Resources, project: str, version: str, card: Card) -> None:

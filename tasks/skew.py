@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from data.schema import Category, Column, Number, Rows, length, take
+from data.schema import ArrayColumn, Column, Number, Rows, length, take
 from data.wording import significant
 from monitoring.binning import printable
 from projects.declaration import Project
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 ROWS = 20_000  # of a batch that are looked for in the log
 LEAST = 20  # rows that were both answered and landed
 SHARE = 0.01  # of them that differ: a corrected value here and there is no skew
-SAME = 1e-5  # of the larger number: float32 on one side
 
 
 def look_for_skew(resources: Resources, project: Project, batch: str, rows: Rows) -> dict[str, str]:
@@ -66,7 +65,7 @@ def differing(columns: Mapping[str, Column], served: Rows, landed: Rows, keys: l
     """Return column -> how the values of the same rows differ, for the columns where more than a few do."""
     found = {}
     for name, column in columns.items():
-        apart = unlike(column, served[name], landed[name])
+        apart = column.unlike(served[name], landed[name])
         if apart.mean() > SHARE:
             first = int(np.argmax(apart))
             before, after = (shown(column, rows[name][first]) for rows in (served, landed))
@@ -75,20 +74,8 @@ def differing(columns: Mapping[str, Column], served: Rows, landed: Rows, keys: l
     return found
 
 
-def unlike(column: Column, served: np.ndarray, landed: np.ndarray) -> np.ndarray:
-    """Tell, row by row (N,), whether two columns hold other values; null is like null only."""
-    if isinstance(column, Number):
-        one, other = served.astype(float), landed.astype(float)
-        slack = SAME * np.maximum(np.maximum(np.abs(one), np.abs(other)), 1e-12)
-        same = (np.isnan(one) & np.isnan(other)) | (np.abs(one - other) <= slack)
-        return np.asarray(~same)
-    if isinstance(column, Category):
-        return np.array([one != other for one, other in zip(served.tolist(), landed.tolist(), strict=True)], dtype=bool)
-    return np.asarray((served.reshape(len(served), -1) != landed.reshape(len(landed), -1)).any(1))
-
-
 def shown(column: Column, value: Any) -> str:
     """Write one value for people."""
-    if isinstance(column, Number):
-        return significant(float(value))
-    return printable(value) if isinstance(column, Category) else "a picture"
+    if isinstance(column, ArrayColumn):
+        return column.noun
+    return significant(float(value)) if isinstance(column, Number) else printable(value)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from data.errors import BadDeclaration, BadRow, Corrupt
 from data.schema import Category, Image, Number, Rows, Schema
 from models.declarations import Features
-from models.encoding import NULL, UNSEEN, Encoder
+from models.encoding import Encoder
 from models.features import code_sha256
+from models.transforms import NULL, UNSEEN
 
 SCHEMA = Schema(
     columns={

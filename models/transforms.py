@@ -1,0 +1,61 @@
+"""How one column becomes numbers that a network takes. Needs numpy only, also when serving."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from data.errors import BadDeclaration
+from data.schema import ArrayColumn, Category, Image
+
+NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
+FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
+ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
+
+
+def scale(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation of the finite values; 1 for the latter where it would be nothing."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return 0.0, 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(known.mean()), float(known.std())
+    if not np.isfinite([mean, deviation]).all():
+        return float(np.sort(known)[len(known) // 2]), float(np.abs(known).max())  # a mean of two may overflow
+    return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
+
+
+def levels_seen(column: Category, values: np.ndarray) -> tuple[str, ...]:
+    """Return the declared levels that occur, in declared order."""
+    seen = set(values.tolist())
+    return tuple(level for level in column.levels if level in seen)
+
+
+def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:
+    """Return pictures (N, H, W) or (N, H, W, C) as float32 (N, C, H, W), not yet scaled."""
+    shaped = pictures.reshape(len(pictures), column.height, column.width, column.channels)
+    return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def codes(levels: tuple[str, ...], values: np.ndarray) -> np.ndarray:
+    """Return each value's code (N,) int64: null and unseen levels have codes of their own."""
+    known = code_table(levels)
+    return np.array([known.get(value, UNSEEN) for value in values.tolist()], dtype=np.int64)
+
+
+def code_table(levels: tuple[str, ...]) -> dict[str | None, int]:
+    """Return the code of each level and of null; whatever is missing here is unseen."""
+    return {None: NULL, **{level: index + 2 for index, level in enumerate(levels)}}
+
+
+def one_size(columns: Mapping[str, ArrayColumn]) -> tuple[int, ...]:
+    """Return the height and width, or the length, of columns of one kind, which go to the network together.
+
+    Raises: BadDeclaration.
+    """
+    shapes = [column.shape[:2] if isinstance(column, Image) else column.shape[:1] for column in columns.values()]
+    if len(set(shapes)) > 1:
+        kind = type(next(iter(columns.values()))).__name__
+        wanted = "height and width" if kind == "Image" else "length"
+        raise BadDeclaration(f"{kind} columns of one project must have one {wanted}")
+    return shapes[0]
