@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from models.metrics import class_codes
+from models.confusions import class_codes
 
 
 def constant(known: np.ndarray, rows: int, levels: Sequence[str] = ()) -> np.ndarray:

@@ -8,7 +8,8 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
 * `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
   (torch against ONNX), `worker` (why a torch worker answers instead), `learned` (which rows),
-  `start` (`from`, `why`), `tournament` (the contestants it was chosen from), `parameters`
+  `start` (`from`, `why`), `cutoff` (`level`, `at`, `why`: what decides between two levels),
+  `tournament` (the contestants it was chosen from), `parameters`
 * `data`: `snapshot` (hash), `rows`, `revision`, `batches`, `first`, `last` (names of batches)
 * `facts`: what is needed to make it again; `limits`: sentences
 * `verdict`: `outcome`, `sentence`, `at`, `against` (the champion's version), `gates` (`Judgement.table()`)
@@ -113,6 +114,7 @@ def training(history: Mapping[str, Any]) -> dict[str, Any]:
         "best_epoch": best.get("number"),
         "best_loss": best.get("validation_loss"),
         "losses": [[epoch.get("train_loss"), epoch["validation_loss"]] for epoch in epochs[:EPOCHS]],
+        "cutoff": history.get("cutoff"),
         "difference": history.get("difference"),
         "worker": history.get("worker"),
         "learned": history.get("learned"),

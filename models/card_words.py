@@ -105,6 +105,12 @@ def answers(card: Mapping[str, Any]) -> list[str]:
         said.append(served_by_torch(worker, found))
     elif difference is not None:
         said.append(f"What answers is the ONNX export; torch differs from it by {number(difference)} at most.")
+    cutoff = card.get("training", {}).get("cutoff")
+    if cutoff:
+        said.append(
+            f"It answers {cutoff['level']} from a probability of {number(cutoff['at'])} on, chosen on validation rows "
+            f"by {cutoff['why']}; accuracy, precision, recall and the matrix are of these answers."
+        )
     if found.get("latency_ms") is not None:
         said.append(f"95 of 100 single rows were answered within {latency(found)} where it was trained.")
     if found.get("size_mb") is not None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from data.wording import significant
-from models.metrics import BOUNDED, HIGHER_IS_BETTER, per_row, value_of
+from models.metrics import BOUNDED, HIGHER_IS_BETTER, per_row, summable, value_of
+from models.outputs import Cutoff, Outputs
 from models.resampling import TAIL, Interval, paired_interval
 
 
@@ -75,10 +76,6 @@ class Comparison:
         return self.fresh.champion is not None or bool(self.unasked)
 
 
-Answers = tuple[np.ndarray, Sequence[str]]
-"""A model's answers (N, K) or (N, 1), and its classes in their order."""
-
-
 def sample(
     metric: str,
     truth: np.ndarray,
@@ -89,29 +86,31 @@ def sample(
     baseline: np.ndarray | None = None,
     levels: Sequence[str] = (),
     champion_levels: Sequence[str] | None = None,
-    others: Mapping[str, Answers] | None = None,
+    cutoffs: tuple[Cutoff | None, Cutoff | None] = (None, None),
+    others: Mapping[str, Outputs] | None = None,
     known: Sequence[str] = (),
     unit: str = "entities",
 ) -> Sample:
     """Score the models' answers (N, K) or (N, 1) on the same rows.
 
-    `levels`: the candidate's (and the baseline's) classes; the champion may have learned others. `known`: classes
+    `levels`: the candidate's (and the baseline's) classes; the champion may have learned others. `cutoffs`: what
+    decides between the candidate's, and between the champion's, where that is not the likeliest. `known`: classes
     of models asked elsewhere, so that the parts of samples that are joined have the same columns.
     """
     theirs = levels if champion_levels is None else champion_levels
     more = others or {}
-    every = tuple(dict.fromkeys([*levels, *theirs, *known, *(level for _, have in more.values() for level in have)]))
+    every = tuple(dict.fromkeys([*levels, *theirs, *known, *(level for one in more.values() for level in one.levels)]))
 
-    def parts(values: np.ndarray, have: Sequence[str]) -> np.ndarray:
-        return per_row(metric, truth, reordered(values, have, every), every)
+    def parts(values: np.ndarray, have: Sequence[str], cutoff: Cutoff | None = None) -> np.ndarray:
+        return per_row(metric, truth, reordered(values, have, every), every, cutoff)
 
     return Sample(
         blocks=blocks,
-        candidate=parts(candidate, levels),
-        champion=None if champion is None else parts(champion, theirs),
+        candidate=parts(candidate, levels, cutoffs[0]),
+        champion=None if champion is None else parts(champion, theirs, cutoffs[1]),
         baseline=None if baseline is None else parts(baseline, levels),
         unit=unit,
-        others={name: parts(values, have) for name, (values, have) in more.items()},
+        others={name: parts(one.values, one.levels, one.cutoff) for name, one in more.items()},
     )
 
 
@@ -127,7 +126,8 @@ def reordered(values: np.ndarray, have: Sequence[str], want: Sequence[str]) -> n
 def gain(metric: str, rows: Sample, other: np.ndarray, tail: float = TAIL) -> Interval:
     """Bound how much better the candidate's metric is than that of `other` on the same rows, each end at `tail`."""
     sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-    return paired_interval(lambda sums: sign * value_of(metric, sums), rows.candidate, other, rows.blocks, tail)
+    both = summable(metric, rows.candidate), summable(metric, other)
+    return paired_interval(lambda sums: sign * value_of(metric, sums), *both, rows.blocks, tail)
 
 
 def against(comparison: Comparison) -> str:

@@ -1,5 +1,6 @@
 """What a project file may say about its model, its training and its gates."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -107,6 +108,41 @@ class Training:
 
 
 @declared
+class Threshold:
+    """What decides between two levels instead of the likelier one: from which probability on `level` is answered.
+
+    Chosen on the validation rows of each training, from exactly one of: `recall`, the share of the level's rows that
+    must be found; `precision`, the share of such answers that must be right; or what the two errors cost, a `missed`
+    row of the level and a `false_alarm`, in any one unit.
+    """
+
+    level: str
+    recall: float | None = None
+    precision: float | None = None
+    missed: float | None = None
+    false_alarm: float | None = None
+
+    def __post_init__(self) -> None:
+        costs = [cost for cost in (self.missed, self.false_alarm) if cost is not None]
+        if sum((self.recall is not None, self.precision is not None, bool(costs))) != 1 or len(costs) == 1:
+            raise BadDeclaration("Threshold(…) needs exactly one of recall, precision, or missed with false_alarm")
+        for name in ("recall", "precision"):
+            if (share := getattr(self, name)) is not None and not 0 < share < 1:
+                raise BadDeclaration(f"Threshold({name}={share}): above 0 and below 1")
+        if any(not 0 < cost < math.inf for cost in costs):
+            raise BadDeclaration("Threshold(missed=…, false_alarm=…): costs above 0")
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Of a missed row, and of a false alarm; nothing where a floor decides."""
+        return self.missed or 0.0, self.false_alarm or 0.0
+
+    def __str__(self) -> str:
+        told = [f"{name}={value:g}" for name, value in vars(self).items() if isinstance(value, float | int)]
+        return f"Threshold(level={self.level!r}, {', '.join(told)})"
+
+
+@declared
 class Evaluation:
     """Which rows judge. Where rows are `exchangeable` the hash of the entity decides, for ever; else time does.
 
@@ -114,8 +150,10 @@ class Evaluation:
     is drawn from days (or, without a time column, entities) before them. What is news can't be learned while it
     judges, so with a time column no more judge than `judge_rows`, four weeks or eight windows, whichever is most,
     however long the history grows. `metric` is the one by which a
-    candidate must be better: `accuracy`, `f1`, `log_loss`, `mae`, `rmse`, `r2`. `anchor_days`: anchor rows
-    that are so much older than the newest row no longer count.
+    candidate must be better: `accuracy`, `balanced_accuracy`, `f1`, `f1_weighted`, `precision`, `recall`, `roc_auc`,
+    `average_precision`, `log_loss`, `mae`, `rmse`, `r2`; of two levels, the last is what precision, recall and
+    average_precision look for. `anchor_days`: anchor rows that are so much older than the newest row no longer count.
+    `threshold`: what decides between two levels.
     """
 
     metric: str = "accuracy"
@@ -124,6 +162,7 @@ class Evaluation:
     exchangeable: bool = False
     anchor_days: int | None = None
     judge_rows: int = 1000
+    threshold: Threshold | None = None
 
     def __post_init__(self) -> None:
         if self.judge_rows < 1:

@@ -49,6 +49,6 @@ def importance(predictor: Predictor, rows: Rows, metric: str, *, seed: int) -> d
 def value(predictor: Predictor, known: Rows, truth: np.ndarray, metric: str) -> float:
     """Return the metric of the answers to derived rows."""
     parts = [predictor.run(take_slice(known, at)) for at in range(0, length(known), CHUNK)]
-    outputs = predictor.encoder.decode(np.concatenate(parts))
-    sums = metrics.per_row(metric, truth, outputs.values, outputs.levels).sum(axis=0)
-    return float(metrics.value_of(metric, sums))
+    outputs = predictor.decode(np.concatenate(parts))
+    parts_ = metrics.per_row(metric, truth, outputs.values, outputs.levels, outputs.cutoff)
+    return metrics.value(metric, parts_)

@@ -5,7 +5,7 @@ Its process needs numpy, orjson and onnxruntime; never torch, pandas or a regist
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import orjson
 
-from data.descriptors import describe, described
 from data.errors import BadDeclaration, BadRow, Corrupt
 from data.packing import unpack_rows
 from data.schema import Category, Column, Number, Rows, Schema, length
@@ -32,7 +31,7 @@ from models.folder import (
     read_manifest,
     verified,
 )
-from models.outputs import Outputs
+from models.outputs import Cutoff, Outputs
 from models.rowwise import RowEncoder
 from models.signature import LOADER, names_our_loader
 from models.torch_session import WORKING, Patience, Recipe, TorchSession
@@ -76,6 +75,7 @@ class Predictor:
     encoder: Encoder
     session: Session
     difference: float = 0.0
+    cutoff: Cutoff | None = None  # what decides between two levels, where that is not the likelier one
 
     @property
     def schema(self) -> Schema:
@@ -95,7 +95,7 @@ class Predictor:
     @property
     def monitored(self) -> dict[str, Column]:
         """The columns of `observe`."""
-        columns = described(self.encoder.columns)
+        columns = self.encoder.described
         if not self.levels:
             return {**columns, "prediction": Number()}
         return {**columns, "prediction": Category(levels=self.levels), "confidence": Number(low=0.0, high=1.0)}
@@ -105,15 +105,20 @@ class Predictor:
         known = self.encoder.derive(rows)
         size = length(known)
         if not size:
-            return Outputs(np.empty((0, self.encoder.spec.outputs)), self.levels)
+            return Outputs(np.empty((0, self.encoder.spec.outputs)), self.levels, self.cutoff)
         if size <= CHUNK:
-            return self.encoder.decode(self.run(known))
+            return self.decode(self.run(known))
         starts = range(0, size, CHUNK)
-        return self.encoder.decode(np.concatenate([self.run(take_slice(known, at)) for at in starts]))
+        return self.decode(np.concatenate([self.run(take_slice(known, at)) for at in starts]))
 
     def predict_lists(self, rows: list[list[Any]]) -> Outputs:
         """Answer a few rows, each the values of the schema's features in order; not for derived features."""
-        return self.encoder.decode(self.infer(self.rowwise.encode(rows)))
+        return self.decode(self.infer(self.rowwise.encode(rows)))
+
+    def decode(self, outputs: np.ndarray) -> Outputs:
+        """Return the answers that the network's own outputs (N, K) stand for."""
+        found = self.encoder.decode(outputs)
+        return found if self.cutoff is None else replace(found, cutoff=self.cutoff)
 
     def run(self, known: Rows) -> np.ndarray:
         """Return the network's own outputs (N, K) for derived rows."""
@@ -151,7 +156,7 @@ class Predictor:
 
     def observe(self, rows: Rows, outputs: Outputs) -> Rows:
         """Return what is watched of these rows: their features, described, and the answers."""
-        observed = describe(self.encoder.columns, self.encoder.derive(rows))
+        observed = self.encoder.describe(self.encoder.derive(rows))
         observed["prediction"] = outputs.predictions
         return {**observed, "confidence": outputs.confidences} if self.levels else observed
 
@@ -191,6 +196,7 @@ def read_version(
         encoder = Encoder.from_json(stored["encoder"], features)
         rows = unpack_rows(encoder.schema, [base64.b64decode(row, validate=True) for row in golden["rows"]])
         expected, difference = np.array(golden["outputs"], dtype=np.float64), float(stored["difference"])
+        cutoff = cutoff_from(stored.get("cutoff"), encoder.answers)
         recipe = None
         if kind == BY_TORCH:
             weights = read_manifest(folder, manifest)[WEIGHTS]["sha256"]
@@ -198,9 +204,19 @@ def read_version(
     except (BadDeclaration, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(str(folder), "a version's content", f"{type(error).__name__} {error}") from error
     session = TorchSession(recipe, patience) if recipe else open_session(contents[NETWORK], threads)
-    predictor = Predictor(encoder, session, difference)
+    predictor = Predictor(encoder, session, difference, cutoff)
     check_golden(folder, predictor, rows, expected)
     return predictor
+
+
+def cutoff_from(stored: Mapping[str, Any] | None, levels: Sequence[str]) -> Cutoff | None:
+    """Read a cutoff as `predictor.json` keeps it; ValueError for one that decides nothing between two levels."""
+    if stored is None:
+        return None
+    found = Cutoff(str(stored["level"]), float(stored["at"]))
+    if len(levels) != 2 or found.level not in levels or not 0 <= found.at <= 1:
+        raise ValueError(f"no cutoff between {', '.join(levels)}: {found}")
+    return found
 
 
 def check_golden(folder: Path, predictor: Predictor, rows: Rows, expected: np.ndarray) -> None:

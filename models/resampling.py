@@ -8,7 +8,7 @@ ends are exactly McNemar's exact test (a difference) and Clopper and Pearson's b
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Interval:
     def finite(self) -> bool:
         """Whether all three numbers exist."""
         return bool(np.isfinite([self.estimate, self.low, self.high]).all())
+
+    def within(self, least: float, most: float) -> "Interval":
+        """Return the same with no bound beyond what the metric can be."""
+        return replace(self, low=float(np.maximum(self.low, least)), high=float(np.minimum(self.high, most)))
 
 
 def block_sums(parts: np.ndarray, blocks: np.ndarray) -> np.ndarray:

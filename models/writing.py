@@ -26,6 +26,7 @@ from models.folder import (
     seal,
     write_json,
 )
+from models.outputs import Cutoff
 from models.predictor import GOLDEN_ROWS, Predictor, Session, open_session, read_version
 from models.signature import mlmodel_text
 from models.torch_session import Inside
@@ -47,11 +48,19 @@ class Made:
 
 
 def make_version(
-    folder: Path, *, model: Model, network: "nn.Module", encoder: Encoder, rows: Rows, project: Path | None
+    folder: Path,
+    *,
+    model: Model,
+    network: "nn.Module",
+    encoder: Encoder,
+    rows: Rows,
+    project: Path | None,
+    cutoff: Cutoff | None = None,
 ) -> Made:
     """Write an empty folder full: `network` exported, or with the word that a torch worker has to answer.
 
-    `rows`: some that it learned from; `project`: the project's file, where the code of its own network is.
+    `rows`: some that it learned from; `project`: the project's file, where the code of its own network is; `cutoff`:
+    what decides between two levels.
 
     Raises: BadDeclaration for a network that doesn't answer row by row; as `write_version`.
     """
@@ -70,6 +79,7 @@ def make_version(
         difference=difference or 0.0,
         model=model,
         project=project,
+        cutoff=cutoff,
     )
     return Made(manifest, difference, worker)
 
@@ -83,6 +93,7 @@ def write_version(
     difference: float,
     model: Model | None = None,
     project: Path | None = None,
+    cutoff: Cutoff | None = None,
 ) -> str:
     """Complete a folder to a version, and return its manifest's hash.
 
@@ -111,7 +122,9 @@ def write_version(
             raise BadDeclaration("a version without network.onnx needs the declaration of its network")
         stored |= {"served_by": "torch", "network": declaration(model)}
         session = Inside(network, encoder.spec)
-    predictor = Predictor(encoder, session, difference)
+    if cutoff is not None:
+        stored["cutoff"] = cutoff._asdict()
+    predictor = Predictor(encoder, session, difference, cutoff)
     (folder / WEIGHTS).write_bytes(save(weights))
     write_json(folder / PREDICTOR, stored)
     write_json(folder / GOLDEN, golden_answers(predictor, take(golden, np.arange(min(GOLDEN_ROWS, length(golden))))))

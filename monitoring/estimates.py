@@ -12,7 +12,7 @@ import numpy as np
 
 from data.schema import Rows
 from data.wording import significant
-from models.metrics import BOUNDED, value_of
+from models.metrics import BOUNDED, CONFUSED, RANKED, value_of
 from monitoring.expected import FOLDS, confidences_of, expectation, out_of_fold
 from monitoring.held_out import HeldOut, codes_of
 from monitoring.realised import answers
@@ -74,6 +74,8 @@ def estimate(
         return none(metric, f"{0 if held is None else len(held)} held-out rows, {LEAST} are needed")
     if not predictions:
         return none(metric, "the window has no rows")
+    if metric in RANKED:
+        return none(metric, "it follows from how rows rank among each other, not from each row")
     apart_by = 1 if by_confidence(held, metric) else -(-len(predictions) // LOOKED_AT)
     predictions = predictions[::apart_by]
     whole = {name: values for name, values in observed.items() if isinstance(values, np.ndarray) and values.ndim}
@@ -123,7 +125,7 @@ def expected_sums(
 
 def score(metric: str, sums: np.ndarray) -> float:
     """Return a metric from sums of expected parts; a class that is expected in less than half a row does not occur."""
-    if metric == "f1":
+    if metric in CONFUSED:
         hits, answered, true = np.split(sums, 3)
         occurs = answered + true >= 0.5
         sums = np.concatenate([hits * occurs, answered * occurs, true * occurs])

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from models.metrics import TINY, class_parts, number_parts, shares, with_count
+from models.confusions import TINY, class_parts, shares, with_count
+from models.metrics import number_parts
 from monitoring.binning import ABSENT, Binning
 from monitoring.held_out import HeldOut
 
@@ -84,7 +85,8 @@ def confidences_of(held: HeldOut) -> Confidences:
 
 def _confidences(held: HeldOut, rows: np.ndarray) -> Confidences:
     answers, right = held.answers[rows], held.losses[rows] == 0
-    classes, sure = answers.argmax(axis=1), answers.max(axis=1)
+    classes = held.decided(answers)
+    sure = answers[np.arange(len(answers)), classes]
     often = [code for code, times in enumerate(np.bincount(classes)) if times >= OWN]
     own = {code: calibrate(sure[classes == code], right[classes == code]) for code in often}
     return Confidences(calibrate(sure, right), own)
@@ -100,21 +102,26 @@ def _learn(held: HeldOut, metric: str, rows: np.ndarray) -> Parts:
     """Learn from some of the held-out rows what to expect."""
     if held.levels:
         known = _confidences(held, rows)
-        return lambda answers, _codes: class_expected(
-            metric, answers, known.right(answers.argmax(axis=1), answers.max(axis=1))
-        )
+
+        def expected(answers: np.ndarray, _codes: np.ndarray) -> np.ndarray:
+            classes = held.decided(answers)
+            return class_expected(
+                metric, answers, classes, known.right(classes, answers[np.arange(len(answers)), classes])
+            )
+
+        return expected
     loss = _loss_model(held, rows, 2 if metric == "rmse" else 1)
     return lambda _answers, codes: with_count(np.maximum(loss(codes), 0))
 
 
-def class_expected(metric: str, answers: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the expected parts of a metric, for probabilities (N, K) whose likeliest class is right with `right` (N,).
+def class_expected(metric: str, answers: np.ndarray, classes: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the expected parts of a metric, for probabilities (N, K) whose answers (N,) are right with `right` (N,).
 
     What is left goes to the other classes as the network shares it among them.
     """
     if metric == "accuracy":
         return with_count(right)
-    rows, classes = np.arange(len(answers)), answers.argmax(axis=1)
+    rows = np.arange(len(answers))
     said = shares(answers)  # (N, K + 1): the last is a class the champion doesn't know
     rest = said.copy()
     rest[rows, classes] = 0
@@ -184,5 +191,6 @@ def out_of_fold(held: HeldOut, metric: str) -> list[tuple[np.ndarray, np.ndarray
 def realised_parts(held: HeldOut, metric: str, rows: np.ndarray) -> np.ndarray:
     """Return the parts of a metric as they came true on some held-out rows."""
     if held.levels:
-        return class_parts(metric, held.truth[rows], held.answers[rows].astype(float))
+        answers = held.answers[rows].astype(float)
+        return class_parts(metric, held.truth[rows], answers, held.decided(answers))
     return number_parts(metric, held.truth[rows], held.answers[rows].astype(float)[:, 0])

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from data.schema import Rows
-from models.metrics import class_codes
+from models.confusions import class_codes
+from models.outputs import Cutoff, decided
 from monitoring.binning import ABSENT, Binning, Incomputable, binning_from_json, encode
 
 ROWS = 20_000  # newest rows kept
@@ -33,15 +34,20 @@ class HeldOut:
     levels: tuple[str, ...]
     exchangeable: bool
     seed: int
+    cutoff: Cutoff | None = None
 
     def __len__(self) -> int:
         return len(self.losses)
+
+    def decided(self, answers: np.ndarray) -> np.ndarray:
+        """Return which level is answered, as its place (N,), for probabilities (N, K)."""
+        return decided(answers, self.levels, self.cutoff)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return plain arrays; `from_arrays` is the inverse."""
         about = {
             "binnings": {name: binning.to_json() for name, binning in self.binnings.items()},
-            **{key: getattr(self, key) for key in ("levels", "exchangeable", "seed")},
+            **{key: getattr(self, key) for key in ("levels", "exchangeable", "seed", "cutoff")},
         }
         arrays = {f"held_{name}": getattr(self, name) for name in ARRAYS}
         return {**arrays, "held_about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
@@ -60,6 +66,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> HeldOut | None:
         levels=tuple(about["levels"]),
         exchangeable=about["exchangeable"],
         seed=about["seed"],
+        cutoff=Cutoff(*about["cutoff"]) if about.get("cutoff") else None,
     )
 
 
@@ -73,6 +80,7 @@ def keep(
     binnings: Mapping[str, Binning],
     exchangeable: bool,
     seed: int,
+    cutoff: Cutoff | None = None,
 ) -> HeldOut:
     """Keep the newest of N held-out rows, oldest first.
 
@@ -85,6 +93,7 @@ def keep(
         binnings: of the watched columns; only values are estimated from them.
         exchangeable: whether rows may be dealt out at random.
         seed: of every draw from them.
+        cutoff: what decides between two classes, where that is not the likelier one.
     """
     width = max(answers.shape[1], 1)
     newest = slice(max(len(losses) - min(ROWS, CELLS // width), 0), None)
@@ -99,6 +108,7 @@ def keep(
         levels=tuple(levels),
         exchangeable=exchangeable,
         seed=seed,
+        cutoff=cutoff,
     )
 
 

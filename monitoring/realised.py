@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.metrics import bounds, per_row, with_count
+from models.confusions import with_count
+from models.metrics import CONFUSED, bounds, per_row
 from monitoring.records import Prediction
 
 INSTEAD = {"r2": "mae"}  # what a window's rows vary by decides r2 as much as the errors do
@@ -50,7 +51,7 @@ def parts_of(metric: str, labelled: Sequence[Prediction]) -> np.ndarray:
     if metric == "accuracy":
         return with_count(np.array([one.output["class"] == str(one.label) for one in labelled]))
     values, levels = answers(labelled)
-    if levels and metric == "f1":  # what was answered counts, however sure
+    if levels and metric in CONFUSED:  # what was answered counts, however sure
         values = np.array([[float(one.output["class"] == level) for level in levels] for one in labelled])
     kind = object if levels else float
     return per_row(

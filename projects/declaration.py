@@ -10,7 +10,8 @@ from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
 from data.schema import Category, Column, Image, Number, Rows, Schema
 from data.sources import Batch, Bundled, Catalogued, Files, Query
-from models.declarations import Evaluation, Features, Gates, Model, Training
+from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
+from models.metrics import DECIDING as METRICS
 from monitoring.declarations import Governor, Labels, Monitors, Rollout, Schedule, Window
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "Schedule",
     "Schema",
     "Source",
+    "Threshold",
     "Training",
     "Window",
 ]
@@ -85,6 +87,11 @@ class Project:
             raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
         if (metric := self.evaluation.metric) not in METRICS[self.task]:
             raise BadDeclaration(f"{self.task} has no metric {metric!r}; {nearest(metric, METRICS[self.task])}")
+        target, threshold = self.schema.columns[self.schema.target], self.evaluation.threshold
+        if threshold is not None and not (
+            isinstance(target, Category) and len(target.levels) == 2 and threshold.level in target.levels
+        ):
+            raise BadDeclaration(f"{threshold} needs a target of two levels, one of them {threshold.level!r}")
         if self.evaluation.anchor_days is not None and self.schema.time is None:
             raise BadDeclaration("Evaluation(anchor_days=…) needs a time column in the schema")
         known = described({**self.schema.features, **(self.features.columns if self.features else {})})
@@ -93,6 +100,3 @@ class Project:
                 raise BadDeclaration(f"no column {name!r} to slice by; {nearest(name, known)}")
         if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
             raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
-
-
-METRICS = {"classification": ("accuracy", "f1", "log_loss"), "regression": ("mae", "rmse", "r2")}

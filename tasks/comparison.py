@@ -9,7 +9,6 @@ import numpy as np
 from data.descriptors import describe, described
 from data.schema import Rows, take
 from data.versions import Snapshot
-from models import metrics
 from models.compatibility import incompatibilities
 from models.folder import manifest_sha256, size_mb
 from models.gates import MINIMUM_BLOCKS
@@ -25,7 +24,7 @@ from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
-from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, unit
+from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, unit
 from tasks.harvesting import rows_of
 from tasks.observing import clock, judged_windows, logged_schema
 from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
@@ -88,8 +87,8 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
         metric=project.evaluation.metric,
         fresh=new,
         anchor=old.take(held.known) if serving and held.known.any() else None,
-        metrics=metrics.score(project.task, truth, answers.values, answers.levels),
-        champion_metrics=metrics.score(project.task, truth, theirs.values, theirs.levels) if theirs is not None else {},
+        metrics=scores(project, truth, answers),
+        champion_metrics=scores(project, truth, theirs) if theirs is not None else {},
         champion=champions.serving.version if champions.serving else None,
         latency_ms=latency_ms(candidate, fresh),
         common=old if serving and (champions.past or champions.gone) and old.rows else None,
@@ -115,12 +114,12 @@ def sampled(
     """
     serving, (ours, theirs) = champions.predictor, answers
     if train is None:
-        others = {version: (one.predict(rows).values, one.levels) for version, one in champions.past.items()}
+        others = {version: one.predict(rows) for version, one in champions.past.items()}
         if champions.serving and theirs is not None:
-            others[champions.serving.version] = (theirs.values, theirs.levels)
+            others[champions.serving.version] = theirs
     else:
         learned = learned_answers(project.gates.beat, candidate.encoder, train, rows, seed=project.training.seed)
-        others = {name: (values, candidate.levels) for name, values in learned.items()}
+        others = {name: Outputs(values, candidate.levels) for name, values in learned.items()}
     return sample(
         project.evaluation.metric,
         rows[project.schema.target],
@@ -130,6 +129,7 @@ def sampled(
         baseline=None if train is None else baseline_values(project, train, rows, candidate.levels),
         levels=candidate.levels,
         champion_levels=serving.levels if serving else None,
+        cutoffs=(ours.cutoff, theirs.cutoff if theirs is not None else None),
         others=others,
         known=levels(champions),
         unit=unit(project),

@@ -15,8 +15,9 @@ from models import baselines, metrics
 from models.declarations import LEARNERS
 from models.folder import size_mb
 from models.learners import learned_answers
+from models.outputs import Outputs
 from models.power import detectable
-from models.predictor import Outputs, Predictor, read_version
+from models.predictor import Predictor, read_version
 from models.residuals import residuals
 from models.slicing import cut
 from projects.declaration import Project
@@ -37,7 +38,8 @@ class Scored:
 
     def parts(self, metric: str) -> np.ndarray:
         """Return the parts (N, P) of a metric."""
-        return metrics.per_row(metric, self.truth, self.outputs.values, self.outputs.levels)
+        outputs = self.outputs
+        return metrics.per_row(metric, self.truth, outputs.values, outputs.levels, outputs.cutoff)
 
 
 def scored(project: Project, predictor: Predictor, rows: Rows) -> Scored:
@@ -58,12 +60,12 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     train = read_role(folder, project.schema, "train")
     metric = project.evaluation.metric
     beside = answers_beside(project, predictor, train, judged)
-    scores = {name: float(metrics.value_of(metric, parts.sum(axis=0))) for name, parts in beside.items()}
+    simple = {name: metrics.value(metric, parts) for name, parts in beside.items()}
     found: dict[str, Any] = {
         "metric": metric,
         "judge": summary(project, judged),
-        "baseline": scores["trivial"],
-        "baselines": scores,
+        "baseline": simple["trivial"],
+        "baselines": simple,
         "rows": {"judge": len(judged.truth), "train": length(train)},
         "slices": by_slice(project, predictor, (judged, anchored)),
         "latency_ms": latency_ms(predictor, judged.rows),
@@ -77,7 +79,8 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         found["anchor_version"] = anchor_version(project, anchored.rows)
         found["rows"]["anchor"] = len(anchored.truth)
     if project.task == "classification":
-        found["confusion"] = metrics.confusion(judged.truth, judged.outputs.values, predictor.levels).tolist()
+        answers = judged.outputs
+        found["confusion"] = metrics.confusion(judged.truth, answers.values, answers.levels, answers.cutoff).tolist()
         found["levels"] = list(predictor.levels)
     else:
         found["residuals"] = residuals(judged.truth, judged.outputs.values[:, 0])
@@ -89,15 +92,19 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
 
 def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]]:
     """Return every metric of the task with its value, and the bounds of those that gates can use."""
-    outputs = scored_rows.outputs
     found = {}
     row_blocks = blocks(project, scored_rows.rows)
-    for name, value in metrics.score(project.task, scored_rows.truth, outputs.values, outputs.levels).items():
+    for name, value in scores(project, scored_rows.truth, scored_rows.outputs).items():
         found[name] = {"value": value}
         if name in metrics.HIGHER_IS_BETTER:
             bounds = metrics.bounds(name, scored_rows.parts(name), row_blocks)
             found[name] |= {"low": bounds.low, "high": bounds.high}
     return found
+
+
+def scores(project: Project, truth: np.ndarray, outputs: Outputs) -> dict[str, float]:
+    """Return every metric of the task that these answers have."""
+    return metrics.score(project.task, truth, outputs.values, outputs.levels, outputs.cutoff)
 
 
 def by_slice(project: Project, predictor: Predictor, held_out: tuple[Scored, ...]) -> list[dict[str, Any]]:

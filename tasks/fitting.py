@@ -5,17 +5,25 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.declarations import Device
+from data.schema import Rows
+from models.declarations import Device, Training
 from models.encoding import Encoder
-from models.training import Epoch
+from models.outputs import Cutoff
+from models.predictor import Predictor
+from models.thresholds import choose
+from models.torch_session import Inside
+from models.training import Epoch, split
 from models.training import fit as fit_network
 from models.writing import make_version
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.plans import applied, read
 from tasks.preparation import BATCH, START, read_role
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def fit(
@@ -52,7 +60,10 @@ def fit(
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     network, file = trained.network, file_of(project)
-    made = make_version(target, model=project.model, network=network, encoder=encoder, rows=train, project=file)
+    cutoff = cutoff_of(project, training, encoder, network, train)
+    made = make_version(
+        target, model=project.model, network=network, encoder=encoder, rows=train, project=file, cutoff=cutoff
+    )
     history = [dataclasses.asdict(epoch) for epoch in trained.history]
     found = {
         "epochs": history,
@@ -60,12 +71,28 @@ def fit(
         "worker": made.worker,
         "parameters": parameters(dataclasses.replace(project, training=training)),
         "machine": trained.machine,
+        "cutoff": None if cutoff is None else {**cutoff._asdict(), "why": str(project.evaluation.threshold)},
         **learned_from(folder, trained.unlike),
     }
     (folder / "history.json").write_text(json.dumps(found, indent=1))
     shutil.rmtree(work, ignore_errors=True)
     progress(1.0, "left to a torch worker" if made.worker else "exported")
     return made.manifest
+
+
+def cutoff_of(
+    project: Project, training: Training, encoder: Encoder, network: "nn.Module", train: Rows
+) -> Cutoff | None:
+    """Return what decides between two levels, chosen on the validation rows; None where the likelier one is answered.
+
+    Raises: BadDeclaration, TooFewRows.
+    """
+    threshold = project.evaluation.threshold
+    if threshold is None:
+        return None
+    _, held = split(encoder, train, training)
+    answers = Predictor(encoder, Inside(network, encoder.spec)).predict(held)
+    return choose(threshold, answers, held[project.schema.target])
 
 
 def learned_from(folder: Path, unlike: str) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data.errors import HoldfastError
-from models.comparison import Answers, sample
+from models.comparison import sample
 from models.compatibility import unaskable
 from models.encoding import Encoder
 from models.forgetting import check_anchor_size
 from models.learners import learned_answers
 from models.looks import tail
+from models.outputs import Outputs
 from models.power import Detectable, detectable
 from monitoring.records import Generation
 from projects.declaration import Project
@@ -32,24 +33,25 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     answered = champion_answers(resources, project, serving, held) if serving else None
     if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
-    known = answered or (baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
+    known = answered or Outputs(baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
     pilot = learned_answers(("tree",), encoder, held.train, held.fresh, seed=project.training.seed)["tree"]
     metric, truth = project.evaluation.metric, held.fresh[project.schema.target]
     pair = sample(
         metric,
         truth,
         blocks(project, held.fresh),
-        candidate=known[0],
-        levels=known[1],
+        candidate=known.values,
+        levels=known.levels,
         champion=pilot,
         champion_levels=encoder.answers,
+        cutoffs=(known.cutoff, None),
     )
     assert pair.champion is not None
     before = judged_before(resources, project, held.fresh)
     return detectable(metric, pair.candidate, pair.champion, pair.blocks, unit=unit(project), tail=tail(before))
 
 
-def champion_answers(resources: Resources, project: Project, serving: Generation, held: Held) -> Answers | None:
+def champion_answers(resources: Resources, project: Project, serving: Generation, held: Held) -> Outputs | None:
     """Return the champion's answers to the fresh rows; None where it can't be asked, which the judging will say."""
     with TemporaryDirectory(dir=resources.settings.home, prefix=".champions-") as scratch:
         try:
@@ -58,4 +60,4 @@ def champion_answers(resources: Resources, project: Project, serving: Generation
             return None
     if unaskable(champion.schema, project.schema):
         return None
-    return champion.predict(held.fresh).values, champion.levels
+    return champion.predict(held.fresh)

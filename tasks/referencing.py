@@ -81,6 +81,7 @@ def build_reference(
         truth,
         losses,
         levels=outputs.levels,
+        cutoff=outputs.cutoff,
         binnings=built.binnings,
         exchangeable=exchangeable,
         seed=project.training.seed,

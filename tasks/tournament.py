@@ -21,7 +21,8 @@ from data.errors import BadDeclaration, OutOfMemory, TooFewRows
 from data.schema import Rows
 from data.versions import Snapshot
 from models.declarations import Device, Training
-from models.metrics import HIGHER_IS_BETTER, value_of
+from models.metrics import HIGHER_IS_BETTER
+from models.metrics import value as metric_value
 from models.predictor import read_version
 from projects.declaration import Project
 from projects.discovery import file_of
@@ -137,7 +138,7 @@ def tried(
     else:
         metric = project.evaluation.metric
         parts = scored(project, predictor, read_role(folder, project.schema, "judge")).parts(metric)
-        value = float(value_of(metric, parts.sum(axis=0)))
+        value = metric_value(metric, parts)
         entry["value"] = value if np.isfinite(value) else None
     entry["seconds"] = round(time.monotonic() - started, 1)
     score.write_text(json.dumps(entry))

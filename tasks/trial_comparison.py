@@ -12,7 +12,7 @@ import numpy as np
 
 from data.packing import unpack_rows
 from models.comparison import Sample, gain, sample
-from models.metrics import HIGHER_IS_BETTER, bounds, value_of
+from models.metrics import CONFUSED, HIGHER_IS_BETTER, bounds, value
 from models.resampling import Interval
 from monitoring.store.trials import Trial
 from monitoring.tally import Side, Tally
@@ -42,6 +42,12 @@ class Answered:
         if not self.levels:
             return np.array([[one["value"]] for one in self.outputs], dtype=float)
         return np.array([[one["probabilities"].get(level, 0.0) for level in self.levels] for one in self.outputs])
+
+    def valued(self, metric: str) -> np.ndarray:
+        """Return what the metric is of: probabilities or numbers, or what was answered where only that counts."""
+        if not self.levels or not (metric == "accuracy" or metric in CONFUSED):
+            return self.values
+        return np.array([[float(one["class"] == level) for level in self.levels] for one in self.outputs])
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -144,8 +150,8 @@ def metric(resources: Resources, trial: Trial) -> Realised | None:
             name,
             challenger.truth,
             challenger.blocks,
-            candidate=challenger.values,
-            champion=champion.values,
+            candidate=challenger.valued(name),
+            champion=champion.valued(name),
             levels=challenger.levels,
             champion_levels=champion.levels,
         )
@@ -153,13 +159,13 @@ def metric(resources: Resources, trial: Trial) -> Realised | None:
         found = gain(name, rows, rows.champion, TAIL)
     else:
         found = apart(name, its, usual)
-    before, now = (float(value_of(name, one.candidate.sum(axis=0))) for one in (usual, its))
+    before, now = (value(name, one.candidate) for one in (usual, its))
     return Realised(name, before, now, found.estimate, found.low, found.high, min(usual.rows, its.rows))
 
 
 def scored(name: str, one: Answered, others: tuple[str, ...]) -> Sample:
     """Return the parts of a version's metric; `others`: classes that only the other version knows."""
-    return sample(name, one.truth, one.blocks, candidate=one.values, levels=one.levels, known=others)
+    return sample(name, one.truth, one.blocks, candidate=one.valued(name), levels=one.levels, known=others)
 
 
 def apart(name: str, its: Sample, usual: Sample) -> Interval:

@@ -10,6 +10,7 @@ from data.errors import BadDeclaration, TooFewRows
 from models.comparison import sample
 from models.declarations import Gates
 from models.judging import Comparison, GateResult, Judgement, Sample, anchor_rows_needed, judge
+from models.outputs import Outputs
 
 GATES = Gates(floors={"accuracy": 0.8}, margin=0.02)
 
@@ -195,7 +196,7 @@ def with_champions(candidate: int, **champions: int) -> Comparison:
         np.arange(400),
         candidate=answered(candidate),
         levels=("0", "1"),
-        others={name.removeprefix("v"): (answered(wrong), ("0", "1")) for name, wrong in champions.items()},
+        others={name.removeprefix("v"): Outputs(answered(wrong), ("0", "1")) for name, wrong in champions.items()},
     )
     return replace(compared(counted(40, 4, 412)), common=common)
 
