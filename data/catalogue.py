@@ -1,16 +1,18 @@
 """Public data sets by name: where they come from, and the hash that their rows must have wherever they come from."""
 
 import gzip
-import hashlib
 import io
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from data.errors import Corrupt, SourceUnavailable, nearest
+from data.public.base import Public, rows_sha256
+from data.public.elec2 import ELEC2
+from data.public.spoken_digits import SPOKEN_DIGITS
+from data.public.sst2 import SST2
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,55 +20,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 OPENML = "https://www.openml.org"
 SECONDS = 60.0  # to wait for a public server
+CATALOGUE = {public.name: public for public in (ELEC2, SPOKEN_DIGITS, SST2)}
 
 
-@dataclass(frozen=True)
-class Public:
-    """A public data set: its file under the data sets' folder, its OpenML id, and its rows' hash.
-
-    `tidy` turns what any origin gives into the canonical rows, in their canonical order.
-    """
-
-    name: str
-    file: str
-    openml: int
-    sha256: str
-    tidy: "Callable[[pd.DataFrame], pd.DataFrame]"
-
-
-ELEC2_SHA256 = "c96f486c4b78eb65a8ad001d5de78776594319c0fbb8a32317109daa1f92c9df"
-ELEC2_NUMBERS = ("period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer")
-
-
-def tidy_elec2(given: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the half-hours of Elec2 from 7 May 1996 on: `key`, `time`, `day` (1 is Monday), numbers, `class`.
-
-    Copies differ in how they write numbers (to 6 decimals all agree) and classes, and some leave out the day.
-    """
-    import numpy as np
-    import pandas as pd
-
-    rows = np.arange(len(given))
-    names = {"1": "UP", "0": "DOWN"}
-    classes = [names.get(str(value), str(value)) for value in given["class"]]
-    return pd.DataFrame(
-        {
-            "key": rows.astype(str).astype(object),
-            "time": pd.Timestamp("1996-05-07", tz="UTC") + pd.to_timedelta(rows * 30, unit="min"),
-            "day": ((rows // 48 + 1) % 7 + 1).astype(str).astype(object),
-            **{name: given[name].astype(float).round(6) for name in ELEC2_NUMBERS},
-            "class": classes,
-        }
-    )
-
-
-CATALOGUE = {public.name: public for public in (Public("elec2", "elec2/elec.csv.gz", 151, ELEC2_SHA256, tidy_elec2),)}
-
-
-def load(name: str, datasets: Path | None = None, origin: str = OPENML) -> "pd.DataFrame":
+def load(name: str, datasets: Path | None = None, origin: str | None = None) -> "pd.DataFrame":
     """Return a public set's rows, checked: from `datasets` (default: HOLDFAST_DATASETS), else from its origin.
 
-    A download is kept under the home, so it happens once.
+    A download is kept under the home, so it happens once. `origin`: a server to ask instead of the public one.
 
     Raises:
         SourceUnavailable: not here and the origin can't be reached; the message says what to put where.
@@ -74,21 +34,58 @@ def load(name: str, datasets: Path | None = None, origin: str = OPENML) -> "pd.D
     """
     if name not in CATALOGUE:
         raise SourceUnavailable(f"the catalogue has no {name!r}; {nearest(name, CATALOGUE)}")
-    public = CATALOGUE[name]
-    places = [folder / public.file for folder in folders(datasets)]
-    for path in places:
-        if path.is_file():
-            return proven(public, read(path, public), str(path))
+    public, places = CATALOGUE[name], folders(datasets)
+    for paths in [[place / file for file in public.files] for place in places] + [kept(public, places[-1])]:
+        if all(path.is_file() for path in paths):
+            return proven(public, read(paths, public), str(paths[0]))
     try:
-        given = openml(public.openml, origin)
+        return downloaded(public, places[-1], origin)
     except OSError as error:
+        where = origin or OPENML if public.openml else origin or urlsplit(next(iter(public.urls))).netloc
         raise SourceUnavailable(
-            f"{name} is not at {places[0]}, and {origin} can't be read ({' '.join(str(error).split())[:160]}): put"
-            f" the file there, or set HOLDFAST_DATASETS to the folder that holds {public.file}"
+            f"{name} is not at {places[0] / public.files[0]}, and {where} can't be read"
+            f" ({' '.join(str(error).split())[:160]}): put the file there, or set HOLDFAST_DATASETS to the folder that"
+            f" holds {', '.join(public.files)}"
         ) from error
-    rows = proven(public, given, origin)
-    keep(given, places[-1])
+
+
+def kept(public: Public, home: Path) -> list[Path]:
+    """Return where the files of a download are kept: OpenML's as the set's own file, others as they came."""
+    return [home / file for file in public.urls.values() or public.files]
+
+
+def downloaded(public: Public, home: Path, origin: str | None) -> "pd.DataFrame":
+    """Download a set and keep it, once its rows have proved to be the recorded ones; every failure is an OSError.
+
+    Raises: OSError, Corrupt.
+    """
+    if public.openml is not None:
+        given = openml(public.openml, origin or OPENML)
+        rows = proven(public, given, origin or OPENML)
+        keep(home / public.files[0], gzip.compress(given.to_csv(index=False).encode(), mtime=0))
+        return rows
+    new = [path.with_name(f"new-{path.name}") for path in kept(public, home)]
+    try:
+        for url, path in zip(public.urls, new, strict=True):
+            keep(path, download(url if origin is None else f"{origin}{urlsplit(url).path}"))
+        rows = proven(public, read(new, public), str(new[0]))
+        for half, path in zip(new, kept(public, home), strict=True):
+            half.replace(path)
+    finally:
+        for path in new:
+            path.unlink(missing_ok=True)
     return rows
+
+
+def download(url: str) -> bytes:
+    """Download a file; every failure is an OSError."""
+    import httpx
+
+    try:
+        with httpx.Client(timeout=SECONDS, follow_redirects=True) as client:
+            return client.get(url).raise_for_status().content
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def folders(datasets: Path | None) -> list[Path]:
@@ -98,17 +95,15 @@ def folders(datasets: Path | None) -> list[Path]:
     return [home] if named is None else [named, home]
 
 
-def read(path: Path, public: Public) -> "pd.DataFrame":
-    """Read a local copy.
+def read(paths: list[Path], public: Public) -> "pd.DataFrame":
+    """Read local copies.
 
     Raises: Corrupt.
     """
-    import pandas as pd
-
     try:
-        return pd.read_csv(path)
-    except (OSError, EOFError, ValueError) as error:  # gzip's and pandas' errors derive from these
-        raise Corrupt(str(path), public.sha256, " ".join(str(error).split())) from error
+        return public.read(paths)
+    except (OSError, EOFError, ValueError, TypeError) as error:  # gzip's, Arrow's and pandas' errors derive from these
+        raise Corrupt(str(paths[0]), public.sha256, " ".join(str(error).split())) from error
 
 
 def proven(public: Public, given: "pd.DataFrame", where: str) -> "pd.DataFrame":
@@ -124,12 +119,6 @@ def proven(public: Public, given: "pd.DataFrame", where: str) -> "pd.DataFrame":
         raise Corrupt(f"{public.name} from {where}", public.sha256, found)
     log.info("%s: %d rows from %s", public.name, len(rows), where)
     return rows
-
-
-def rows_sha256(rows: "pd.DataFrame") -> str:
-    """Hash rows as CSV text: numbers to 6 decimals, times in ISO 8601."""
-    text = rows.to_csv(index=False, float_format="%.6f", date_format="%Y-%m-%dT%H:%M:%SZ", lineterminator="\n")
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def openml(data_id: int, origin: str) -> "pd.DataFrame":
@@ -156,9 +145,9 @@ def parse_arff(text: str) -> "pd.DataFrame":
     return pd.read_csv(io.StringIO(body), names=names, comment="%", skip_blank_lines=True, quotechar="'")
 
 
-def keep(given: "pd.DataFrame", path: Path) -> None:
+def keep(path: Path, content: bytes) -> None:
     """Keep a download, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    half.write_bytes(gzip.compress(given.to_csv(index=False).encode(), mtime=0))
+    half.write_bytes(content)
     half.replace(path)

@@ -1,6 +1,6 @@
 """The built-in networks, and how a project's own is made from the same specification."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
 from models.encoding import EncodedSpec
+from models.recurrent import Remembering
+from models.transformer import Reader
+from models.vocabulary import NOTHING
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 SMALLEST_POOLED = 8  # pixels; halving a smaller picture loses more than it saves
@@ -25,7 +28,7 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
         if not isinstance(made, nn.Module):
             raise BadDeclaration(f"the network factory returned a {type(made).__name__}, not an nn.Module")
         return made
-    builtins = {"cnn": cnn, "mlp": mlp}
+    builtins: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "lstm": lstm, "mlp": mlp, "transformer": transformer}
     if model.network not in builtins:
         raise BadDeclaration(f"no built-in network {model.network!r}; {nearest(model.network, builtins)}")
     try:
@@ -37,8 +40,8 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
 def mlp(
     spec: EncodedSpec, *, hidden: Sequence[int] = (64, 32), dropout: float = 0.1, activation: str = "relu"
 ) -> nn.Module:
-    """Join numbers, embedded categories and flattened pictures, and pass them through hidden layers."""
-    return Joined(spec, nn.Flatten() if spec.images else None, hidden, dropout, activation)
+    """Join numbers, embedded categories, flattened pictures, clips and series, and words' mean; then hidden layers."""
+    return Joined(spec, {}, hidden, dropout, activation)
 
 
 def cnn(
@@ -49,51 +52,131 @@ def cnn(
     dropout: float = 0.1,
     activation: str = "relu",
 ) -> nn.Module:
-    """Look at the picture through blocks of convolutions, join the other columns, then hidden layers.
+    """Look at the picture, or at a clip's spectrum, through blocks of convolutions, join the rest, then hidden layers.
 
     Without `channels` there is a block for each time the picture can be halved, and one more.
     """
-    if spec.images is None:
-        raise BadDeclaration("network 'cnn' needs an Image column; 'mlp' takes tables")
-    return Joined(spec, convolutions(spec.images, channels, activation), hidden, dropout, activation)
+    seen: list[str] = [name for name in ("image", "audio") if name in spec.inputs]
+    if not seen:
+        raise BadDeclaration("network 'cnn' needs an Image or an Audio column; 'mlp' takes tables")
+    trunks = {name: convolutions(three(spec.inputs[name][0]), channels, activation) for name in seen}
+    return Joined(spec, trunks, hidden, dropout, activation)
+
+
+def transformer(
+    spec: EncodedSpec,
+    *,
+    width: int = 64,
+    blocks: int = 1,
+    heads: int = 4,
+    forget: float = 0.1,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.3,
+    activation: str = "relu",
+) -> nn.Module:
+    """Read the text through blocks of attention (models/transformer.py), join the rest, then hidden layers."""
+    if "text" not in spec.inputs:
+        raise BadDeclaration("network 'transformer' needs a Text column")
+    places = spec.inputs["text"][0][0]
+    reader = Reader(spec.vocabulary, places, width=width, blocks=blocks, heads=heads, dropout=dropout, forget=forget)
+    return Joined(spec, {"text": reader}, hidden, dropout, activation)
+
+
+def lstm(
+    spec: EncodedSpec,
+    *,
+    width: int = 64,
+    layers: int = 1,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.1,
+    activation: str = "relu",
+) -> nn.Module:
+    """Read the series step by step (models/recurrent.py), join the rest, then hidden layers."""
+    if "series" not in spec.inputs:
+        raise BadDeclaration("network 'lstm' needs a Series column")
+    trunk = Remembering(spec.inputs["series"][0][1], width=width, layers=layers, dropout=dropout)
+    return Joined(spec, {"series": trunk}, hidden, dropout, activation)
 
 
 class Joined(nn.Module):
-    """A trunk for pictures, embeddings for categories and the numbers as they are, joined, then hidden layers.
+    """A trunk for each input that has one, embeddings for categories, the rest as it is; joined, then hidden layers.
 
     Source of the embeddings: Guo & Berkhahn 2016, Entity Embeddings of Categorical Variables, arXiv:1604.06737.
     They start near zero, so a level that training never saw says almost nothing.
     """
 
     def __init__(
-        self, spec: EncodedSpec, trunk: nn.Module | None, hidden: Sequence[int], dropout: float, activation: str
+        self,
+        spec: EncodedSpec,
+        trunks: Mapping[str, nn.Module],
+        hidden: Sequence[int],
+        dropout: float,
+        activation: str,
     ) -> None:
         super().__init__()
         self.inputs = tuple(spec.inputs)
-        self.trunk = trunk
-        self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_width(count)) for count in spec.cardinalities)
-        for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=0.05)  # type: ignore[arg-type]
-        width = sum(embedding_width(count) for count in spec.cardinalities) + spec.numbers
-        if trunk is not None and spec.images is not None:
-            with torch.no_grad():
-                width += trunk.eval()(torch.zeros(1, *spec.images)).shape[1]
-            trunk.train()
+        self.trunks = nn.ModuleDict({name: trunks.get(name) or plain(name, spec) for name in spec.inputs})
+        if "codes" in spec.inputs:
+            self.trunks["codes"] = Levels(spec.cardinalities)
+        examples = {
+            name: torch.zeros(1, *shape, dtype=getattr(torch, kind)) for name, (shape, kind) in spec.inputs.items()
+        }
+        with torch.no_grad():
+            width = sum(self.trunks[name].eval()(example).shape[1] for name, example in examples.items())
+        self.trunks.train()
         self.head = head(width, hidden, spec.outputs, dropout, activation)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return logits (B, K) or a standardised value (B, 1) from the inputs in the order of the specification."""
-        given = dict(zip(self.inputs, inputs, strict=True))
-        parts = []
-        if self.trunk is not None:
-            parts.append(self.trunk(given["image"]))
-        if "numbers" in given:
-            parts.append(given["numbers"])
-        if "codes" in given:
-            codes = given["codes"]
-            parts.extend(embedding(codes[:, at]) for at, embedding in enumerate(self.embeddings))
+        parts = [self.trunks[name](given) for name, given in zip(self.inputs, inputs, strict=True)]
         answer: Tensor = self.head(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
         return answer
+
+
+def plain(name: str, spec: EncodedSpec) -> nn.Module:
+    """Return what an input goes through that no trunk was made for."""
+    return MeanWord(spec.vocabulary) if name == "text" else nn.Flatten()
+
+
+class Levels(nn.Module):
+    """Embeddings of categories, side by side: (B, C) int64 -> (B, D)."""
+
+    def __init__(self, cardinalities: Sequence[int]) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_width(count)) for count in cardinalities)
+        for embedding in self.embeddings:
+            nn.init.normal_(embedding.weight, std=0.05)  # type: ignore[arg-type]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Look each code up."""
+        return torch.cat([embedding(codes[:, at]) for at, embedding in enumerate(self.embeddings)], dim=1)
+
+
+class MeanWord(nn.Module):
+    """The mean of a text's words: (B, places) int64 -> (B, D)."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, embedding_width(vocabulary), padding_idx=NOTHING)
+        nn.init.normal_(self.words.weight, std=0.05)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Average over the words that are there."""
+        there = (codes != NOTHING).unsqueeze(2).to(self.words.weight.dtype)
+        answer: Tensor = (self.words(codes) * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+        return answer
+
+
+def zeros(spec: EncodedSpec, name: str) -> Tensor:
+    """Return an input of one empty row."""
+    shape, kind = spec.inputs[name]
+    return torch.zeros(1, *shape, dtype=getattr(torch, kind))
+
+
+def three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of a picture: channels, height, width."""
+    channels, height, width = shape
+    return channels, height, width
 
 
 class Averaged(nn.Module):

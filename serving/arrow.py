@@ -4,6 +4,7 @@ Whole columns are looked at; the first row that does not fit is then read as if 
 imported by the first such request, since pyarrow costs 30 MB.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +13,14 @@ import orjson
 import pyarrow as pa
 
 from data.errors import BadRow
-from data.schema import Category, Column, Image, Number, Rows
+from data.schema import Audio, Column, Image, Number, Rows, Series
 from monitoring.store.journal import Logged
 from serving.arrow_columns import Cells, numbers, pictures, texts, times
 from serving.arrow_messages import is_compressed
 from serving.refusals import Refused
 from serving.replies import tried_by
 from serving.validation import ReadColumns, RowReader, new_id, objects, refuse_duplicates
-from serving.values import Unfit, identifier
+from serving.values import Check, Unfit, identifier
 
 pa.set_memory_pool(pa.system_memory_pool())  # the others keep what they freed
 NO_STREAM = (pa.ArrowException, OSError, ValueError)
@@ -81,16 +82,31 @@ def cells_of(reader: RowReader, name: str, array: Any) -> Cells:
     column: Column | None = reader.schema.features.get(name)
     if column is None and name not in reader.aliases:
         return Cells(np.zeros(len(array)), np.ones(len(array), bool), lambda _: None)
-    if isinstance(column, Number):
-        return numbers(name, column, array)
-    if isinstance(column, Image):
-        return pictures(name, column, array)
-    if isinstance(column, Category):
-        check = dict(reader.checks)[name]
-        return texts(name, array, lambda value: fits(check, value))
-    if reader.aliases.get(name) == "time":
-        return times(name, array)
-    return texts(name, array, lambda value: fits(identifier, value))
+    check = identifier if column is None else dict(reader.checks)[name]
+    match column:
+        case Number():
+            return numbers(name, column, array)
+        case Image():
+            return pictures(name, column, array)
+        case Audio() | Series():
+            return each(column, check, array)
+        case None if reader.aliases[name] == "time":
+            return times(name, array)
+        case _:
+            return texts(name, array, lambda value: fits(check, value))
+
+
+def each(column: Audio | Series, check: Check, array: Any) -> Cells:
+    """Read clips, WAV files as they are or in base64, or series as lists, value by value as JSON has them."""
+    plain = [base64.b64encode(one).decode() if isinstance(one, bytes) else one for one in array.to_pylist()]
+    values = np.zeros((len(plain), *column.shape), column.dtype)
+    bad = np.zeros(len(plain), bool)
+    for at, value in enumerate(plain):
+        try:
+            values[at] = check(value)
+        except Unfit:
+            bad[at] = True
+    return Cells(values, bad, plain.__getitem__)
 
 
 def fits(check: Any, value: Any) -> bool:

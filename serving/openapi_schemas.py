@@ -1,10 +1,15 @@
 """JSON Schemas of what the service reads and says, made from the projects' own schemas."""
 
+import base64
+from math import ceil
 from typing import Any
 
-from data.schema import LONGEST_ID, Category, Column, Image, Number, Schema, aliases
+import numpy as np
+
+from data.columns.category import LONGEST_LEVEL
+from data.schema import LONGEST_ID, Audio, Category, Column, Image, Number, Schema, Series, Text, aliases
+from data.wav import write_wav
 from serving.generations import Served
-from serving.values import LONGEST_TEXT
 
 Json = dict[str, Any]
 
@@ -15,6 +20,11 @@ TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 
 WHOLE: Json = {"type": "integer", "minimum": 0}
 TEXT: Json = {"type": "string"}
 STREAM: Json = {"type": "string", "format": "binary"}
+BASE64: Json = {"type": "string", "contentEncoding": "base64"}
+PNG: Json = BASE64 | {"contentMediaType": "image/png", "format": "png"}
+WAV: Json = BASE64 | {"contentMediaType": "audio/wav", "format": "wav"}
+WRITTEN = "^[^\\x00]*[^\\s\\x00][^\\x00]*$"  # something, and no NUL
+SENTENCE = "the clerk was kind , but the parcel came a week late"
 IDEMPOTENCY: Json = {
     "name": "idempotency-key",
     "in": "header",
@@ -133,13 +143,37 @@ def answer_schema(one: Served) -> Json:
 
 def column_schema(column: Column) -> Json:
     """Return the JSON Schema of one column's values."""
-    if isinstance(column, Image):
-        described: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
-        for size in reversed(column.shape):
-            described = {"type": "array", "minItems": size, "maxItems": size, "items": described}
-        return described
-    described = number_schema(column) if isinstance(column, Number) else category_schema(column)
-    return maybe(described) if column.nullable else described
+    match column:
+        case Number():
+            return maybe(number_schema(column)) if column.nullable else number_schema(column)
+        case Category():
+            return maybe(category_schema(column)) if column.nullable else category_schema(column)
+        case Image():
+            pixel: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
+            return {"anyOf": [lists(pixel, column.shape), PNG | {"description": "The picture as a PNG file."}]}
+        case Text():
+            example = SENTENCE[: column.longest]
+            return {"type": "string", "maxLength": column.longest, "pattern": WRITTEN, "examples": [example]}
+        case Audio():
+            return clip_schema(column)
+        case Series():
+            return lists(maybe({"type": "number"}) if column.nullable else {"type": "number"}, column.shape)
+
+
+def lists(each: Json, shape: tuple[int, ...]) -> Json:
+    """Return the JSON Schema of nested lists of a shape."""
+    for size in reversed(shape):
+        each = {"type": "array", "minItems": size, "maxItems": size, "items": each}
+    return each
+
+
+def clip_schema(column: Audio) -> Json:
+    """Return the JSON Schema of a clip; its example is a short tone."""
+    moments = np.arange(max(1, column.samples // 20)) / column.rate
+    tone = write_wav(column.rate, (8192 * np.sin(2 * np.pi * column.rate / 16 * moments)).astype(np.int16))
+    largest = 4 * ceil((2 * column.samples + 4096) / 3)  # a file may say more than its sound
+    said = f"A WAV file: mono, 16 bits, {column.rate} samples a second, at most {column.seconds:g} s."
+    return WAV | {"maxLength": largest, "description": said, "examples": [base64.b64encode(tone).decode()]}
 
 
 def number_schema(column: Number) -> Json:
@@ -154,7 +188,7 @@ def category_schema(column: Category) -> Json:
     if column.open:
         return {
             "type": "string",
-            "maxLength": LONGEST_TEXT,
+            "maxLength": LONGEST_LEVEL,
             "pattern": "^[^\\x00]*$",
             "examples": [*column.levels[:20]],
         }

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.errors import BadRow, nearest
-from data.schema import Column, Image, Number, Rows, Schema, aliases
+from data.schema import ArrayColumn, Column, Number, Rows, Schema, aliases
 from serving.values import Check, Unfit, checker, identifier, kind, moment, shown
 
 VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
@@ -155,4 +155,4 @@ def stacked(column: Column, values: list[Any]) -> np.ndarray:
     """Return one column's checked values as an array."""
     if isinstance(column, Number):
         return np.array(values, dtype=np.float64)
-    return np.stack(values) if isinstance(column, Image) else objects(values)
+    return np.stack(values) if isinstance(column, ArrayColumn) else objects(values)

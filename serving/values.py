@@ -5,18 +5,20 @@ from datetime import UTC, datetime
 from itertools import chain
 from math import inf, isfinite, nan
 from sys import float_info
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 
+from data.columns.category import LONGEST_LEVEL, fits_open
+from data.columns.image import unbase64, unpng
 from data.errors import nearest
-from data.schema import FUTURE, LONGEST_ID, Category, Column, Image, Number
+from data.schema import FUTURE, LONGEST_ID, Audio, Category, Column, Image, Number, Series, Text
 
-LONGEST_TEXT = 1000
 LARGEST = float_info.max
 
 Check = Callable[[Any], Any]
+T = TypeVar("T")
 
 
 class Unfit(Exception):
@@ -29,9 +31,17 @@ class Unfit(Exception):
 
 def checker(column: Column) -> Check:
     """Return the function that gives a column's value back as it is logged, or raises Unfit."""
-    if isinstance(column, Number):
-        return number_checker(column)
-    return image_checker(column) if isinstance(column, Image) else category_checker(column)
+    match column:
+        case Number():
+            return number_checker(column)
+        case Category():
+            return category_checker(column)
+        case Image():
+            return image_checker(column)
+        case Text() | Audio():
+            return text_checker(column)
+        case Series():
+            return series_checker(column)
 
 
 def number_checker(column: Number) -> Check:
@@ -72,17 +82,19 @@ def category_checker(column: Category) -> Check:
             return value
         if not column.open:
             raise Unfit(f"{shown(value)} is not a known level; {nearest(value[:80], column.levels)}")
-        if len(value) > LONGEST_TEXT or "\0" in value:
-            raise Unfit(f"text of at most {LONGEST_TEXT} characters without NUL expected")
+        if not fits_open(value):
+            raise Unfit(f"text of at most {LONGEST_LEVEL} characters without NUL expected")
         return value
 
     return check
 
 
 def image_checker(column: Image) -> Check:
-    """Read nested lists of whole pixel values as uint8 of the column's shape."""
+    """Read nested lists of whole pixel values, or a PNG in base64, as uint8 of the column's shape."""
 
     def check(value: Any) -> np.ndarray:
+        if type(value) is str:
+            return said(lambda: column.fitting(unpng(unbase64(value, "a picture"), column.channels)))
         quick = joined(value, column)
         if quick is not None:
             return quick
@@ -105,6 +117,45 @@ def image_checker(column: Image) -> Check:
         return pixels.reshape(column.shape)
 
     return check
+
+
+def text_checker(column: Text | Audio) -> Check:
+    """Read a text as it is, or a clip as the base64 of a WAV file."""
+
+    def check(value: Any) -> str | np.ndarray:
+        if type(value) is not str:
+            raise Unfit(f"text expected, not {kind(value)}")
+        if isinstance(column, Audio):
+            return said(lambda: column.wav(unbase64(value, "a clip")))
+        return said(lambda: column.read(value))
+
+    return check
+
+
+def series_checker(column: Series) -> Check:
+    """Read a list a step, of a number a channel, null in a gap."""
+
+    def check(value: Any) -> np.ndarray:
+        if type(value) is not list:
+            raise Unfit(f"a list expected, not {kind(value)}")
+        for place, part in enumerate(value):
+            if type(part) is not list or len(part) != len(column.channels):
+                found = f"{len(part)} values" if type(part) is list else kind(part)
+                raise Unfit(f"a list of {len(column.channels)} numbers expected, not {found}", f"[{place}]")
+            for at, number in enumerate(part):
+                if type(number) not in (float, int, type(None)):
+                    raise Unfit(f"a number expected, not {kind(number)}", f"[{place}][{at}]")
+        return said(lambda: column.read(value))
+
+    return check
+
+
+def said(read: Callable[[], T]) -> T:
+    """Return what was read; what a column says against it becomes an Unfit."""
+    try:
+        return read()
+    except ValueError as error:
+        raise Unfit(str(error)) from None
 
 
 def joined(value: Any, column: Image) -> np.ndarray | None:

@@ -12,6 +12,7 @@ import pytest
 from data import catalogue
 from data.batches import coerce
 from data.errors import BadDeclaration, Corrupt, SourceUnavailable
+from data.public import elec2
 from data.schema import Category, Image, Schema, length
 from data.sources import Batch, Bundled, Catalogued, Files, Query, fetch
 
@@ -150,7 +151,7 @@ def openml() -> Iterator[str]:
 
 
 HEADER = "% the copy with date and day\n@relation e\n@attribute date numeric\n@attribute day {1,2,3,4,5,6,7}\n"
-NUMBERS = "".join(f"@attribute {name} numeric\n" for name in catalogue.ELEC2_NUMBERS)
+NUMBERS = "".join(f"@attribute {name} numeric\n" for name in elec2.NUMBERS)
 
 
 def test_a_downloaded_copy_must_have_the_same_rows_and_is_kept(
@@ -159,7 +160,7 @@ def test_a_downloaded_copy_must_have_the_same_rows_and_is_kept(
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
     monkeypatch.delenv("HOLDFAST_DATASETS")
     local = catalogue.load("elec2", datasets)
-    numbers = local[list(catalogue.ELEC2_NUMBERS)].map(lambda value: f"{value:g}")
+    numbers = local[list(elec2.NUMBERS)].map(lambda value: f"{value:g}")
     table = numbers.assign(c=local["class"])
     table.insert(0, "day", local["day"])
     table.insert(0, "date", "0")
