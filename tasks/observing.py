@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data.descriptors import describe
 from data.packing import unpack_rows
 from data.schema import Rows, Schema, concatenate, schema_from_json, take
 from models.declarations import Features
@@ -94,7 +93,7 @@ def observed(predictor: Predictor, predictions: list[Prediction], projection: Pr
     if not predictions:
         return {}
     rows = unpack_rows(predictor.schema, [prediction.features for prediction in predictions])
-    came = describe(predictor.encoder.columns, predictor.encoder.derive(rows))
+    came = predictor.encoder.describe(predictor.encoder.derive(rows))
     return {**came, **embedded(predictor, rows, projection), **answered(predictions)}
 
 
