@@ -1,6 +1,7 @@
 """What a project file may say about its model, its training and its gates."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,10 +17,24 @@ if TYPE_CHECKING:
     from models.judging import Comparison, GateResult
 
 Device = Literal["auto", "cpu", "cuda"]
-Learner = Literal["linear", "tree"]
+Learner = Literal["linear", "tree", "boosted"]
 LEARNERS: tuple[str, ...] = get_args(Learner)
 WIDER = 2.5  # margins: what may be lost over several promotions, or on few rows
 ROWS, STARTS = ("all", "sliding", "since_drift"), ("scratch", "champion")
+SCHEDULES = ("constant", "cosine", "step")
+AUGMENT = {
+    "shift": "whole pixels, at least 0",
+    "crop": "whole pixels, at least 0",
+    "flip": "a probability, 0 to 1",
+    "noise": "a standard deviation, 0 to 1",
+}
+PROTOCOLS = (
+    "holdout, stratified-holdout, time-split, rolling-<origins>, <folds>-fold, leave-one-out, by-group, by-<column>"
+)
+PROTOCOL = re.compile(
+    r"holdout|stratified-holdout|time-split|leave-one-out|rolling-(?P<origins>[1-9]\d?)|(?P<folds>[1-9]\d?)-fold"
+    r"|by-(?P<column>\w+)"
+)
 NetworkFactory = Callable[["EncodedSpec"], "nn.Module"]
 
 
@@ -36,7 +51,7 @@ class Features:
 
 @declared
 class Model:
-    """The network: a built-in's name (`cnn`, `mlp`) or a factory `(EncodedSpec) -> nn.Module`.
+    """The network: a built-in's name (`classic_cnn`, `cnn`, `mlp`, `resnet`) or a factory `(EncodedSpec) -> nn.Module`.
 
     The factory imports torch inside itself; what ONNX can't express is served by a torch worker, slower, and the
     factory stays in the file as long as its version serves. `options` are passed to a built-in: `hidden` (widths),
@@ -53,8 +68,13 @@ class Training:
 
     `patience`: epochs without a better validation loss before stopping; `validation`: share of the
     training rows held back for that; `device`: `auto` takes a GPU where there is one; `precision` in
-    Lightning Fabric's words; `augment`: a function (images (N, C, H, W) float32 tensor, generator) ->
-    tensor, applied to each training batch of a network that takes one image.
+    Lightning Fabric's words; `augment`: of each training batch's pictures, amounts by name ({"shift": 2, "flip": 0.5};
+    see models/augmenting.py) or a function (images (N, C, H, W) float32 tensor, generator) -> tensor.
+
+    `schedule` of the learning rate over the epochs: "constant", "cosine" down to nothing, or "step" to a tenth at half
+    and again at three quarters, each after `warmup` epochs (or a part of one) of growing; `accumulate`: batches to a
+    step; `clip`: the gradient's largest norm; `balanced`: each class of the target weighs as much as any other, however
+    rare, which also moves the probabilities; `compile`: by torch, which takes a minute first and on a CPU seldom pays.
 
     `rows`: "all" training rows, "sliding": the `newest` so many, or "since_drift": those since the first window of the
     drift that is being answered, and at least the `newest` so many. `start`: the weights of "champion" instead of
@@ -75,7 +95,13 @@ class Training:
     device: Device = "auto"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    augment: Callable[..., Any] | None = None
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    warmup: float = 0.0
+    accumulate: int = 1
+    clip: float | None = None
+    balanced: bool = False
+    compile: bool = False
+    augment: Callable[..., Any] | Mapping[str, float] | None = None
     rows: Literal["all", "sliding", "since_drift"] = "all"
     newest: int = 5000
     start: Literal["scratch", "champion"] = "scratch"
@@ -83,10 +109,10 @@ class Training:
     tournament: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "devices", "newest"):
+        for name in ("epochs", "batch_size", "patience", "devices", "newest", "accumulate"):
             if getattr(self, name) < 1:
                 raise BadDeclaration(f"Training({name}={getattr(self, name)}): at least 1")
-        for name, known in (("rows", ROWS), ("start", STARTS)):
+        for name, known in (("rows", ROWS), ("start", STARTS), ("schedule", SCHEDULES)):
             if (said := str(getattr(self, name))) not in known:
                 raise BadDeclaration(f"Training has no {name}={said!r}; {nearest(said, known)}")
         if not 0 <= self.replay < 1:
@@ -95,6 +121,10 @@ class Training:
             self.changed(changes)
         if not self.learning_rate > 0:
             raise BadDeclaration(f"Training(learning_rate={self.learning_rate}): above 0")
+        if not 0 <= self.warmup <= self.epochs or not (self.clip is None or self.clip > 0):
+            raise BadDeclaration(f"Training(warmup={self.warmup}, clip={self.clip}): epochs of all, and a norm above 0")
+        if isinstance(self.augment, Mapping):
+            check_amounts(self.augment)
 
     def changed(self, changes: Mapping[str, Any]) -> "Training":
         """Return these settings with some changed, and no tournament: a contestant of one.
@@ -105,6 +135,19 @@ class Training:
             if name == "tournament" or not isinstance(value, str | int | float | bool):
                 raise BadDeclaration(f"Training(tournament=…): {name} can't be changed to {value!r}")
         return replace(self, **{**changes, "tournament": ()})
+
+
+def check_amounts(augment: Mapping[str, float]) -> None:
+    """Refuse a change of pictures that has no name here, or an amount that it can't have.
+
+    Raises: BadDeclaration.
+    """
+    for name, amount in augment.items():
+        if name not in AUGMENT:
+            raise BadDeclaration(f"Training(augment=…) knows no {name!r}; {nearest(name, AUGMENT)}")
+        whole = AUGMENT[name].startswith("whole")
+        if not amount >= 0 or (amount != int(amount) if whole else amount > 1):
+            raise BadDeclaration(f"Training(augment={{{name!r}: {amount}}}): {AUGMENT[name]}")
 
 
 @declared
@@ -153,7 +196,10 @@ class Evaluation:
     candidate must be better: `accuracy`, `balanced_accuracy`, `f1`, `f1_weighted`, `precision`, `recall`, `roc_auc`,
     `average_precision`, `log_loss`, `mae`, `rmse`, `r2`; of two levels, the last is what precision, recall and
     average_precision look for. `anchor_days`: anchor rows that are so much older than the newest row no longer count.
-    `threshold`: what decides between two levels.
+    `threshold`: what decides between two levels. `protocols`: how else `holdfast evaluate` asks what the recipe is
+    worth: `holdout`, `stratified-holdout`, `time-split`, `rolling-6`, `10-fold`, `leave-one-out`, `by-group` (an entity
+    left out at a time), `by-<column>`. `baselines`: those that learn and stand beside the network: `linear`, `tree`,
+    `boosted`.
     """
 
     metric: str = "accuracy"
@@ -163,8 +209,16 @@ class Evaluation:
     anchor_days: int | None = None
     judge_rows: int = 1000
     threshold: Threshold | None = None
+    protocols: tuple[str, ...] = ()
+    baselines: tuple[Learner, ...] = ("linear", "tree")
 
     def __post_init__(self) -> None:
+        for protocol in self.protocols:
+            if not PROTOCOL.fullmatch(protocol):
+                raise BadDeclaration(f"no protocol {protocol!r}; known: {PROTOCOLS}")
+        for name in self.baselines:
+            if name not in LEARNERS:
+                raise BadDeclaration(f"no baseline {name!r}; {nearest(name, LEARNERS)}")
         if self.judge_rows < 1:
             raise BadDeclaration(f"Evaluation(judge_rows={self.judge_rows}): at least 1")
         if self.anchor_days is not None and self.anchor_days < 1:

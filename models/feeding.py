@@ -43,7 +43,8 @@ class Resident:
     def batch(self, positions: Tensor) -> Batch:
         """Pick rows."""
         positions = positions.to(self.target.device)
-        return {name: values[positions] for name, values in self.inputs.items()}, self.target[positions]
+        inputs = {name: values.index_select(0, positions) for name, values in self.inputs.items()}
+        return inputs, self.target.index_select(0, positions)
 
     def sha256(self) -> str:
         """Hash taken while encoding."""

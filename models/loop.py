@@ -18,12 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import BadDeclaration
+from models.augmenting import augmented
 from models.checkpoints import Epoch, State, restore, save, weights_sha256
 from models.declarations import Model, Training
 from models.encoding import Encoder
 from models.features import code_sha256
 from models.feeding import Feed
 from models.networks import build
+from models.pictures import CONVOLUTIONAL
+from models.rates import grouped, rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,6 +49,7 @@ class Loop:
     judging: Feed
     fingerprint: str
     layout: torch.memory_format  # of pictures; channels last is up to twice as fast, but a user's `view` may refuse it
+    weights: Tensor | None  # of the classes (K,), where they are balanced
 
     @classmethod
     def prepare(
@@ -56,6 +60,7 @@ class Loop:
         fabric: "Fabric",
         feeds: list[Feed],
         start: dict[str, Tensor] | None = None,
+        weights: Tensor | None = None,
     ) -> "Loop":
         """Build the network from the seed, give it the weights to start from, and put everything on the device."""
         if training.augment is not None and encoder.spec.images is None:
@@ -67,10 +72,12 @@ class Loop:
         code = model.network if isinstance(model.network, str) else code_sha256(model.network)
         seen = [code, encoder.to_json(), str(fabric.device), *(some.sha256() for some in feeds)]
         identity = fingerprint(training, network, seen)
-        layout = torch.channels_last if model.network == "cnn" else torch.contiguous_format
+        layout = torch.channels_last if model.network in CONVOLUTIONAL else torch.contiguous_format
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
-        wrapped, optimizer = fabric.setup(network, optimizer_for(training, network))
-        return cls(training, encoder, fabric, network, wrapped, optimizer, feeds[0], feeds[1], identity, layout)
+        module = torch.compile(network) if training.compile else network
+        wrapped, optimizer = fabric.setup(module, optimizer_for(training, network))
+        weights = None if weights is None else weights.to(fabric.device)
+        return cls(training, encoder, fabric, network, wrapped, optimizer, *feeds, identity, layout, weights)
 
     def run(self, workdir: Path, progress: Callable[[Epoch], None], resume: bool, threads: int) -> State:
         """Run the epochs that are left, until the last one or until none has been better for `patience`."""
@@ -105,30 +112,63 @@ class Loop:
         started = time.perf_counter()
         seed = epoch_seed(self.training.seed, number)
         torch.manual_seed(seed)
-        train_loss = self.learn(torch.Generator().manual_seed(seed))
+        train_loss = self.learn(number, torch.Generator().manual_seed(seed))
         validation_loss, metric = self.judge()
         seconds = time.perf_counter() - started
         return Epoch(number, self.training.epochs, train_loss, validation_loss, metric, seconds)
 
-    def learn(self, generator: torch.Generator) -> float:
+    def learn(self, number: int, generator: torch.Generator) -> float:
         """Step through the rows in a random order; return the mean loss."""
         self.wrapped.train()
         total, rows = torch.zeros(2, dtype=torch.float64)
-        for positions in self.shares(batches(self.learning.rows, self.training.batch_size, generator)):
-            inputs, target = self.learning.batch(positions)
-            if self.training.augment is not None:
-                inputs["image"] = self.training.augment(inputs["image"], generator)
-            if "image" in inputs:
-                inputs["image"] = inputs["image"].contiguous(memory_format=self.layout)
-            self.optimizer.zero_grad()
-            loss = loss_of(self.encoder, self.wrapped(*inputs.values()), target).mean()
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            total = total.to(loss.device) + loss.detach() * len(positions)
-            rows += len(positions)
+        dealt = self.shares(batches(self.learning.rows, self.training.batch_size, generator))
+        for step, group in enumerate(grouped(dealt, self.training.accumulate)):
+            for settings in self.optimizer.param_groups:
+                settings["lr"] = rate(self.training, number, step, self.steps)
+            loss = self.step(group, generator)
+            total = total.to(loss.device) + loss
+            rows += sum(map(len, group))
         sums = torch.stack([total.cpu(), rows]).to(self.fabric.device)
         total, rows = self.fabric.all_reduce(sums, reduce_op="sum")
         return float(total / rows)
+
+    def step(self, group: list[Tensor], generator: torch.Generator) -> Tensor:
+        """Take one step by the mean gradient over some batches; return the sum of the rows' losses."""
+        rows, sums = sum(map(len, group)), []
+        self.optimizer.zero_grad()
+        for at, positions in enumerate(group):
+            with self.fabric.no_backward_sync(self.wrapped, enabled=at < len(group) - 1):
+                loss = self.losses(positions, generator).sum()
+                self.fabric.backward(loss / rows)
+            sums.append(loss.detach())
+        if self.training.clip is not None:
+            most = self.training.clip
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=most, error_if_nonfinite=False)
+        self.optimizer.step()
+        return torch.stack(sums).sum()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in an epoch."""
+        return -(-self.learning.rows // (self.training.batch_size * self.training.accumulate))
+
+    def losses(self, positions: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the loss of each of these rows (B,), which are changed at random where that is declared."""
+        inputs, target = self.learning.batch(positions)
+        if self.training.augment is not None:
+            inputs["image"] = augmented(inputs["image"], self.training.augment, generator)
+        return self.weighed(self.wrapped(*self.laid_out(inputs)), target)
+
+    def weighed(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return each row's loss (B,), by the weight of its class where classes are balanced."""
+        losses = loss_of(self.encoder, outputs, target)
+        return losses if self.weights is None else losses * self.weights[target]
+
+    def laid_out(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """Return a network's inputs, pictures in the layout of its weights."""
+        return [
+            values.contiguous(memory_format=self.layout) if values.ndim == 4 else values for values in inputs.values()
+        ]
 
     def shares(self, dealt: Iterator[Tensor]) -> Iterator[Tensor]:
         """Give each device an equal part of each batch; what can't be shared by twos is left out of the epoch."""
@@ -148,8 +188,8 @@ class Loop:
             for start in starts:
                 positions = torch.arange(start, min(start + JUDGED, self.judging.rows))
                 inputs, target = self.judging.batch(positions)
-                outputs = self.network(*inputs.values())
-                loss += float(loss_of(self.encoder, outputs, target).sum())
+                outputs = self.network(*self.laid_out(inputs))
+                loss += float(self.weighed(outputs, target).sum())
                 metric += float(metric_of(self.encoder, outputs, target).sum())
         loss, metric = self.fabric.broadcast((loss / self.judging.rows, metric / self.judging.rows))
         return loss, metric

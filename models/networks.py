@@ -1,6 +1,7 @@
 """The built-in networks, and how a project's own is made from the same specification."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
 from models.encoding import EncodedSpec
+from models.pictures import Averaged, classic, residual
 from models.recurrent import Remembering
 from models.transformer import Reader
 from models.vocabulary import NOTHING
@@ -15,6 +17,7 @@ from models.vocabulary import NOTHING
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 SMALLEST_POOLED = 8  # pixels; halving a smaller picture loses more than it saves
 LARGEST_FLAT = 8  # pixels; a larger map is averaged instead of flattened, to keep the next layer small
+STRIDES = {"image": 1, "audio": 2}  # of the first layer: a spectrum is smooth, and long
 WIDEST = 128  # channels of a default trunk
 
 
@@ -28,7 +31,14 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
         if not isinstance(made, nn.Module):
             raise BadDeclaration(f"the network factory returned a {type(made).__name__}, not an nn.Module")
         return made
-    builtins: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "lstm": lstm, "mlp": mlp, "transformer": transformer}
+    builtins: dict[str, Callable[..., nn.Module]] = {
+        "classic_cnn": classic_cnn,
+        "cnn": cnn,
+        "lstm": lstm,
+        "mlp": mlp,
+        "resnet": resnet,
+        "transformer": transformer,
+    }
     if model.network not in builtins:
         raise BadDeclaration(f"no built-in network {model.network!r}; {nearest(model.network, builtins)}")
     try:
@@ -56,11 +66,53 @@ def cnn(
 
     Without `channels` there is a block for each time the picture can be halved, and one more.
     """
-    seen: list[str] = [name for name in ("image", "audio") if name in spec.inputs]
-    if not seen:
-        raise BadDeclaration("network 'cnn' needs an Image or an Audio column; 'mlp' takes tables")
-    trunks = {name: convolutions(three(spec.inputs[name][0]), channels, activation) for name in seen}
+    looked = seen("cnn", spec)
+    trunks = {name: convolutions(shape, channels, activation, STRIDES[name]) for name, shape in looked.items()}
     return Joined(spec, trunks, hidden, dropout, activation)
+
+
+def classic_cnn(
+    spec: EncodedSpec,
+    *,
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (64,),
+    dropout: float = 0.0,
+    activation: str = "relu",
+) -> nn.Module:
+    """Look through one convolution a width, each halved, as everybody's first network for digits does."""
+    make = partial(activated, activation)
+    trunks: dict[str, nn.Module] = {
+        name: classic(shape, channels, make) for name, shape in seen("classic_cnn", spec).items()
+    }
+    return Joined(spec, trunks, hidden, dropout, activation)
+
+
+def resnet(
+    spec: EncodedSpec,
+    *,
+    channels: Sequence[int] = (16, 32, 64),
+    blocks: int = 1,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.0,
+    activation: str = "relu",
+) -> nn.Module:
+    """Look through residual blocks, the picture halved before each further width."""
+    make = partial(activated, activation)
+    trunks: dict[str, nn.Module] = {
+        name: residual(shape, channels, blocks, make) for name, shape in seen("resnet", spec).items()
+    }
+    return Joined(spec, trunks, hidden, dropout, activation)
+
+
+def seen(network: str, spec: EncodedSpec) -> dict[str, tuple[int, int, int]]:
+    """Return the shapes of what can be looked at: pictures and clips' spectra.
+
+    Raises: BadDeclaration where there is none.
+    """
+    shapes = {name: three(spec.inputs[name][0]) for name in ("image", "audio") if name in spec.inputs}
+    if not shapes:
+        raise BadDeclaration(f"network {network!r} needs an Image or an Audio column; 'mlp' takes tables")
+    return shapes
 
 
 def transformer(
@@ -179,23 +231,19 @@ def three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-class Averaged(nn.Module):
-    """The mean of each channel over all pixels: (B, C, H, W) -> (B, C)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Average; unlike adaptive pooling this is deterministic on a GPU and exports for every size."""
-        return maps.mean(dim=(2, 3))
-
-
-def convolutions(shape: tuple[int, int, int], channels: Sequence[int] | None, activation: str) -> nn.Module:
+def convolutions(
+    shape: tuple[int, int, int], channels: Sequence[int] | None, activation: str, stride: int = 1
+) -> nn.Module:
     """Return blocks of two 3x3 convolutions, halving the picture while its size allows: (B, C, H, W) -> (B, D)."""
-    depth, height, width = shape
+    depth, height, width = shape[0], -(-shape[1] // stride), -(-shape[2] // stride)
     size = min(height, width)
     halvings = max(0, (size // SMALLEST_POOLED).bit_length())
     layers: list[nn.Module] = []
     for count in channels or [min(32 * 2**block, WIDEST) for block in range(max(2, halvings + 1))]:
         for given in (depth, count):
-            layers += [nn.Conv2d(given, count, 3, padding=1, bias=False), nn.BatchNorm2d(count), activated(activation)]
+            convolution = nn.Conv2d(given, count, 3, stride=stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(count), activated(activation)]
+            stride = 1
         depth = count
         if size >= SMALLEST_POOLED:
             layers.append(nn.MaxPool2d(2))

@@ -71,14 +71,15 @@ def fit(
     Raises: TooFewRows, OutOfMemory, and BadDeclaration for a network or setting that can't work on these rows.
     """
     count = threads or threads_for(training, encoder.spec)
-    weights, unlike = weights_of(start, model, encoder.spec)
+    first, unlike = weights_of(start, model, encoder.spec)
     fabric = fabric_for(training)
     learning, judging = split(encoder, train, training)
+    weights = class_weights(encoder, learning) if training.balanced else None
 
     def learn(fabric: "Fabric", tell: Callable[[Epoch], None]) -> None:
         with reproducible(training.seed, count, fabric.device), memory_named(training, fabric.device):
             feeds = [feed(encoder, rows, fabric.device, memory) for rows in (learning, judging)]
-            loop = Loop.prepare(model, training, encoder, fabric, feeds, weights)
+            loop = Loop.prepare(model, training, encoder, fabric, feeds, first, weights)
             loop.run(workdir, tell, resume, count)
 
     if training.devices == 1:
@@ -130,6 +131,18 @@ def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]
     return take(rows, ~judged), take(rows, judged)
 
 
+def class_weights(encoder: Encoder, rows: Rows) -> torch.Tensor:
+    """Return weights (K,) by which each class that occurs counts the same, and a row 1 on average.
+
+    Raises: BadDeclaration without classes.
+    """
+    if encoder.task != "classification":
+        raise BadDeclaration("Training(balanced=True) needs a Category target")
+    counts = np.bincount(encoder.target(rows), minlength=len(encoder.answers))
+    share = counts.sum() / (np.maximum(counts, 1) * np.count_nonzero(counts))
+    return torch.from_numpy(np.where(counts, share, 0.0).astype(np.float32))
+
+
 def threads_for(training: Training, spec: EncodedSpec) -> int:
     """Return the CPU threads that serve batches of this size best."""
     values = training.batch_size * sum(math.prod(shape) for shape, _ in spec.inputs.values())
@@ -160,12 +173,16 @@ def fabric_for(training: Training) -> "Fabric":
 def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None]:
     """Make torch deterministic while this lasts, and leave its settings and random state as they were."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS at its first use
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = (
+            False  # a pass over each new tensor, for no network's good
+        )
         torch.backends.cudnn.benchmark = False
         try:
             yield
@@ -173,6 +190,7 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
             torch.backends.cudnn.benchmark = before[2]
+            torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 @contextmanager
