@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from data.errors import Corrupt, SourceUnavailable, nearest
 from data.public.base import Public, rows_sha256
+from data.public.cifar10 import CIFAR10
 from data.public.elec2 import ELEC2
+from data.public.mnist import MNIST
 from data.public.spoken_digits import SPOKEN_DIGITS
 from data.public.sst2 import SST2
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 OPENML = "https://www.openml.org"
 SECONDS = 60.0  # to wait for a public server
-CATALOGUE = {public.name: public for public in (ELEC2, SPOKEN_DIGITS, SST2)}
+CATALOGUE = {public.name: public for public in (CIFAR10, ELEC2, MNIST, SPOKEN_DIGITS, SST2)}
 
 
 def load(name: str, datasets: Path | None = None, origin: str | None = None) -> "pd.DataFrame":
