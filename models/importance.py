@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 
-from data.descriptors import described
 from data.schema import Rows, length, take
 from models import metrics
 from models.predictor import CHUNK, Predictor, take_slice
@@ -32,7 +31,7 @@ def importance(predictor: Predictor, rows: Rows, metric: str, *, seed: int) -> d
     truth, known = rows[predictor.schema.target], predictor.encoder.derive(rows)
     sign = 1.0 if metrics.DIRECTIONS[metric] else -1.0
     whole, found = value(predictor, known, truth, metric), dict[str, float]()
-    for name, column in predictor.encoder.columns.items():
+    for name in predictor.encoder.columns:
         if time.monotonic() - started > SECONDS:
             logger.warning("the importance of %s and the columns after it was not measured: too slow", name)
             break
@@ -42,7 +41,8 @@ def importance(predictor: Predictor, rows: Rows, metric: str, *, seed: int) -> d
         ]
         lost = sign * (whole - float(np.mean(shuffled)))
         if np.isfinite(lost):
-            found |= dict.fromkeys(described({name: column}), max(round(lost, 9), 0.0))
+            parts = [part for part in predictor.encoder.described if part == name or part.startswith(f"{name}.")]
+            found |= dict.fromkeys(parts, max(round(lost, 9), 0.0))
     return found
 
 

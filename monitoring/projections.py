@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.schema import Column, Image, Number, Rows
+from data.schema import ArrayColumn, Column, Number, Rows, Text
 
 DIRECTIONS = 4  # on small pictures as good as 8, and the fewer columns share the false alarms
 WIDE = 50  # columns from which on a shift may hide in many small ones
@@ -38,12 +38,13 @@ class Projection:
 
 
 def wanted(columns: Mapping[str, Column]) -> bool:
-    """Tell whether the embedding is watched of rows with these features: pictures, or very many columns.
+    """Tell whether the embedding is watched of rows with these features: pictures, texts, clips, or very many columns.
 
     A few plain columns are seen better one by one.
     """
     taken = any(name.startswith("embedding ") for name in columns)
-    return not taken and (len(columns) > WIDE or any(isinstance(column, Image) for column in columns.values()))
+    whole = any(isinstance(column, ArrayColumn | Text) for column in columns.values())
+    return not taken and (len(columns) > WIDE or whole)
 
 
 def fit(embedded: np.ndarray, held_out: np.ndarray) -> Projection | None:

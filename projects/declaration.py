@@ -8,7 +8,7 @@ from data.declared import declared
 from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
-from data.schema import Category, Column, Image, Number, Rows, Schema
+from data.schema import Audio, Category, Column, Image, Number, Rows, Schema, Series, Text
 from data.sources import Batch, Bundled, Catalogued, Files, Query
 from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
 from models.metrics import DECIDING as METRICS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Audio",
     "Batch",
     "Bundled",
     "Catalogued",
@@ -40,7 +41,9 @@ __all__ = [
     "Rows",
     "Schedule",
     "Schema",
+    "Series",
     "Source",
+    "Text",
     "Threshold",
     "Training",
     "Window",

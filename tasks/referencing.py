@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.descriptors import described
-from data.schema import Image, Rows, Schema, length, take
+from data.schema import ArrayColumn, Rows, Schema, Text, length, take
 from data.versions import Snapshot
 from models.importance import importance
 from models.predictor import Predictor
@@ -98,12 +98,12 @@ def projection_of(predictor: Predictor, rows: Rows, held_out: np.ndarray) -> Pro
 def importance_of(
     project: Project, predictor: Predictor, held_out: Rows, projection: Projection | None
 ) -> dict[str, float]:
-    """Return what the deciding metric loses on held-out rows without a column; an embedding stands for the pictures."""
+    """Return what the deciding metric loses on held-out rows without a column; an embedding stands for all it reads."""
     if not length(held_out):
         return {}
     found = importance(predictor, held_out, project.evaluation.metric, seed=project.training.seed)
-    pictures = described({n: c for n, c in predictor.encoder.columns.items() if isinstance(c, Image)})
-    seen = [found[name] for name in pictures if name in found]
+    whole = {n: c for n, c in predictor.encoder.columns.items() if isinstance(c, ArrayColumn | Text)}
+    seen = [found[name] for name in described(whole) if name in found]
     return {**found, **dict.fromkeys(projection.columns, max(seen))} if projection and seen else found
 
 
