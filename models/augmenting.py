@@ -1,7 +1,8 @@
 """Pictures changed a little at random while training, each by itself, by name and amount or by a project's function.
 
 `shift`: pixels, black comes in; `crop`: pixels, the picture's mirrored edge comes in; `flip`: probability of left
-for right; `noise`: standard deviation, where pixels are 0 to 1. All but the noise only move pixels.
+for right; `noise`: standard deviation, where pixels are 0 to 1. All but the noise only move pixels. A clip's spectrum
+is changed by `mask`: up to so many bands, and frames, fall silent (Park et al. 2019, SpecAugment, arXiv:1904.08779).
 """
 
 from collections.abc import Callable, Mapping
@@ -52,9 +53,22 @@ def noise(images: Tensor, amount: float, generator: Generator) -> Tensor:
     return (images + added).clamp(0, 1)
 
 
+def mask(images: Tensor, amount: float, generator: Generator) -> Tensor:
+    """Put a stripe across each picture, and one down it, as dark as the darkest of all."""
+    for axis in (2, 3):
+        size = images.shape[axis]
+        wide = torch.randint(0, int(amount) + 1, (len(images), 1), generator=generator)
+        start = (torch.rand((len(images), 1), generator=generator) * (size + 1 - wide)).long()
+        places = torch.arange(size)
+        covered = ((places >= start) & (places < start + wide)).to(images.device)
+        images = torch.where(covered[:, None, :, None] if axis == 2 else covered[:, None, None], images.min(), images)
+    return images
+
+
 CHANGES: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
     "shift": shift,
     "crop": crop,
     "flip": flip,
     "noise": noise,
+    "mask": mask,
 }

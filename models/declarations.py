@@ -27,6 +27,7 @@ AUGMENT = {
     "crop": "whole pixels, at least 0",
     "flip": "a probability, 0 to 1",
     "noise": "a standard deviation, 0 to 1",
+    "mask": "whole bands and frames, at least 0",
 }
 PROTOCOLS = (
     "holdout, stratified-holdout, time-split, rolling-<origins>, <folds>-fold, leave-one-out, by-group, by-<column>"

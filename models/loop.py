@@ -31,6 +31,7 @@ from models.rates import grouped, rate
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+SEEN = {"image", "audio"}  # inputs that can be changed a little while training
 JUDGED = 1024  # rows validated at once
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class Loop:
         weights: Tensor | None = None,
     ) -> "Loop":
         """Build the network from the seed, give it the weights to start from, and put everything on the device."""
-        if training.augment is not None and encoder.spec.images is None:
-            raise BadDeclaration("Training(augment=…) needs an Image column")
+        if training.augment is not None and not SEEN & encoder.spec.inputs.keys():
+            raise BadDeclaration("Training(augment=…) needs an Image or an Audio column")
         torch.manual_seed(training.seed)
         network = build(model, encoder.spec)
         if start is not None:
@@ -156,7 +157,8 @@ class Loop:
         """Return the loss of each of these rows (B,), which are changed at random where that is declared."""
         inputs, target = self.learning.batch(positions)
         if self.training.augment is not None:
-            inputs["image"] = augmented(inputs["image"], self.training.augment, generator)
+            name = "image" if "image" in inputs else "audio"
+            inputs[name] = augmented(inputs[name], self.training.augment, generator)
         return self.weighed(self.wrapped(*self.laid_out(inputs)), target)
 
     def weighed(self, outputs: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
 from models.encoding import EncodedSpec
+from models.listening import listener
 from models.pictures import Averaged, classic, residual
 from models.recurrent import Remembering
 from models.transformer import Reader
@@ -17,7 +18,7 @@ from models.vocabulary import NOTHING
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 SMALLEST_POOLED = 8  # pixels; halving a smaller picture loses more than it saves
 LARGEST_FLAT = 8  # pixels; a larger map is averaged instead of flattened, to keep the next layer small
-STRIDES = {"image": 1, "audio": 2}  # of the first layer: a spectrum is smooth, and long
+CHANNELS_HEARD = (16, 32, 64)  # of a default trunk for clips
 WIDEST = 128  # channels of a default trunk
 
 
@@ -66,8 +67,12 @@ def cnn(
 
     Without `channels` there is a block for each time the picture can be halved, and one more.
     """
-    looked = seen("cnn", spec)
-    trunks = {name: convolutions(shape, channels, activation, STRIDES[name]) for name, shape in looked.items()}
+    trunks = {
+        name: convolutions(shape, channels, activation)
+        if name == "image"
+        else listener(shape, channels or CHANNELS_HEARD, partial(activated, activation))
+        for name, shape in seen("cnn", spec).items()
+    }
     return Joined(spec, trunks, hidden, dropout, activation)
 
 
@@ -231,19 +236,15 @@ def three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def convolutions(
-    shape: tuple[int, int, int], channels: Sequence[int] | None, activation: str, stride: int = 1
-) -> nn.Module:
+def convolutions(shape: tuple[int, int, int], channels: Sequence[int] | None, activation: str) -> nn.Module:
     """Return blocks of two 3x3 convolutions, halving the picture while its size allows: (B, C, H, W) -> (B, D)."""
-    depth, height, width = shape[0], -(-shape[1] // stride), -(-shape[2] // stride)
+    depth, height, width = shape
     size = min(height, width)
     halvings = max(0, (size // SMALLEST_POOLED).bit_length())
     layers: list[nn.Module] = []
     for count in channels or [min(32 * 2**block, WIDEST) for block in range(max(2, halvings + 1))]:
         for given in (depth, count):
-            convolution = nn.Conv2d(given, count, 3, stride=stride, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(count), activated(activation)]
-            stride = 1
+            layers += [nn.Conv2d(given, count, 3, padding=1, bias=False), nn.BatchNorm2d(count), activated(activation)]
         depth = count
         if size >= SMALLEST_POOLED:
             layers.append(nn.MaxPool2d(2))

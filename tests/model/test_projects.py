@@ -12,7 +12,7 @@ import pytest
 from data.batches import coerce
 from data.expectations import guards
 from data.packing import pack_all, unpack_rows
-from data.schema import Category, Image, Number, Rows, concatenate, length, take
+from data.schema import Audio, Category, Column, Image, Rows, Series, Text, concatenate, length, take
 from data.sources import fetch
 from data.validation import validate
 from models.folder import WEIGHTS
@@ -134,11 +134,17 @@ def test_strange_values_are_answered_and_disturb_no_other_row(made: Made) -> Non
             assert np.abs(found[1:] - usual[1:]).max() < CLOSE, (name, strange)
 
 
-def strange_values(column: Number | Category | Image) -> list[object]:
+def strange_values(column: Column) -> list[object]:
     if isinstance(column, Image):
         return [0, column.high]  # all dark, all bright
     if isinstance(column, Category):
         return [None, NEVER_SEEN]
+    if isinstance(column, Text):
+        return [NEVER_SEEN, "\N{SNOWMAN}" * column.longest]
+    if isinstance(column, Audio):
+        return [0, -32768]  # silence, and all it can't hold
+    if isinstance(column, Series):
+        return [1e30, -1e30, *([float("nan")] if column.nullable else [])]
     return [float("nan"), 1e30, -1e30]
 
 
