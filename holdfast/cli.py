@@ -13,6 +13,7 @@ from holdfast import (
     backtest_command,
     commands,
     console,
+    evaluate_command,
     incident_commands,
     model_commands,
     performance_command,
@@ -199,6 +200,7 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 
 app.add_typer(commands.app)
+app.add_typer(evaluate_command.app)
 app.add_typer(verify_command.app)
 app.add_typer(backtest_command.app)
 app.add_typer(promotion_commands.app)

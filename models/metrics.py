@@ -26,6 +26,7 @@ __all__ = [
     "class_codes",
     "confusion",
     "per_row",
+    "ranked_bounds",
     "score",
     "summable",
     "value",
@@ -119,11 +120,20 @@ def value_of(metric: str, sums: np.ndarray) -> np.ndarray:
 
 def bounds(metric: str, parts: np.ndarray, blocks: np.ndarray, tail: float = TAIL) -> Interval:
     """Bound one model's metric; an accuracy by Clopper and Pearson where blocks are rows."""
+    if metric in RANKED:
+        return ranked_bounds(metric, parts, summable(metric, parts), blocks, tail)
     worst, best = (np.array([0.0, 1.0]), np.array([1.0, 1.0])) if metric == "accuracy" else (None, None)
-    if metric in RANKED and np.isfinite(parts).all():
-        worst, best = extremes(parts, value(metric, parts))
-    found = interval(lambda sums: value_of(metric, sums), summable(metric, parts), blocks, worst, best, tail)
+    found = interval(lambda sums: value_of(metric, sums), parts, blocks, worst, best, tail)
     return found.within(0.0, 1.0) if metric in BOUNDED else found
+
+
+def ranked_bounds(
+    metric: str, raw: np.ndarray, linear_parts: np.ndarray, blocks: np.ndarray, tail: float = TAIL
+) -> Interval:
+    """Bound what ranks rows, from its parts (N, P) and their pseudo-values (N, 2), which several rankings may give."""
+    middle = float(value_of(metric, linear_parts.sum(axis=0)))
+    found = interval(lambda sums: value_of(metric, sums), linear_parts, blocks, *extremes(raw, middle), tail)
+    return found.within(0.0, 1.0)
 
 
 def score(

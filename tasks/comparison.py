@@ -119,7 +119,7 @@ def sampled(
             others[champions.serving.version] = theirs
     else:
         learned = learned_answers(project.gates.beat, candidate.encoder, train, rows, seed=project.training.seed)
-        others = {name: Outputs(values, candidate.levels) for name, values in learned.items()}
+        others = {name: Outputs(one.values, candidate.levels) for name, one in learned.items()}
     return sample(
         project.evaluation.metric,
         rows[project.schema.target],

@@ -12,9 +12,10 @@ import numpy as np
 from data.descriptors import describe, described
 from data.schema import Rows, length, take
 from models import baselines, metrics
-from models.declarations import LEARNERS
+from models.comparison import Sample, gain
+from models.curves import curves
 from models.folder import size_mb
-from models.learners import learned_answers
+from models.learners import Learned, learned_answers
 from models.outputs import Outputs
 from models.power import detectable
 from models.predictor import Predictor, read_version
@@ -25,6 +26,7 @@ from projects.discovery import file_of
 from tasks.preparation import BATCH, read_role
 
 LATENCY_ROWS = 200
+PILOT = "tree"  # says how far another model's answers differ: models.power
 ANCHOR_LENGTH = 12  # hexadecimal digits
 
 
@@ -59,19 +61,22 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     anchored = scored(project, predictor, read_role(folder, project.schema, "anchor"))
     train = read_role(folder, project.schema, "train")
     metric = project.evaluation.metric
-    beside = answers_beside(project, predictor, train, judged)
-    simple = {name: metrics.value(metric, parts) for name, parts in beside.items()}
+    simple = simpler(project, predictor, train, judged)
+    beside = {name: parts_of(metric, judged, one) for name, one in simple.items()}
+    compared = {name: against(metric, judged, blocks(project, judged.rows), beside[name]) for name in simple}
+    found_beside = {name: {**compared[name], "seconds": one.seconds, "mb": one.mb} for name, one in simple.items()}
     found: dict[str, Any] = {
         "metric": metric,
         "judge": summary(project, judged),
-        "baseline": simple["trivial"],
-        "baselines": simple,
+        "baseline": compared["trivial"]["value"],
+        "baselines": {name: one["value"] for name, one in compared.items()},
+        "beside": found_beside,
         "rows": {"judge": len(judged.truth), "train": length(train)},
         "slices": by_slice(project, predictor, (judged, anchored)),
         "latency_ms": latency_ms(predictor, judged.rows),
         "size_mb": size_mb(folder / "model"),
         "detectable": detectable(
-            metric, judged.parts(metric), beside["tree"], blocks(project, judged.rows), unit=unit(project)
+            metric, judged.parts(metric), beside[PILOT], blocks(project, judged.rows), unit=unit(project)
         ).to_json(),
     }
     if len(anchored.truth):
@@ -82,6 +87,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         answers = judged.outputs
         found["confusion"] = metrics.confusion(judged.truth, answers.values, answers.levels, answers.cutoff).tolist()
         found["levels"] = list(predictor.levels)
+        found["curves"] = curves(judged.truth, answers.values, answers.levels)
     else:
         found["residuals"] = residuals(judged.truth, judged.outputs.values[:, 0])
     target = folder / "evaluation"
@@ -144,12 +150,23 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
     return rows[schema.time].astype("datetime64[D]").astype(str)
 
 
-def answers_beside(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, np.ndarray]:
-    """Return what the trivial, the linear and the tree baseline answer to the judge rows, as parts of the metric."""
-    metric, levels = project.evaluation.metric, judged.outputs.levels
-    values = {"trivial": baseline_values(project, train, judged.rows, levels)}
-    values |= learned_answers(LEARNERS, predictor.encoder, train, judged.rows, seed=project.training.seed)
-    return {name: metrics.per_row(metric, judged.truth, one, levels) for name, one in values.items()}
+def simpler(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, Learned]:
+    """Return what the trivial rule and the simple learners answer to the judge rows; a tree always, as a pilot."""
+    values = baseline_values(project, train, judged.rows, judged.outputs.levels)
+    names = tuple(dict.fromkeys((*project.evaluation.baselines, PILOT)))
+    seed = project.training.seed
+    return {"trivial": Learned(values)} | learned_answers(names, predictor.encoder, train, judged.rows, seed=seed)
+
+
+def parts_of(metric: str, judged: Scored, simple: Learned) -> np.ndarray:
+    """Return the parts (N, P) of a metric of a simple model's answers to the judge rows."""
+    return metrics.per_row(metric, judged.truth, simple.values, judged.outputs.levels)
+
+
+def against(metric: str, judged: Scored, together: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Return a simple model's metric, and how much better the network's is, with bounds: above 0 it is better."""
+    found = gain(metric, Sample(together, judged.parts(metric)), other)
+    return {"value": metrics.value(metric, other), "gain": found.estimate, "low": found.low, "high": found.high}
 
 
 def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:

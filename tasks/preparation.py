@@ -97,7 +97,11 @@ def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Pa
     for path in sorted(paths):
         part = read_batch(path, schema)
         parts.append({**part, BATCH: np.full(length(part), path.stem, dtype=object)})
-    rows = concatenate(parts)
+    return newest_of_each_key(concatenate(parts), schema)
+
+
+def newest_of_each_key(rows: Rows, schema: Schema) -> Rows:
+    """Return rows without those whose key comes again later on, oldest first where they have a time."""
     keys = rows[schema.key]
     _, last = np.unique(keys[::-1].astype(str), return_index=True)
     kept = take(rows, np.sort(len(keys) - 1 - last))

@@ -34,7 +34,7 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
     known = answered or Outputs(baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
-    pilot = learned_answers(("tree",), encoder, held.train, held.fresh, seed=project.training.seed)["tree"]
+    pilot = learned_answers(("tree",), encoder, held.train, held.fresh, seed=project.training.seed)["tree"].values
     metric, truth = project.evaluation.metric, held.fresh[project.schema.target]
     pair = sample(
         metric,

@@ -10,7 +10,7 @@ from data.errors import Corrupt, NotPromotable
 from data.markdown import escaped
 from data.versions import Snapshot
 from models import card_value
-from models.card_pictures import confusion_png
+from models.card_pictures import draw
 from models.card_value import MALFORMED
 from models.card_words import score
 from models.cards import beneath
@@ -45,9 +45,8 @@ def register(resources: Resources, project: Project, folder: Path, *, holder: st
         run.file(folder / "code.tar")
         if (folder / PLAN).exists():
             run.file(folder / PLAN)
-        if "confusion" in found:
-            confusion_png(found["confusion"], found["levels"], folder / "confusion.png")
-            run.file(folder / "confusion.png")
+        for picture in draw(found, folder, losses_of(history)):
+            run.file(picture)
         card = model_cards.draft(project, folder, run, facts=facts, told=parameters(project))
         run.text(card_value.CARD, card_value.to_json(card))
         version = resources.models.register(project.name, run.id, folder / "model", card=beneath(card))
@@ -184,6 +183,11 @@ def epochs_of(project: Project, history: dict[str, Any]) -> list[dict[str, float
     """Return the epochs' numbers, the metric under the name that says what it is."""
     name = "validation_accuracy" if project.task == "classification" else "validation_mae"
     return [{name if key == "metric" else key: value for key, value in one.items()} for one in history["epochs"]]
+
+
+def losses_of(history: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return the training and the validation loss by epoch."""
+    return [(one["train_loss"], one["validation_loss"]) for one in history["epochs"]]
 
 
 def flat_metrics(found: dict[str, Any]) -> dict[str, float]:

@@ -42,14 +42,17 @@ def test_both_learn_from_numbers_codes_and_pictures_and_a_tree_sees_what_a_line_
     train, rows = things(600), things(300, seed=1)
     encoder = Encoder.fit(CLASSES, None, train)
     found = learned_answers(BOTH, encoder, train, rows, seed=3)
-    for values in found.values():
+    for one in found.values():
+        values = one.values
+        assert one.seconds > 0
+        assert one.mb > 0
         assert values.shape == (300, 3)
         assert np.allclose(values.sum(axis=1), 1)
         assert (values[:, 2] == 0).all()  # no row of this class was there to learn from
-    assert shares(rows, found["tree"]) > 0.85
-    assert 0.55 < shares(rows, found["linear"]) < shares(rows, found["tree"])  # it is an exclusive or
+    assert shares(rows, found["tree"].values) > 0.85
+    assert 0.55 < shares(rows, found["linear"].values) < shares(rows, found["tree"].values)  # it is an exclusive or
     again = learned_answers(BOTH, encoder, train, rows, seed=3)
-    assert all((found[name] == again[name]).all() for name in BOTH)
+    assert all((found[name].values == again[name].values).all() for name in BOTH)
 
 
 def test_what_they_are_given_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +60,9 @@ def test_what_they_are_given_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     encoder = Encoder.fit(CLASSES, None, train)
     seen: list[int] = []
 
-    def noted(learner: object, known: np.ndarray, truth: np.ndarray) -> object:
+    def noted(learner: object, known: np.ndarray, truth: np.ndarray) -> tuple[object, float]:
         seen.append(len(known))
-        return learner.fit(known, truth)  # type: ignore[attr-defined]
+        return learner.fit(known, truth), 0.0  # type: ignore[attr-defined]
 
     monkeypatch.setattr(learners, "fitted", noted)
     monkeypatch.setattr(learners, "CELLS", 100 * 20)
@@ -75,18 +78,16 @@ def test_numbers_are_answered_in_their_own_unit() -> None:
     size = rng.normal(size=500)
     rows = {"id": np.arange(500).astype(str).astype(object), "size": size, "price": 1000 + 50 * size}
     encoder = Encoder.fit(NUMBERS, None, rows)
-    for values in learned_answers(BOTH, encoder, rows, rows, seed=0).values():
-        assert np.abs(values[:, 0] - rows["price"]).mean() < 5
+    for one in learned_answers((*BOTH, "boosted"), encoder, rows, rows, seed=0).values():
+        assert np.abs(one.values[:, 0] - rows["price"]).mean() < 5
 
 
 def test_one_class_alone_or_no_rows_break_nothing() -> None:
     train = things(50, kinds=("b", "b"))
     encoder = Encoder.fit(CLASSES, None, train)
     found = learned_answers(BOTH, encoder, train, things(5), seed=0)
-    assert all((values == [0, 1, 0]).all() for values in found.values())
+    assert all((one.values == [0, 1, 0]).all() for one in found.values())
     none = {name: values[:0] for name, values in train.items()}
-    assert {name: values.shape for name, values in learned_answers(BOTH, encoder, train, none, seed=0).items()} == {
-        "linear": (0, 3),
-        "tree": (0, 3),
-    }
+    empty = learned_answers(BOTH, encoder, train, none, seed=0)
+    assert {name: one.values.shape for name, one in empty.items()} == {"linear": (0, 3), "tree": (0, 3)}
     assert learned_answers((), encoder, train, none, seed=0) == {}
