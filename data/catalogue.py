@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from data.errors import Corrupt, SourceUnavailable, nearest
+from data.public.adult import ADULT
 from data.public.base import Public, rows_sha256
+from data.public.bike_sharing import BIKE_SHARING
+from data.public.card_fraud import CARD_FRAUD
 from data.public.cifar10 import CIFAR10
 from data.public.elec2 import ELEC2
+from data.public.gmsc import GMSC
+from data.public.heart_disease import HEART_DISEASE
 from data.public.mnist import MNIST
 from data.public.spoken_digits import SPOKEN_DIGITS
 from data.public.sst2 import SST2
@@ -22,7 +27,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 OPENML = "https://www.openml.org"
 SECONDS = 60.0  # to wait for a public server
-CATALOGUE = {public.name: public for public in (CIFAR10, ELEC2, MNIST, SPOKEN_DIGITS, SST2)}
+SETS = (
+    *(ADULT, BIKE_SHARING, CARD_FRAUD, CIFAR10, ELEC2),
+    *(GMSC, HEART_DISEASE, MNIST, SPOKEN_DIGITS, SST2),
+)
+CATALOGUE = {public.name: public for public in SETS}
 
 
 def load(name: str, datasets: Path | None = None, origin: str | None = None) -> "pd.DataFrame":
