@@ -122,8 +122,8 @@ class Training:
             self.changed(changes)
         if not self.learning_rate > 0:
             raise BadDeclaration(f"Training(learning_rate={self.learning_rate}): above 0")
-        if not 0 <= self.warmup <= self.epochs or not (self.clip is None or self.clip > 0):
-            raise BadDeclaration(f"Training(warmup={self.warmup}, clip={self.clip}): epochs of all, and a norm above 0")
+        if not self.warmup >= 0 or not (self.clip is None or self.clip > 0):
+            raise BadDeclaration(f"Training(warmup={self.warmup}, clip={self.clip}): epochs, and a norm above 0")
         if isinstance(self.augment, Mapping):
             check_amounts(self.augment)
 
@@ -197,7 +197,8 @@ class Evaluation:
     candidate must be better: `accuracy`, `balanced_accuracy`, `f1`, `f1_weighted`, `precision`, `recall`, `roc_auc`,
     `average_precision`, `log_loss`, `mae`, `rmse`, `r2`; of two levels, the last is what precision, recall and
     average_precision look for. `anchor_days`: anchor rows that are so much older than the newest row no longer count.
-    `threshold`: what decides between two levels. `protocols`: how else `holdfast evaluate` asks what the recipe is
+    `threshold`: what decides between two levels. `season`: steps after which a series is like itself, which the trivial
+    forecast repeats; 1 repeats the last value. `protocols`: how else `holdfast evaluate` asks what the recipe is
     worth: `holdout`, `stratified-holdout`, `time-split`, `rolling-6`, `10-fold`, `leave-one-out`, `by-group` (an entity
     left out at a time), `by-<column>`. `baselines`: those that learn and stand beside the network: `linear`, `tree`,
     `boosted`.
@@ -210,6 +211,7 @@ class Evaluation:
     anchor_days: int | None = None
     judge_rows: int = 1000
     threshold: Threshold | None = None
+    season: int = 1
     protocols: tuple[str, ...] = ()
     baselines: tuple[Learner, ...] = ("linear", "tree")
 
@@ -220,6 +222,8 @@ class Evaluation:
         for name in self.baselines:
             if name not in LEARNERS:
                 raise BadDeclaration(f"no baseline {name!r}; {nearest(name, LEARNERS)}")
+        if self.season < 1:
+            raise BadDeclaration(f"Evaluation(season={self.season}): at least 1")
         if self.judge_rows < 1:
             raise BadDeclaration(f"Evaluation(judge_rows={self.judge_rows}): at least 1")
         if self.anchor_days is not None and self.anchor_days < 1:

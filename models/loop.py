@@ -22,6 +22,7 @@ from models.augmenting import augmented
 from models.checkpoints import Epoch, State, restore, save, weights_sha256
 from models.declarations import Model, Training
 from models.encoding import Encoder
+from models.engine import Engine
 from models.features import code_sha256
 from models.feeding import Feed
 from models.networks import build
@@ -44,8 +45,7 @@ class Loop:
     encoder: Encoder
     fabric: "Fabric"
     network: nn.Module
-    wrapped: nn.Module
-    optimizer: Any  # Fabric's, which has the interface of torch's
+    engine: Engine
     learning: Feed
     judging: Feed
     fingerprint: str
@@ -75,14 +75,13 @@ class Loop:
         identity = fingerprint(training, network, seen)
         layout = torch.channels_last if model.network in CONVOLUTIONAL else torch.contiguous_format
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
-        module = torch.compile(network) if training.compile else network
-        wrapped, optimizer = fabric.setup(module, optimizer_for(training, network))
+        engine = Engine.start(fabric, training, network, optimizer_for(training, network))
         weights = None if weights is None else weights.to(fabric.device)
-        return cls(training, encoder, fabric, network, wrapped, optimizer, *feeds, identity, layout, weights)
+        return cls(training, encoder, fabric, network, engine, *feeds, identity, layout, weights)
 
     def run(self, workdir: Path, progress: Callable[[Epoch], None], resume: bool, threads: int) -> State:
         """Run the epochs that are left, until the last one or until none has been better for `patience`."""
-        found = restore(workdir, self.fingerprint, self.network, self.optimizer) if resume else None
+        found = restore(workdir, self.fingerprint, self.network, self.engine.optimizer) if resume else None
         state, extra = found or (State(), {})
         torch.set_num_threads(extra.get("threads", threads))
         scaler = self.fabric.strategy.precision
@@ -96,7 +95,9 @@ class Loop:
             state.add(epoch, self.network)
             extra = {"threads": torch.get_num_threads(), "precision": scaler.state_dict()}
             if self.fabric.is_global_zero:
-                save(workdir, self.fingerprint, state, network=self.network, optimizer=self.optimizer, extra=extra)
+                save(
+                    workdir, self.fingerprint, state, network=self.network, optimizer=self.engine.optimizer, extra=extra
+                )
                 progress(epoch)
             self.fabric.barrier()
         return state
@@ -120,11 +121,11 @@ class Loop:
 
     def learn(self, number: int, generator: torch.Generator) -> float:
         """Step through the rows in a random order; return the mean loss."""
-        self.wrapped.train()
+        self.engine.module.train()
         total, rows = torch.zeros(2, dtype=torch.float64)
         dealt = self.shares(batches(self.learning.rows, self.training.batch_size, generator))
         for step, group in enumerate(grouped(dealt, self.training.accumulate)):
-            for settings in self.optimizer.param_groups:
+            for settings in self.engine.optimizer.param_groups:
                 settings["lr"] = rate(self.training, number, step, self.steps)
             loss = self.step(group, generator)
             total = total.to(loss.device) + loss
@@ -136,16 +137,13 @@ class Loop:
     def step(self, group: list[Tensor], generator: torch.Generator) -> Tensor:
         """Take one step by the mean gradient over some batches; return the sum of the rows' losses."""
         rows, sums = sum(map(len, group)), []
-        self.optimizer.zero_grad()
+        self.engine.optimizer.zero_grad()
         for at, positions in enumerate(group):
-            with self.fabric.no_backward_sync(self.wrapped, enabled=at < len(group) - 1):
+            with self.engine.adding(last=at == len(group) - 1):
                 loss = self.losses(positions, generator).sum()
-                self.fabric.backward(loss / rows)
+                self.engine.backward(loss / rows)
             sums.append(loss.detach())
-        if self.training.clip is not None:
-            most = self.training.clip
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=most, error_if_nonfinite=False)
-        self.optimizer.step()
+        self.engine.step(self.training.clip)
         return torch.stack(sums).sum()
 
     @property
@@ -159,7 +157,7 @@ class Loop:
         if self.training.augment is not None:
             name = "image" if "image" in inputs else "audio"
             inputs[name] = augmented(inputs[name], self.training.augment, generator)
-        return self.weighed(self.wrapped(*self.laid_out(inputs)), target)
+        return self.weighed(self.engine.forward(self.laid_out(inputs)), target)
 
     def weighed(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each row's loss (B,), by the weight of its class where classes are balanced."""
@@ -198,7 +196,7 @@ class Loop:
 
 
 def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
-    """Return each row's loss (B,): cross entropy, or the squared error in standard deviations.
+    """Return each row's loss (B,): cross entropy, or the (mean) squared error in standard deviations.
 
     Raises: BadDeclaration when the network returns another shape than the specification asks for.
     """
@@ -207,14 +205,15 @@ def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
         raise BadDeclaration(f"the network returns {tuple(outputs.shape)} where {wanted} is wanted")
     if encoder.task == "classification":
         return nn.functional.cross_entropy(outputs.float(), target, reduction="none")
-    return (outputs[:, 0].float() - target) ** 2
+    return ((outputs.float() - target.view(outputs.shape)) ** 2).mean(dim=1)
 
 
 def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
     """Return each row's part of the metric (B,): whether it is right, or its absolute error in the target's unit."""
     if encoder.task == "classification":
         return (outputs.argmax(dim=1) == target).float()
-    return (outputs[:, 0].float() - target).abs() * encoder.scales[encoder.schema.target][1]
+    unit = torch.as_tensor(encoder.unit[1], dtype=torch.float32, device=outputs.device)
+    return ((outputs.float() - target.view(outputs.shape)).abs() * unit).mean(dim=1)
 
 
 def batches(rows: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

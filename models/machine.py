@@ -14,7 +14,8 @@ import torch
 
 VECTOR = re.compile(r"(3dnow|abm|amx|asimd|avx|bf16|bmi|f16c|fma|gfni|i8mm|mmx|neon|popcnt|sse|ssse|sve|vnni)")
 TUNING = re.compile(
-    r"(ATEN_CPU_CAPABILITY|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE|(DNNL|KMP|MKL|OMP|ONEDNN|OPENBLAS)_\w+)"
+    r"(ATEN_CPU_CAPABILITY|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
+    r"|(DNNL|KMP|MKL|OMP|ONEDNN|OPENBLAS)_(?!WAIT_POLICY)\w+)"  # how threads wait changes no sum
 )
 DETERMINISTIC = "deterministic algorithms, cuDNN benchmark off"  # what models.training.reproducible sets
 

