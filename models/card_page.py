@@ -6,9 +6,12 @@ from typing import Any
 
 from models import card_charts as charts
 from models import card_value
+from models.card_curves import curves
 from models.card_style import STYLE
 from models.card_words import (
     FACTS,
+    added,
+    adds,
     answers,
     baselines,
     bounded,
@@ -40,8 +43,10 @@ def page(card: Mapping[str, Any]) -> str:
         "What it is for": purpose(card),
         "Gates": gates(card),
         "How good it is": scores(card),
+        "What deep learning adds": gains(card),
         "Slices": slices(card),
         "What it confuses": confusion(card),
+        "How sure it is": curves(card["quality"].get("curves") or {}),
         "How far off it is": charts.residuals(
             card["quality"].get("residuals", []), str(card["purpose"].get("target", "the target"))
         ),
@@ -164,6 +169,16 @@ def scores(card: Mapping[str, Any]) -> str:
     return table(head, "".join(lines)) + "".join(
         f'<p class="soft small">{escape(one)}</p>' for one in (note, shown, version) if one
     )
+
+
+def gains(card: Mapping[str, Any]) -> str:
+    """Return the network beside the simple models: how good, how much better, how long, how large."""
+    head = ("model", str(card["quality"].get("metric")), "the network gains", "seconds to train", "MB")
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for name, *cells in added(card)
+    )
+    return f"<p>{escape(adds(card))}</p>{table(head, lines)}" if lines else ""
 
 
 def slices(card: Mapping[str, Any]) -> str:

@@ -52,6 +52,9 @@ thead th, tbody:first-child tr:first-child > * { border-top: 0; } tbody th { wid
 .plot text { fill: var(--soft); font-size: 12px; }
 .plot .outer { fill: var(--hue); opacity: .18; } .plot .inner { fill: var(--hue); opacity: .32; }
 .plot .line { fill: none; stroke: var(--hue); stroke-width: 2.5; }
+.plot .frame { fill: none; stroke: var(--line); } .plot .dot { fill: var(--hue); }
+.squares { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 8px 18px; }
+.squares figure { margin: 0; max-width: 300px; } figcaption { font-size: 13px; font-weight: 600; }
 .plot .thin { fill: none; stroke: var(--soft); stroke-width: 1.2; } .plot .axis { stroke: var(--soft); }
 code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { background: var(--paper); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px; margin: 0 0 12px;

@@ -5,7 +5,8 @@ A card of format 1 has these keys; a part that is not known is empty or None, an
 * `format` 1; `project`; `version`, None until the registry has given it one; `run` and `experiment`, the registry's;
   `made_at`
 * `purpose`: `task`, `target`, `inputs` (column -> what it holds)
-* `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, baselines, …
+* `quality`: what `tasks.evaluation` wrote to `evaluation/metrics.json`: metrics with bounds, slices, curves, `beside`
+  (simple models: `value`, `gain` with `low` and `high`, `seconds`, `mb`), …
 * `training`: `epochs`, `seconds`, `best_epoch`, `best_loss`, `losses` [[training, validation], …], `difference`
   (torch against ONNX), `worker` (why a torch worker answers instead), `learned` (which rows),
   `start` (`from`, `why`), `cutoff` (`level`, `at`, `why`: what decides between two levels),

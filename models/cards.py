@@ -15,6 +15,8 @@ from data.markdown import escaped, table
 from models import card_value
 from models.card_words import (
     KEPT,
+    added,
+    adds,
     answers,
     baselines,
     bounded,
@@ -71,6 +73,7 @@ def body(card: Mapping[str, Any]) -> str:
         "Where it serves": "\n".join(f"- {escaped(line)}" for line in serving(card)),
         "What it was worth": "\n".join(f"- {escaped(line)}" for line in worth(card)),
         "How good it is": scores(quality),
+        "What deep learning adds": gains(card),
         "Slices": slices(quality),
         "What it confuses": confusions(quality),
         "How far off it is": residuals(quality),
@@ -93,6 +96,13 @@ def scores(found: Mapping[str, Any]) -> str:
     columns = ("metric", f"judge rows ({counts.get('judge', 0):,})", f"anchor rows ({counts.get('anchor', 0):,})")
     shown = escaped(found.get("detectable", {}).get("sentence", ""))
     return "\n\n".join(part for part in (table(columns, lines), BOUNDS, shown) if part)
+
+
+def gains(card: Mapping[str, Any]) -> str:
+    """Tabulate the network beside the simple models: how good, how much better, how long, how large."""
+    lines = added(card)
+    columns = ("model", str(card.get("quality", {}).get("metric")), "the network gains", "seconds to train", "MB")
+    return f"{escaped(adds(card))}\n\n{table(columns, lines)}" if lines else ""
 
 
 def slices(found: Mapping[str, Any]) -> str:

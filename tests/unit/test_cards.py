@@ -12,8 +12,10 @@ import pytest
 from data.errors import Corrupt
 from models import card_value
 from models.card_page import page
-from models.card_pictures import confusion_png
+from models.card_pictures import confusion_png, draw
 from models.cards import LONGEST, beneath, body, description, markdown
+from models.curves import curves
+from models.metrics import score
 from models.residuals import residuals
 
 EVIL = "</script><script>alert(1)</script> [x](javascript:1) | `a` \"onload='b' <img src=x onerror=c>"
@@ -23,6 +25,17 @@ FOUND: dict[str, Any] = {
     "anchor": {"accuracy": {"value": 0.968, "low": 0.95, "high": 0.98}},
     "baseline": 0.104,
     "baselines": {"trivial": 0.104, "linear": 0.91, "tree": 0.93},
+    "beside": {
+        "trivial": {"value": 0.104, "gain": 0.867, "low": 0.84, "high": 0.89, "seconds": 0.0, "mb": 0.0},
+        "tree": {"value": 0.93, "gain": 0.041, "low": 0.02, "high": 0.0623, "seconds": 0.81, "mb": 2.25},
+    },
+    "curves": {
+        "roc": [[0.0, 0.0], [0.1, 0.9], [1.0, 1.0]],
+        "precision_recall": [[0.1, 1.0], [1.0, 0.5]],
+        "calibration": [[0.2, 0.1, 41], [0.9, 0.95, 41]],
+        "share": 0.5,
+        "about": "nine",
+    },
     "rows": {"judge": 412, "train": 1200, "anchor": 300},
     "slices": [
         {"slice": "camera=a", "rows": 300, "value": 0.98, "low": 0.96, "high": 0.99},
@@ -174,6 +187,51 @@ def test_the_page_says_what_the_markdown_says() -> None:
         "Declared sensitive: age",
     ):
         assert told in text, told
+
+
+def test_a_card_says_what_deep_learning_adds_in_points_seconds_and_megabytes() -> None:
+    card = judged()
+    for said in (Reader(page(card)).text, markdown(card).replace("\\", "")):
+        assert "the network's accuracy gains +4.1 points [+2, +6.23]: it is shown to be better" in said
+        for cell in ("What deep learning adds", "+86.7 points", "0.81", "2.2", "6 ", "1.4"):
+            assert cell in said, cell
+    tied = copy.deepcopy(FOUND)
+    tied["beside"]["tree"] |= {"value": 0.98, "gain": -0.009, "low": -0.02, "high": 0.002}
+    assert "the rows can't tell the two apart" in markdown(made(tied))
+    tied["beside"]["tree"]["high"] = -0.001
+    assert "it is shown to be worse" in markdown(made(tied))
+
+
+def test_curves_are_drawn_from_few_points_and_only_where_they_exist() -> None:
+    drawn = page(judged())
+    assert drawn.count("<figure>") == 3
+    assert "ROC of nine" in drawn
+    assert "How sure it is" not in page(judged(REGRESSION))
+    rng = np.random.default_rng(0)
+    sick = rng.random(900) < 0.3
+    scores = 1 / (1 + np.exp(-rng.normal(size=900) - 1.5 * sick))
+    values, truth = np.column_stack([1 - scores, scores]), np.where(sick, "yes", "no").astype(object)
+    found = curves(truth, values, ("no", "yes"))
+    assert found["roc"][0] == [0.0, 0.0]
+    assert found["roc"][-1] == [1.0, 1.0]
+    for name in ("roc", "precision_recall"):
+        assert 20 < len(found[name]) <= 62
+    area = np.trapezoid([up for _, up in found["roc"]], [across for across, _ in found["roc"]])
+    assert area == pytest.approx(score("classification", truth, values, ("no", "yes"))["roc_auc"], abs=0.01)
+    assert sum(rows for _, _, rows in found["calibration"]) == 900
+    assert "roc" not in curves(np.full(900, "no", dtype=object), values, ("no", "yes"))
+    assert curves(truth[:10], values[:10], ("no", "yes")) == {}
+
+
+def test_pictures_of_an_evaluation_are_files_that_equal_numbers_make_equal(tmp_path: Path) -> None:
+    names = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        some = [*draw(FOUND, tmp_path / folder, [(0.3, 0.4), (0.2, 0.3)]), *draw(REGRESSION, tmp_path / folder)]
+        names.append({path.name: path.read_bytes() for path in some})
+    assert names[0] == names[1]
+    assert set(names[0]) == {"confusion.png", "curves.png", "learning.png", "residuals.png"}
+    assert all(content.startswith(b"\x89PNG") for content in names[0].values())
 
 
 def test_a_regression_has_its_residuals_drawn() -> None:
