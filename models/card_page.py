@@ -7,11 +7,10 @@ from typing import Any
 from models import card_charts as charts
 from models import card_value
 from models.card_curves import curves
+from models.card_gains import added, adds
 from models.card_style import STYLE
 from models.card_words import (
     FACTS,
-    added,
-    adds,
     answers,
     baselines,
     bounded,

@@ -13,10 +13,9 @@ import numpy as np
 
 from data.markdown import escaped, table
 from models import card_value
+from models.card_gains import added, adds
 from models.card_words import (
     KEPT,
-    added,
-    adds,
     answers,
     baselines,
     bounded,

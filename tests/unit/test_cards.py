@@ -336,9 +336,9 @@ def test_a_card_whose_parts_were_bent_is_refused_and_no_bug(part: str) -> None:
         "reference": {"rows": {}},
         "verdict": {"gates": 3},
     }[part]
-    for draw in (page, markdown):
+    for drawn in (page, markdown):
         with pytest.raises(Corrupt, match=r"card\.json"):
-            draw(bent)
+            drawn(bent)
 
 
 def test_a_description_tabulates_the_gates_that_failed_first_and_keeps_columns_apart() -> None:
