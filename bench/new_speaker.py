@@ -92,13 +92,13 @@ def main() -> int:
     rows, speaker, take_number = clips()
     order = np.random.default_rng(0).permutation(len(speaker))
     old, new = order[speaker[order] != wanted.new], order[speaker[order] == wanted.new]
-    learned, kept = old[: len(old) // 2 + 250], old[len(old) // 2 + 250 :]
+    learned, kept = old[: len(old) // 2], old[len(old) // 2 :]
     with tempfile.TemporaryDirectory() as folder:
         first = version(take(rows, learned), wanted.epochs, Path(folder))
         windows = [kept[-WINDOW:], *(new[at : at + WINDOW] for at in (0, WINDOW))]
         said = watched(first, take(rows, kept[:-WINDOW]), [take(rows, which) for which in windows])
         for name, (outcome, why) in zip(["five known", wanted.new, wanted.new], said, strict=True):
-            print(f"{name:>12}: {outcome}: {why}")
+            print(f"{name:>12}: {outcome}: {why}", flush=True)
         known, unknown = (accuracy(first, take(rows, which)) for which in (kept, new))
         print(f"known speakers {known:.3f}, {wanted.new} {unknown:.3f}")
     half = new[take_number[new] >= 25]

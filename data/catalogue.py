@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from data.errors import Corrupt, SourceUnavailable, nearest
 from data.public.adult import ADULT
+from data.public.airline_passengers import AIRLINE_PASSENGERS
 from data.public.base import Public, rows_sha256
 from data.public.bike_sharing import BIKE_SHARING
 from data.public.card_fraud import CARD_FRAUD
 from data.public.cifar10 import CIFAR10
 from data.public.elec2 import ELEC2
+from data.public.etth1 import ETTH1
 from data.public.gmsc import GMSC
 from data.public.heart_disease import HEART_DISEASE
 from data.public.mnist import MNIST
@@ -28,8 +30,18 @@ log = logging.getLogger(__name__)
 OPENML = "https://www.openml.org"
 SECONDS = 60.0  # to wait for a public server
 SETS = (
-    *(ADULT, BIKE_SHARING, CARD_FRAUD, CIFAR10, ELEC2),
-    *(GMSC, HEART_DISEASE, MNIST, SPOKEN_DIGITS, SST2),
+    ADULT,
+    AIRLINE_PASSENGERS,
+    BIKE_SHARING,
+    CARD_FRAUD,
+    CIFAR10,
+    ELEC2,
+    ETTH1,
+    GMSC,
+    HEART_DISEASE,
+    MNIST,
+    SPOKEN_DIGITS,
+    SST2,
 )
 CATALOGUE = {public.name: public for public in SETS}
 

@@ -71,6 +71,8 @@ class Schema:
                 raise BadDeclaration(f"schema has no column {name!r}; {nearest(name, self.columns)}")
         if not isinstance(self.columns[self.target], TARGETS):
             raise BadDeclaration(f"the target {self.target!r} must be a Category, a Number or a Series")
+        if getattr(self.columns[self.target], "nullable", False) and isinstance(self.columns[self.target], Series):
+            raise BadDeclaration(f"the target {self.target!r} can't have gaps: leave out nullable=True")
         for name in self.identifiers:
             if name in self.columns:
                 raise BadDeclaration(f"{name!r} is a key, entity or time: it stands beside the columns, not in them")

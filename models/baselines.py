@@ -20,6 +20,20 @@ def constant(known: np.ndarray, rows: int, levels: Sequence[str] = ()) -> np.nda
     return np.tile(counts / counts.sum(), (rows, 1))
 
 
+def repeated(past: np.ndarray, steps: int, season: int = 1) -> np.ndarray:
+    """Forecast by repeating the last season of windows (N, T, C): (N, steps * C); a season of 1 repeats the last step.
+
+    A channel's gaps are taken for its last known step of the window, and for 0 where there is none.
+    """
+    filled = past.copy()
+    for step in range(1, past.shape[1]):
+        hole = np.isnan(filled[:, step])
+        filled[:, step][hole] = filled[:, step - 1][hole]
+    last = np.nan_to_num(filled[:, -season:])
+    turns = -(-steps // last.shape[1])
+    return np.asarray(np.tile(last, (1, turns, 1))[:, :steps].reshape(len(past), -1))
+
+
 def last_arrived(
     times: np.ndarray, known: np.ndarray, at: np.ndarray, delay: timedelta, levels: Sequence[str] = ()
 ) -> np.ndarray:

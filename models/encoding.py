@@ -1,9 +1,10 @@
 """From typed rows to a network's inputs and from its outputs to answers. Needs numpy only, also when serving."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,32 +28,15 @@ from data.schema import (
 from models import spectra
 from models.declarations import Features
 from models.features import features_sha256, with_derived
-from models.outputs import Outputs
-from models.transforms import FAR, codes, levels_seen, one_size, pixels, scale
+from models.outputs import Outputs, Task
+from models.specification import EncodedSpec
+from models.transforms import FAR, codes, levels_seen, one_size, pixels, quantities, scale, shared
 from models.vocabulary import Vocabulary
+
+__all__ = ["EncodedSpec", "Encoder"]
 
 RESERVED = ("prediction", "confidence")  # what a predictor adds to the columns it is watched by
 K = TypeVar("K", bound=Column)
-
-
-@dataclass(frozen=True)
-class EncodedSpec:
-    """What a network is given and what it must return.
-
-    Its `forward` takes the tensors of `inputs` (name -> shape of one row, dtype), in that order: "image"
-    (N, C, H, W) float32 in 0..1, "audio" (N, C, bands, frames) float32 in -1..1 (models/spectra.py), "series"
-    (N, length, channels) float32 standardised, "text" (N, places) int64 below `vocabulary` (models/vocabulary.py),
-    "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where the schema has such columns. It
-    returns (N, outputs): logits, or one standardised value.
-    """
-
-    inputs: dict[str, tuple[tuple[int, ...], str]]
-    cardinalities: tuple[int, ...]
-    numbers: int
-    images: tuple[int, int, int] | None
-    outputs: int
-    task: Literal["classification", "regression"]
-    vocabulary: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,13 +71,9 @@ class Encoder:
         known = with_derived(schema, features, rows)
         columns: dict[str, Column] = {**schema.features, **derived}
         target = schema.columns[schema.target]
-        numbers = {name: known[name] for name, column in columns.items() if isinstance(column, Number)}
-        if isinstance(target, Number):
-            numbers[schema.target] = rows[schema.target]
-        for name, column in columns.items():
-            if isinstance(column, Series):
-                numbers |= {f"{name}.{channel}": known[name][:, :, at] for at, channel in enumerate(column.channels)}
+        numbers = quantities({**columns, schema.target: target}, {**known, schema.target: rows[schema.target]})
         scales = {name: scale(values) for name, values in numbers.items()}
+        scales |= {f"{schema.target}.{one}": scales[name] for name, one in shared(columns, target)}
         texts = {name: Vocabulary.fit(known[name]) for name, column in columns.items() if isinstance(column, Text)}
         levels = {
             name: levels_seen(column, known[name]) for name, column in columns.items() if isinstance(column, Category)
@@ -109,9 +89,27 @@ class Encoder:
         return {**self.schema.features, **self.derived}
 
     @property
-    def task(self) -> Literal["classification", "regression"]:
+    def task(self) -> Task:
         """The kind of answer, from the target's type."""
+        if self.forecast is not None:
+            return "forecast"
         return "classification" if isinstance(self.schema.columns[self.schema.target], Category) else "regression"
+
+    @property
+    def forecast(self) -> Series | None:
+        """The target where it is a series."""
+        target = self.schema.columns[self.schema.target]
+        return target if isinstance(target, Series) else None
+
+    @cached_property
+    def unit(self) -> tuple[np.ndarray, np.ndarray]:
+        """What standardised values stand for: means and deviations (outputs,) of the target; 0 and 1 for classes."""
+        if self.task == "classification":
+            return np.zeros(1), np.ones(1)
+        names = [f"{self.schema.target}.{one}" for one in self.forecast.channels] if self.forecast else []
+        pairs = np.array([self.scales[name] for name in names or [self.schema.target]])
+        means, deviations = np.tile(pairs.T, self.forecast.length if self.forecast else 1)
+        return means, deviations
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -152,8 +150,18 @@ class Encoder:
         if not inputs:
             raise BadDeclaration("the schema has no column to learn from besides its target")
         vocabulary = max(map(len, self.vocabularies.values()), default=0)
-        outputs = len(self.answers) or 1
-        return EncodedSpec(inputs, cardinalities, numbers, shape, outputs, self.task, vocabulary)
+        outputs = len(self.answers) or (math.prod(self.forecast.shape) if self.forecast else 1)
+        return EncodedSpec(inputs, cardinalities, numbers, shape, outputs, self.task, vocabulary, self.targets())
+
+    def targets(self) -> tuple[int, ...]:
+        """Return the places of the target's channels in the input "series"."""
+        places: dict[str, int] = {}
+        at = 0
+        for column in self.of(Series).values():
+            places |= {channel: at + place for place, channel in enumerate(column.channels) if channel not in places}
+            at += len(column.channels) * (1 + column.nullable)
+        wanted = self.forecast.channels if self.forecast else ()
+        return tuple(places[channel] for channel in wanted) if set(wanted) <= places.keys() else ()
 
     def of(self, kind: type[K]) -> dict[str, K]:
         """Return the columns of one kind that the network learns from, by name."""
@@ -239,31 +247,33 @@ class Encoder:
         return means, deviations, [at for at, name in enumerate(names) if self.columns[name].nullable]  # type: ignore[union-attr]
 
     def target(self, rows: Rows) -> np.ndarray:
-        """Return classes (N,) int64, or standardised values (N,) float32.
+        """Return classes (N,) int64, or standardised values (N,) float32, of a forecast (N, outputs).
 
-        Raises: BadRow for a label that is null or no level.
+        Raises: BadRow for a label that is null, has a gap or is no level.
         """
         name = self.schema.target
         truth = rows[name]
-        if self.task == "regression":
-            mean, deviation = self.scales[name]
-            unknown = ~np.isfinite(truth)
-            encoded = ((truth - mean) / deviation).astype(np.float32)
+        means, deviations = self.unit
+        if self.task != "classification":
+            truth = truth.reshape(len(truth), -1)
+            unknown = np.asarray(~np.isfinite(truth).all(axis=1))
+            scaled = ((truth - means) / deviations).astype(np.float32)
+            encoded = scaled[:, 0] if self.task == "regression" else scaled
         else:
             known = {level: index for index, level in enumerate(self.answers)}
             encoded = np.array([known.get(label, -1) for label in truth.tolist()], dtype=np.int64)
             unknown = encoded < 0
         if unknown.any():
             at = int(np.flatnonzero(unknown)[0])
-            raise BadRow(f"rows[{at}].{name}", f"{truth[at]!r} is no label")
-        return encoded
+            raise BadRow(f"rows[{at}].{name}", f"{rows[name][at]!r} is no label")
+        return np.asarray(encoded)
 
     def decode(self, outputs: np.ndarray) -> Outputs:
-        """Return probabilities from logits (N, K), or values in the target's unit from standardised ones (N, 1)."""
+        """Return probabilities from logits (N, K), or values in the target's unit from standardised ones."""
         raw = np.asarray(outputs, dtype=np.float64)
-        if self.task == "regression":
-            mean, deviation = self.scales[self.schema.target]
-            return Outputs(raw * deviation + mean)
+        if self.task != "classification":
+            means, deviations = self.unit
+            return Outputs(raw * deviations + means, channels=self.forecast.channels if self.forecast else ())
         weights = np.exp(raw - raw.max(axis=1, keepdims=True)) if len(raw) else raw
         return Outputs(weights / weights.sum(axis=1, keepdims=True), self.answers)
 

@@ -6,17 +6,20 @@ scikit-learn is imported inside. What they cost is bounded: by rows, by columns,
 import pickle
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from data.columns.text import WORD
 from data.schema import Rows, length, take
 from models.encoding import Encoder
 
 CELLS = 4_000_000  # rows times columns that a learner is given at most; about ten seconds on one core
 MOST_ROWS = 20_000
+MOST_WORDS = 50_000  # words and pairs of words of a text, the commonest
+BOOSTED_WORDS = 300  # of them that boosted trees are given: they take no sparse matrix
 MOST_LEVELS = 50  # of one category, the commonest; rarer ones have no column of their own
 SIDE = 32  # pixels: larger pictures are averaged down
 TREES = 50
@@ -46,24 +49,60 @@ def learned_answers(
     if not names:
         return {}
     if not length(rows):
-        return {name: Learned(np.empty((0, len(encoder.answers) or 1))) for name in names}
+        return {name: Learned(np.empty((0, encoder.spec.outputs))) for name in names}
     width = table(encoder, take(train, np.arange(1)), levels_of(encoder, train)).shape[1]
     most = min(MOST_ROWS, CELLS // max(width, 1))
     if length(train) > most:
         train = take(train, np.sort(np.random.default_rng(seed).choice(length(train), most, replace=False)))
+    if encoder.task == "forecast":
+        return {name: forecast(encoder, train, rows) for name in names if name == "linear" and encoder.spec.targets}
     levels = levels_of(encoder, train)
     known, asked, truth = table(encoder, train, levels), table(encoder, rows, levels), encoder.target(train)
+    words = {name: vectoriser().fit(train[name].tolist()) for name in encoder.vocabularies}
+    if words:
+        known, asked = (with_words(words, part, dense) for part, dense in ((train, known), (rows, asked)))
     return {name: answers(name, encoder, known, truth, asked, seed) for name in names}
 
 
-def answers(name: str, encoder: Encoder, known: np.ndarray, truth: np.ndarray, asked: np.ndarray, seed: int) -> Learned:
-    """Fit one learner to `known` (N, F) and answer `asked` (M, F)."""
+def vectoriser() -> Any:
+    """Return what counts words and pairs of them: Jones 1972, A statistical interpretation of term specificity."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORD.pattern, max_features=MOST_WORDS)
+
+
+def with_words(words: Mapping[str, Any], rows: Rows, dense: np.ndarray) -> Any:
+    """Return a matrix (N, F) with a text's words beside it, sparse."""
+    from scipy.sparse import csr_matrix, hstack
+
+    return hstack([csr_matrix(dense), *(one.transform(rows[name].tolist()) for name, one in words.items())]).tocsr()
+
+
+def forecast(encoder: Encoder, train: Rows, rows: Rows) -> Learned:
+    """Fit one line from the past of a channel to what comes, both less the last value, for all channels together."""
+    targets = list(encoder.spec.targets)
+    known, asked = (encoder.encode(part)["series"][:, :, targets].transpose(0, 2, 1) for part in (train, rows))
+    coming = encoder.target(train).reshape(len(known), -1, len(targets)).transpose(0, 2, 1)
+    steps, last = coming.shape[2], known[:, :, -1:]
+    learner, seconds = fitted(
+        regressor("linear", 0), (known - last).reshape(-1, known.shape[2]), (coming - last).reshape(-1, steps)
+    )
+    now = asked[:, :, -1:]
+    found = learner.predict((asked - now).reshape(-1, asked.shape[2])).reshape(len(asked), len(targets), steps) + now
+    return Learned(encoder.decode(found.transpose(0, 2, 1).reshape(len(asked), -1)).values, seconds, megabytes(learner))
+
+
+def answers(name: str, encoder: Encoder, known: Any, truth: np.ndarray, asked: Any, seed: int) -> Learned:
+    """Fit one learner to `known` (N, F) and answer `asked` (M, F), arrays or sparse."""
+    if name == "boosted" and not isinstance(known, np.ndarray):
+        most = np.argsort(-np.asarray(known.astype(bool).sum(axis=0)).ravel(), kind="stable")[:BOOSTED_WORDS]
+        known, asked = known[:, most].toarray(), asked[:, most].toarray()
     if encoder.task == "regression":
         mean, deviation = encoder.scales[encoder.schema.target]
         learner, seconds = fitted(regressor(name, seed), known, truth)
         found = np.asarray(learner.predict(asked) * deviation + mean, dtype=float)[:, None]
         return Learned(found, seconds, megabytes(learner))
-    values = np.zeros((len(asked), len(encoder.answers)))
+    values = np.zeros((asked.shape[0], len(encoder.answers)))
     present = np.unique(truth)
     if len(present) == 1:
         values[:, present[0]] = 1.0
@@ -125,15 +164,16 @@ def levels_of(encoder: Encoder, train: Rows) -> list[np.ndarray]:
 
 
 def table(encoder: Encoder, rows: Rows, levels: Sequence[np.ndarray]) -> np.ndarray:
-    """Return rows as one matrix (N, F): standardised numbers, one-hot codes, flattened pictures."""
+    """Return rows as one matrix (N, F): standardised numbers, one-hot codes, flattened pictures, spectra and series."""
     inputs = encoder.encode(rows)
     parts = [inputs["numbers"]] if "numbers" in inputs else []
     if levels:
         codes = inputs["codes"]
         parts += [(codes[:, [at]] == kept).astype(np.float32) for at, kept in enumerate(levels)]
-    if "image" in inputs:
-        parts.append(smaller(inputs["image"]).reshape(length(rows), -1))
-    return np.hstack(parts).astype(np.float32)
+    parts += [smaller(inputs[name]).reshape(length(rows), -1) for name in ("image", "audio") if name in inputs]
+    if "series" in inputs:
+        parts.append(inputs["series"].reshape(length(rows), -1))
+    return np.hstack([np.empty((length(rows), 0)), *parts]).astype(np.float32)
 
 
 def smaller(pictures: np.ndarray) -> np.ndarray:

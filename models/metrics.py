@@ -5,13 +5,12 @@ A test holds each equal to scikit-learn's where that has it. Areas and average p
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from data.errors import BadDeclaration, nearest
 from models.confusions import CONFUSED, class_codes, class_parts, class_value, confusion, shares, with_count
-from models.outputs import Cutoff, decided
+from models.outputs import Cutoff, Task, decided
 from models.ranking import RANKED, extremes, linear, raw_parts
 from models.resampling import TAIL, Interval, interval
 
@@ -33,8 +32,6 @@ __all__ = [
     "value_of",
 ]
 
-Task = Literal["classification", "regression"]
-
 CLASS_METRICS = {
     "accuracy": True,
     "balanced_accuracy": True,
@@ -54,6 +51,7 @@ DIRECTIONS = {**HIGHER_IS_BETTER, "median_error": False}
 DECIDING = {
     "classification": tuple(name for name in CLASS_METRICS if name != "calibration_error"),
     "regression": tuple(NUMBER_METRICS),
+    "forecast": tuple(NUMBER_METRICS),
 }
 """By which of its metrics a task may decide between two models, the usual one first."""
 BOUNDED = frozenset(CLASS_METRICS) - {"log_loss"}  # between 0 and 1: shown to people in points
@@ -67,8 +65,8 @@ def per_row(
 
     Args:
         metric: a name in `HIGHER_IS_BETTER`: only these can be resampled.
-        truth: (N,) true levels, or numbers in the target's own unit.
-        values: (N, K) probabilities, or (N, 1) numbers.
+        truth: (N,) true levels, or numbers in the target's own unit; of a forecast (N, steps, channels).
+        values: (N, K) probabilities, (N, 1) numbers, or forecasts (N, steps * channels).
         levels: the K levels, in the order of `values`; none for a number.
         cutoff: what decides between the levels, where that is not the likeliest.
     """
@@ -76,7 +74,7 @@ def per_row(
         raise BadDeclaration(f"metric {metric!r} can't decide; {nearest(metric, HIGHER_IS_BETTER)}")
     values = np.asarray(values, dtype=float)
     if not levels:
-        parts = number_parts(metric, truth.astype(float), values[:, 0])
+        parts = number_parts(metric, truth.astype(float).reshape(values.shape), values)
     elif metric in RANKED:
         parts = raw_parts(class_codes(truth, levels), values if values.shape[1] == 2 else shares(values)[:, :-1])
     else:
@@ -87,11 +85,15 @@ def per_row(
 
 
 def number_parts(metric: str, truth: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Parts of a regression metric: (error, rows), and for r2 the sums that give the variance of the truth."""
+    """Parts of a regression metric: (error, rows), and for r2 the sums that give the variance of the truth.
+
+    A row's numbers (N, K) count as its mean.
+    """
+    truth, values = truth.reshape(len(truth), -1), values.reshape(len(values), -1)
     if metric == "mae":
-        return with_count(np.abs(values - truth))
-    squared = with_count((values - truth) ** 2)
-    return squared if metric == "rmse" else np.column_stack([squared, truth, truth**2])
+        return with_count(np.abs(values - truth).mean(axis=1))
+    squared = with_count(((values - truth) ** 2).mean(axis=1))
+    return squared if metric == "rmse" else np.column_stack([squared, truth.mean(axis=1), (truth**2).mean(axis=1)])
 
 
 def summable(metric: str, parts: np.ndarray) -> np.ndarray:
@@ -149,6 +151,6 @@ def score(
     if not known or not len(values):
         return dict.fromkeys(names if task == "classification" else [*names, "median_error"], float("nan"))
     found = {name: value(name, per_row(name, truth, values, levels, cutoff)) for name in names}
-    if task == "regression":
-        found["median_error"] = float(np.median(np.abs(values[:, 0] - truth.astype(float))))
+    if task != "classification":
+        found["median_error"] = float(np.median(np.abs(values - truth.astype(float).reshape(values.shape))))
     return {name: each for name, each in found.items() if np.isfinite(each)}

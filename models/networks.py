@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
 from models.encoding import EncodedSpec
+from models.forecasting import Channels, Patched, horizon
 from models.listening import listener
 from models.pictures import Averaged, classic, residual
 from models.recurrent import Remembering
@@ -35,6 +36,7 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
     builtins: dict[str, Callable[..., nn.Module]] = {
         "classic_cnn": classic_cnn,
         "cnn": cnn,
+        "linear": linear,
         "lstm": lstm,
         "mlp": mlp,
         "resnet": resnet,
@@ -114,7 +116,8 @@ def seen(network: str, spec: EncodedSpec) -> dict[str, tuple[int, int, int]]:
 
     Raises: BadDeclaration where there is none.
     """
-    shapes = {name: three(spec.inputs[name][0]) for name in ("image", "audio") if name in spec.inputs}
+    names: list[str] = [name for name in ("image", "audio") if name in spec.inputs]
+    shapes = {name: three(spec.inputs[name][0]) for name in names}
     if not shapes:
         raise BadDeclaration(f"network {network!r} needs an Image or an Audio column; 'mlp' takes tables")
     return shapes
@@ -144,15 +147,29 @@ def lstm(
     *,
     width: int = 64,
     layers: int = 1,
+    patch: int = 1,
     hidden: Sequence[int] = (),
     dropout: float = 0.1,
     activation: str = "relu",
 ) -> nn.Module:
-    """Read the series step by step (models/recurrent.py), join the rest, then hidden layers."""
+    """Read the series step by step (models/recurrent.py), join the rest, then hidden layers.
+
+    A forecast reads each channel by itself, `patch` steps at a time (models/forecasting.py).
+    """
     if "series" not in spec.inputs:
         raise BadDeclaration("network 'lstm' needs a Series column")
+    if spec.task == "forecast":
+        past, coming = horizon("lstm", spec)
+        each = Patched(past, coming, patch=patch, width=width, layers=layers, dropout=dropout)
+        return Channels(each, spec.targets, "mean")
     trunk = Remembering(spec.inputs["series"][0][1], width=width, layers=layers, dropout=dropout)
     return Joined(spec, {"series": trunk}, hidden, dropout, activation)
+
+
+def linear(spec: EncodedSpec) -> nn.Module:
+    """Forecast each channel by one layer from its past, less its last value, to what comes (models/forecasting.py)."""
+    past, coming = horizon("linear", spec)
+    return Channels(nn.Linear(past, coming), spec.targets, "last")
 
 
 class Joined(nn.Module):

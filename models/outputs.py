@@ -1,10 +1,14 @@
 """What a predictor answers. Needs numpy only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from data.schema import Number, Rows, Series
+
+Task = Literal["classification", "regression", "forecast"]
 
 
 class Cutoff(NamedTuple):
@@ -26,11 +30,15 @@ def decided(values: np.ndarray, levels: Sequence[str], cutoff: Cutoff | None = N
 
 @dataclass(frozen=True)
 class Outputs:
-    """Answers for N rows: class probabilities (N, K) in the order of `levels`, or values (N, 1) without levels."""
+    """Answers for N rows: class probabilities (N, K) in the order of `levels`, or values (N, 1) without levels.
+
+    A forecast has `channels`, and values (N, steps * channels): all channels of the first step, then of the next.
+    """
 
     values: np.ndarray
     levels: tuple[str, ...] = ()
     cutoff: Cutoff | None = None
+    channels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,7 +50,9 @@ class Outputs:
 
     @property
     def predictions(self) -> np.ndarray:
-        """The level that is answered to each row (object array of str), or its value (float64)."""
+        """The level that is answered to each row (object array of str), its value (float64), or its forecast (…)."""
+        if self.channels:
+            return self.values.reshape(len(self.values), -1, len(self.channels))
         if not self.levels:
             return self.values[:, 0]
         classes: np.ndarray = np.array(self.levels, dtype=object)[self.codes]
@@ -56,7 +66,10 @@ class Outputs:
         return np.asarray(self.values[np.arange(len(self.values)), self.codes])
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return one answer per row, in plain JSON values."""
+        """Return one answer per row, in plain JSON values; a forecast as a list of steps for each channel."""
+        if self.channels:
+            steps = self.predictions.transpose(0, 2, 1).tolist()
+            return [{"forecast": dict(zip(self.channels, one, strict=True))} for one in steps]
         if not self.levels:
             return [{"value": value} for value in self.values[:, 0].tolist()]
         return [
@@ -67,3 +80,22 @@ class Outputs:
             }
             for index, row in zip(self.codes.tolist(), self.values.tolist(), strict=True)
         ]
+
+
+def forecasts(answers: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return forecasts (N, steps, channels) and the channels, from what `Outputs.answers` gave; at least one."""
+    channels = tuple(answers[0]["forecast"])
+    found = np.array([[one["forecast"][channel] for channel in channels] for one in answers], dtype=np.float64)
+    return found.transpose(0, 2, 1), channels
+
+
+def watched(found: np.ndarray, channels: tuple[str, ...]) -> Rows:
+    """Return what is watched of forecasts (N, steps, channels): what describes each channel, and no gaps."""
+    column = Series(length=found.shape[1], channels=channels)
+    described = column.describe("prediction", found)
+    return {name: described[name] for name in watched_columns(column)}
+
+
+def watched_columns(target: Series) -> dict[str, Number]:
+    """Return the columns of `watched` for forecasts of a target."""
+    return {name: kind for name, kind in target.described("prediction").items() if name != "prediction.gaps"}

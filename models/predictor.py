@@ -31,7 +31,7 @@ from models.folder import (
     read_manifest,
     verified,
 )
-from models.outputs import Cutoff, Outputs
+from models.outputs import Cutoff, Outputs, Task, watched, watched_columns
 from models.rowwise import RowEncoder
 from models.signature import LOADER, names_our_loader
 from models.torch_session import WORKING, Patience, Recipe, TorchSession
@@ -83,8 +83,8 @@ class Predictor:
         return self.encoder.schema
 
     @property
-    def task(self) -> str:
-        """Classification or regression."""
+    def task(self) -> Task:
+        """Classification, regression or forecast."""
         return self.encoder.task
 
     @property
@@ -96,6 +96,8 @@ class Predictor:
     def monitored(self) -> dict[str, Column]:
         """The columns of `observe`."""
         columns = self.encoder.described
+        if self.encoder.forecast:
+            return {**columns, **watched_columns(self.encoder.forecast)}
         if not self.levels:
             return {**columns, "prediction": Number()}
         return {**columns, "prediction": Category(levels=self.levels), "confidence": Number(low=0.0, high=1.0)}
@@ -157,6 +159,8 @@ class Predictor:
     def observe(self, rows: Rows, outputs: Outputs) -> Rows:
         """Return what is watched of these rows: their features, described, and the answers."""
         observed = self.encoder.describe(self.encoder.derive(rows))
+        if outputs.channels:
+            return {**observed, **watched(outputs.predictions, outputs.channels)}
         observed["prediction"] = outputs.predictions
         return {**observed, "confidence": outputs.confidences} if self.levels else observed
 
@@ -226,10 +230,10 @@ def check_golden(folder: Path, predictor: Predictor, rows: Rows, expected: np.nd
         found = predictor.predict(rows).values
     except failures as error:
         raise Corrupt(f"{folder}: golden answers", "16 answers", f"{type(error).__name__} {error}") from error
-    scale = 1.0 if predictor.levels else predictor.encoder.scales[predictor.schema.target][1]
+    scale = predictor.encoder.unit[1]
     if not length(rows) or found.shape != expected.shape:
         raise Corrupt(f"{folder}: golden answers", str(expected.shape), str(found.shape))
-    worst = float(np.abs(found - expected).max() / scale)
+    worst = float((np.abs(found - expected) / scale).max())
     if not worst <= TOLERANCE:  # NaN is not a pass
         raise Corrupt(f"{folder}: golden answers", f"within {TOLERANCE}", f"{worst:.3g} apart")
 

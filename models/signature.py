@@ -13,7 +13,8 @@ def mlmodel_text(schema: Schema) -> str:
     inputs = [{**mlflow_type(column), "name": name, "required": True} for name, column in schema.features.items()]
     target = schema.columns[schema.target]
     classes = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
-    outputs = classes if isinstance(target, Category) else [{"type": "double", "name": "value"}]
+    value = {"name": "forecast" if isinstance(target, Series) else "value", **mlflow_type(target)}
+    outputs = classes if isinstance(target, Category) else [value]
     described = {
         "flavors": FLAVORS,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},

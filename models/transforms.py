@@ -1,15 +1,26 @@
 """How one column becomes numbers that a network takes. Needs numpy only, also when serving."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from data.errors import BadDeclaration
-from data.schema import ArrayColumn, Category, Image
+from data.schema import ArrayColumn, Category, Column, Image, Number, Rows, Series
 
 NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
 FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
+
+
+def quantities(columns: Mapping[str, Column], rows: Rows) -> Rows:
+    """Return what has a scale of its own: each number, and as `series.channel` each channel of a series (N, T)."""
+    found: Rows = {}
+    for name, column in columns.items():
+        if isinstance(column, Number):
+            found[name] = rows[name]
+        if isinstance(column, Series):
+            found |= {f"{name}.{channel}": rows[name][:, :, at] for at, channel in enumerate(column.channels)}
+    return found
 
 
 def scale(values: np.ndarray) -> tuple[float, float]:
@@ -59,3 +70,10 @@ def one_size(columns: Mapping[str, ArrayColumn]) -> tuple[int, ...]:
         wanted = "height and width" if kind == "Image" else "length"
         raise BadDeclaration(f"{kind} columns of one project must have one {wanted}")
     return shapes[0]
+
+
+def shared(columns: Mapping[str, Column], target: Column) -> Iterator[tuple[str, str]]:
+    """Yield the scale and the name of each channel of a series target that a column has too: it keeps that scale."""
+    for name, column in columns.items():
+        if isinstance(column, Series) and isinstance(target, Series):
+            yield from ((f"{name}.{channel}", channel) for channel in column.channels if channel in target.channels)

@@ -8,6 +8,7 @@ import numpy as np
 
 from data.errors import Corrupt
 from data.schema import Rows
+from models.outputs import forecasts, watched
 from monitoring.records import Prediction, WindowKey
 from monitoring.reference import Reference, from_bytes
 
@@ -29,6 +30,8 @@ def reference_of(store: "Store", window: WindowKey, at: datetime | None = None) 
 def answered(predictions: Sequence[Prediction]) -> Rows:
     """Return what was answered, as `Predictor.observe` names it; at least one prediction."""
     outputs = [prediction.output for prediction in predictions]
+    if "forecast" in outputs[0]:
+        return watched(*forecasts(outputs))
     if "class" not in outputs[0]:
         return {"prediction": np.array([output["value"] for output in outputs], dtype=float)}
     answers = np.empty(len(outputs), dtype=object)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.outputs import forecasts
 from monitoring.budget import Rule, performance_rate, performance_rate_in_time, power_a_window
 from monitoring.records import Prediction
 from monitoring.reference import Reference, losses_of
@@ -38,6 +39,9 @@ class Degradation:
 
 def losses_in(predictions: Sequence[Prediction], task: str) -> np.ndarray:
     """Return the losses (N,) of labelled predictions, in their order."""
+    if task == "forecast":
+        found, _ = forecasts([prediction.output for prediction in predictions])
+        return losses_of(np.array([prediction.label for prediction in predictions], dtype=np.float64), found, task)
     key = "class" if task == "classification" else "value"
     predicted = np.array([prediction.output[key] for prediction in predictions], dtype=object)
     truth = np.array([prediction.label for prediction in predictions], dtype=object)

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.confusions import with_count
 from models.metrics import CONFUSED, bounds, per_row
+from models.outputs import forecasts
 from monitoring.records import Prediction
 
 INSTEAD = {"r2": "mae"}  # what a window's rows vary by decides r2 as much as the errors do
@@ -54,14 +55,15 @@ def parts_of(metric: str, labelled: Sequence[Prediction]) -> np.ndarray:
     if levels and metric in CONFUSED:  # what was answered counts, however sure
         values = np.array([[float(one.output["class"] == level) for level in levels] for one in labelled])
     kind = object if levels else float
-    return per_row(
-        metric, np.array([str(one.label) if levels else one.label for one in labelled], kind), values, levels
-    )
+    truth = np.array([str(one.label) if levels else one.label for one in labelled], kind)
+    return per_row(metric, truth, values, levels)
 
 
 def answers(predictions: Sequence[Prediction]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return probabilities (N, K) with their K classes, or numbers (N, 1) with none; NaN where one is missing."""
     outputs = [one.output for one in predictions]
+    if "forecast" in outputs[0]:
+        return forecasts(outputs)[0].reshape(len(outputs), -1), ()
     if "class" not in outputs[0]:
         return np.array([[number(output.get("value"))] for output in outputs]), ()
     named = [(*(output.get("probabilities") or ()), output["class"]) for output in outputs]

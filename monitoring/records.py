@@ -14,6 +14,10 @@ Severity = Literal["info", "warning", "critical"]  # critical: told again until 
 ORDER: tuple[Severity, ...] = ("info", "warning", "critical")
 
 
+Truth = str | float | list[list[float]]
+"""A label as it is told: a class, a number, or a list a step of a number a channel."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One answer of the service. `at` is when it was answered; `row_time` is the row's own time, else `at`."""
@@ -24,9 +28,9 @@ class Prediction:
     at: datetime
     row_time: datetime
     features: bytes  # models.predictor: pack_row of the row as validated, identifiers included
-    output: Mapping[str, Any]  # as answered: {"class", "confidence", "probabilities"} or {"value"}
+    output: Mapping[str, Any]  # as answered: {"class", "confidence", "probabilities"}, {"value"} or {"forecast"}
     sequence: int = -1  # position within (project, generation, trial) from 0, given by the store
-    label: str | float | None = None
+    label: Truth | None = None
     trial: int = 0  # the canary's trial that answered beside this generation; 0: the champion itself
 
 
@@ -35,7 +39,7 @@ class Label:
     """The truth about one prediction."""
 
     prediction_id: str
-    value: str | float
+    value: Truth
     at: datetime
 
 

@@ -6,15 +6,16 @@ reports), and how wrong the champion was on rows held out from it (for performan
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
+from models.outputs import Task
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
 from monitoring.columns import comparable, read
 from monitoring.held_out import HeldOut, from_arrays
@@ -69,7 +70,7 @@ class Reference:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The columns that the champion makes, which only held-out rows can refer to."""
-        return outputs(self.projection)
+        return outputs(self.projection, self.columns)
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ def build(
     *,
     held_out: np.ndarray,
     losses: np.ndarray,
-    task: Literal["classification", "regression"],
+    task: Task,
     exchangeable: bool,
     ignore: tuple[str, ...] = (),
     seed: int = 0,
@@ -134,7 +135,7 @@ def build(
     rng = np.random.default_rng(seed)
     kept = _drawn(rows, RESAMPLED, rng) if exchangeable else np.arange(max(rows - HISTORY, 0), rows)
     watched = {name: column for name, column in columns.items() if name not in ignore}
-    answers = outputs(projection)
+    answers = outputs(projection, watched)
     seen, broken = read(watched, observed, rows)
     binned, codes, unfit = _bin_all({name: watched[name] for name in seen}, seen, held_out, kept, answers)
     return Reference(
@@ -159,9 +160,10 @@ def build(
     )
 
 
-def outputs(projection: Projection | None) -> tuple[str, ...]:
-    """Return the columns that a champion makes of its rows."""
-    return (*OUTPUTS, *(projection.columns if projection else ()))
+def outputs(projection: Projection | None, columns: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the columns a champion makes of its rows."""
+    forecast = [name for name in columns if name.startswith("prediction.")]
+    return (*OUTPUTS, *forecast, *(projection.columns if projection else ()))
 
 
 def seconds(times: np.ndarray) -> np.ndarray:
@@ -249,10 +251,11 @@ def misfits(column: Column, values: np.ndarray) -> tuple[int, Any]:
 
 
 def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray:
-    """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the absolute error for a value."""
+    """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the (mean) absolute error for numbers."""
     if task == "classification":
         return np.asarray((truth.astype(str) != predicted.astype(str)).astype(np.float64))
-    return np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
+    apart = np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
+    return np.asarray(apart.reshape(len(apart), -1).mean(axis=1))
 
 
 def to_bytes(reference: Reference) -> bytes:

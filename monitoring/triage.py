@@ -56,7 +56,7 @@ def _weight(line: Mapping[str, Any]) -> tuple[int, float, float]:
 def importance_of(reference: Reference, name: str) -> float | None:
     """Return what the metric loses without a column; None where that was not measured."""
     known = reference.importance.get(name)
-    return None if known is None or name in OUTPUTS else round(float(known), 6)
+    return None if known is None or name in OUTPUTS or name.startswith("prediction.") else round(float(known), 6)
 
 
 def effect_of(reference: Reference, estimate: Mapping[str, Any] | None) -> float:

@@ -63,7 +63,7 @@ class Project:
     """
 
     name: str
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "forecast"]
     schema: Schema
     source: Source
     model: Model
@@ -85,7 +85,7 @@ class Project:
         if self.task not in METRICS:
             raise BadDeclaration(f"no task {self.task!r}; {nearest(self.task, METRICS)}")
         kind = type(self.schema.columns[self.schema.target]).__name__
-        wanted = "Category" if self.task == "classification" else "Number"
+        wanted = {"classification": "Category", "regression": "Number", "forecast": "Series"}[self.task]
         if kind != wanted:
             raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
         if (metric := self.evaluation.metric) not in METRICS[self.task]:

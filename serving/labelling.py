@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from data.errors import BadRow, nearest
 from data.schema import Schema
 from monitoring.records import Label
@@ -50,7 +52,8 @@ def read_label(label: Any, schema: Schema, now: datetime, where: str) -> Label:
             values[name] = reads[name](value)
         except Unfit as error:
             raise BadRow(f"{where}.{name}", error.why) from error
-    return Label(values["id"], values["label"], values["time"])
+    said = values["label"]
+    return Label(values["id"], said.tolist() if isinstance(said, np.ndarray) else said, values["time"])
 
 
 async def record(state: State, project: str, said: Sequence[Label]) -> LabelReceipt:

@@ -86,7 +86,7 @@ LOGGED = exactly(
     row_time=TEXT | {"format": "date-time"},
     features_sha256=TEXT | {"pattern": "^[0-9a-f]{64}$"},
     output={"type": "object"},
-    label=maybe({"type": ["string", "number"]}),
+    label=maybe({"type": ["string", "number", "array"]}),
 )
 LISTED = exactly(project=TEXT, ready={"type": "boolean"}, problem=TEXT)
 SERVED = exactly(
@@ -132,6 +132,10 @@ def answer_schema(one: Served) -> Json:
         levels = dict.fromkeys(one.predictor.levels, share)
         kind = {"type": "string", "enum": list(levels)}
         fields: Json = {"class": kind, "confidence": share, "probabilities": exactly(**levels)}
+    elif one.predictor.encoder.forecast:
+        target = one.predictor.encoder.forecast
+        steps = lists({"type": "number"}, (target.length,))
+        fields = {"forecast": exactly(**dict.fromkeys(target.channels, steps))}
     else:
         fields = {"value": {"type": "number"}}
     row = exactly(id=IDENTIFIER | {"pattern": "."}, **fields)

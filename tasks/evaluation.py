@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.descriptors import describe, described
-from data.schema import Rows, length, take
+from data.schema import Rows, Series, length, take
 from models import baselines, metrics
 from models.comparison import Sample, gain
 from models.curves import curves
@@ -26,7 +26,6 @@ from projects.discovery import file_of
 from tasks.preparation import BATCH, read_role
 
 LATENCY_ROWS = 200
-PILOT = "tree"  # says how far another model's answers differ: models.power
 ANCHOR_LENGTH = 12  # hexadecimal digits
 
 
@@ -76,7 +75,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         "latency_ms": latency_ms(predictor, judged.rows),
         "size_mb": size_mb(folder / "model"),
         "detectable": detectable(
-            metric, judged.parts(metric), beside[PILOT], blocks(project, judged.rows), unit=unit(project)
+            metric, judged.parts(metric), beside[pilot(project)], blocks(project, judged.rows), unit=unit(project)
         ).to_json(),
     }
     if len(anchored.truth):
@@ -89,7 +88,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         found["levels"] = list(predictor.levels)
         found["curves"] = curves(judged.truth, answers.values, answers.levels)
     else:
-        found["residuals"] = residuals(judged.truth, judged.outputs.values[:, 0])
+        found["residuals"] = residuals(judged.truth.ravel(), judged.outputs.values.ravel())
     target = folder / "evaluation"
     target.mkdir(parents=True, exist_ok=True)
     (target / "metrics.json").write_text(json.dumps(found, indent=1, sort_keys=True, allow_nan=True))
@@ -153,7 +152,7 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
 def simpler(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, Learned]:
     """Return what the trivial rule and the simple learners answer to the judge rows; a tree always, as a pilot."""
     values = baseline_values(project, train, judged.rows, judged.outputs.levels)
-    names = tuple(dict.fromkeys((*project.evaluation.baselines, PILOT)))
+    names = tuple(dict.fromkeys((*project.evaluation.baselines, pilot(project))))
     seed = project.training.seed
     return {"trivial": Learned(values)} | learned_answers(names, predictor.encoder, train, judged.rows, seed=seed)
 
@@ -172,14 +171,34 @@ def against(metric: str, judged: Scored, together: np.ndarray, other: np.ndarray
 def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
     """Return the trivial baseline's answers (N, K) or (N, 1) to `rows`, from labels that had arrived by then.
 
-    The last label that had arrived where rows come in time order; else the majority or the mean.
+    The last label that had arrived where rows come in time order; else the majority or the mean; a forecast repeats
+    the last season of the row's own past.
     """
     schema = project.schema
+    target = schema.columns[schema.target]
+    if isinstance(target, Series):
+        return repeated_past(project, target, rows)
     if project.evaluation.exchangeable or schema.time is None:
         return baselines.constant(train[schema.target], len(rows[schema.target]), levels)
     times = np.concatenate([train[schema.time], rows[schema.time]])
     known = np.concatenate([train[schema.target], rows[schema.target]])
     return baselines.last_arrived(times, known, rows[schema.time], project.labels.delay, levels)
+
+
+def repeated_past(project: Project, target: Series, rows: Rows) -> np.ndarray:
+    """Return forecasts (N, steps * channels) that repeat each channel's last season, 0 where its past is not given."""
+    found = np.zeros((length(rows), *target.shape))
+    for name, column in project.schema.features.items():
+        if isinstance(column, Series) and (shared := [one for one in target.channels if one in column.channels]):
+            past = rows[name][:, :, [column.channels.index(one) for one in shared]]
+            repeated = baselines.repeated(past, target.length, project.evaluation.season)
+            found[:, :, [target.channels.index(one) for one in shared]] = repeated.reshape(*found.shape[:2], -1)
+    return found.reshape(length(rows), -1)
+
+
+def pilot(project: Project) -> str:
+    """Return the learner that says how far another model's answers differ: models.power."""
+    return "linear" if project.task == "forecast" else "tree"
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:

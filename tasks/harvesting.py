@@ -8,7 +8,7 @@ import numpy as np
 
 from data.batches import frame_of
 from data.errors import NoBatch
-from data.schema import Number, Rows, Schema
+from data.schema import Number, Rows, Schema, Series
 from data.sources import TRAFFIC, Batch
 from monitoring import audit
 from monitoring.records import Prediction
@@ -93,8 +93,11 @@ def rows_of(resources: Resources, predictions: list[Prediction], schema: Schema)
     rows = asked(resources, predictions, [*schema.identifiers, *schema.features])
     count = len(predictions)
     rows[schema.key] = np.array([prediction.id for prediction in predictions], dtype=object)
-    if isinstance(schema.columns[schema.target], Number):
-        rows[schema.target] = np.array([float(prediction.label or 0) for prediction in predictions])
+    target = schema.columns[schema.target]
+    if isinstance(target, Number | Series):
+        shape = target.shape if isinstance(target, Series) else ()
+        said = [0.0 if prediction.label is None else prediction.label for prediction in predictions]
+        rows[schema.target] = np.array(said, dtype=np.float64).reshape(count, *shape)
     else:
         labels = np.empty(count, dtype=object)
         labels[:] = [str(prediction.label) for prediction in predictions]

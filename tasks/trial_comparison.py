@@ -14,6 +14,7 @@ from data.packing import unpack_rows
 from models.comparison import Sample, gain, sample
 from models.metrics import CONFUSED, HIGHER_IS_BETTER, bounds, value
 from models.resampling import Interval
+from monitoring.records import Truth
 from monitoring.store.trials import Trial
 from monitoring.tally import Side, Tally
 from tasks.observing import logged_schema
@@ -210,13 +211,13 @@ def both(resources: Resources, trial: Trial) -> tuple[Answered, Answered]:
 
 
 def answers(
-    resources: Resources, trial: Trial, outputs: list[Output], packed: list[bytes], said: Sequence[str | float | None]
+    resources: Resources, trial: Trial, outputs: list[Output], packed: list[bytes], said: Sequence[Truth | None]
 ) -> Answered:
     """Return answers with their labels and entities."""
     if not outputs:
         return Answered([], np.empty(0), np.empty(0))
     schema = logged_schema(resources, trial.project, trial.generation)
     rows = unpack_rows(schema, packed)
-    number = "value" in outputs[0]
-    truth = np.array([float(one or 0) for one in said]) if number else np.array([str(one) for one in said], object)
+    number = "class" not in outputs[0]
+    truth = np.array([one or 0.0 for one in said], float) if number else np.array([str(one) for one in said], object)
     return Answered(outputs, truth, rows[schema.entity_column])

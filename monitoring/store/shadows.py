@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, func, select
 
+from monitoring.records import Truth
 from monitoring.store.engine import Database, reads
 from monitoring.store.tables import labels, predictions, shadows
 from monitoring.store.trials import Trial
@@ -35,7 +36,7 @@ class Pair:
     features: bytes
     champion: Mapping[str, Any]
     challenger: Mapping[str, Any]
-    label: str | float | None
+    label: Truth | None
 
 
 class Shadows:

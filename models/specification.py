@@ -1,0 +1,28 @@
+"""What a network is made for: its inputs and its outputs, by their shapes."""
+
+from dataclasses import dataclass
+
+from models.outputs import Task
+
+
+@dataclass(frozen=True)
+class EncodedSpec:
+    """What a network is given and what it must return.
+
+    Its `forward` takes the tensors of `inputs` (name -> shape of one row, dtype), in that order: "image"
+    (N, C, H, W) float32 in 0..1, "audio" (N, C, bands, frames) float32 in -1..1 (models/spectra.py), "series"
+    (N, length, channels) float32 standardised, "text" (N, places) int64 below `vocabulary` (models/vocabulary.py),
+    "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where the schema has such columns. It
+    returns (N, outputs): logits, one standardised value, or a forecast: the standardised values of all channels of the
+    target's first step, then of the next. `targets` are the places of those channels in "series", empty where one is
+    missing there.
+    """
+
+    inputs: dict[str, tuple[tuple[int, ...], str]]
+    cardinalities: tuple[int, ...]
+    numbers: int
+    images: tuple[int, int, int] | None
+    outputs: int
+    task: Task
+    vocabulary: int = 0
+    targets: tuple[int, ...] = ()
