@@ -85,7 +85,7 @@ def test_schema_guards_each_of_its_columns(name: str) -> None:
 
 def test_first_rows_of_the_source_meet_every_expectation(rows_of: tuple[Project, Rows]) -> None:
     project, rows = rows_of
-    assert length(rows) == ROWS
+    assert 100 <= length(rows) <= ROWS
     validation = validate(rows, project.schema, project.expectations)
     assert validation.refused is None
     assert validation.good.all(), validation.reasons
@@ -93,7 +93,7 @@ def test_first_rows_of_the_source_meet_every_expectation(rows_of: tuple[Project,
 
 def test_answers_are_finite_and_probabilities_sum_to_one(made: Made) -> None:
     outputs = made.predictor.predict(made.rows)
-    assert outputs.values.shape == (ROWS, max(len(made.predictor.levels), 1))
+    assert outputs.values.shape == (length(made.rows), max(len(made.predictor.levels), 1))
     assert np.isfinite(outputs.values).all()
     if made.project.task == "classification":
         assert (outputs.values >= 0).all()
@@ -104,15 +104,15 @@ def test_answers_are_finite_and_probabilities_sum_to_one(made: Made) -> None:
 
 
 def test_answers_keep_the_order_of_the_rows(made: Made) -> None:
-    shuffle = np.random.default_rng(1).permutation(ROWS)
+    shuffle = np.random.default_rng(1).permutation(length(made.rows))
     straight, shuffled = made.predictor.predict(made.rows), made.predictor.predict(take(made.rows, shuffle))
     assert np.abs(shuffled.values - straight.values[shuffle]).max() < CLOSE
-    assert len(np.unique(straight.values[:, 0])) > ROWS / 10  # rows do differ, or any order would do
+    assert len(np.unique(straight.values[:, 0])) > length(made.rows) / 10  # rows do differ, or any order would do
 
 
 def test_a_row_alone_is_answered_as_in_a_batch(made: Made) -> None:
     together = made.predictor.predict(made.rows).values
-    for i in range(0, ROWS, 30):
+    for i in range(0, length(made.rows), 30):
         alone = made.predictor.predict(take(made.rows, np.array([i]))).values
         assert np.abs(alone[0] - together[i]).max() < CLOSE
 
@@ -151,7 +151,7 @@ def strange_values(column: Column) -> list[object]:
 def test_what_is_watched_has_the_columns_it_says(made: Made) -> None:
     observed = made.predictor.observe(made.rows, made.predictor.predict(made.rows))
     assert set(observed) == set(made.predictor.monitored)
-    assert {len(values) for values in observed.values()} == {ROWS}
+    assert {len(values) for values in observed.values()} == {length(made.rows)}
 
 
 def test_a_version_reads_back_equal_wherever_it_lies(made: Made, tmp_path: Path) -> None:
