@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW_LEVELS = 30  # more distinct words than this are text or an identifier, not a category
+WORDS = 3  # in the usual value of a column that somebody wrote
 TARGETS = ("target", "label", "class", "y", "outcome")
 WEEK_OF_ROWS = 200
 TOLERATED = 0.02  # of the error of always answering the median, where the target is a number
@@ -75,7 +76,8 @@ def infer(frame: "pd.DataFrame", target: str | None) -> Inferred:
             continue
         declared = declare(frame[name], is_target=name == chosen)
         if declared is None:
-            left_out[name] = f"{frame[name].nunique()} different words: text or an identifier"
+            empty = "text, but empty in some rows" if written(frame[name]) else "an identifier"
+            left_out[name] = f"{frame[name].nunique()} different words: {empty}"
         else:
             columns[name] = declared
     if chosen not in columns:
@@ -115,6 +117,8 @@ def declare(values: "pd.Series", *, is_target: bool) -> str | None:
         integer = ", integer=True" if whole(known) else ""
         low_text = "0" if 0 <= low <= slack else f"{low - slack:.6g}"
         return f"Number(low={low_text}, high={high + slack:.6g}{integer}{nullable})"
+    if written(known) and not is_target:
+        return None if nullable else f"Text(longest={2 * int(known.str.len().max())})"
     if known.nunique() <= FEW_LEVELS:
         levels = sorted(str(level) for level in known.unique())
         listed = ", ".join(map(quoted, levels)) + ("," if len(levels) == 1 else "")
@@ -132,8 +136,18 @@ def whole(values: "pd.Series") -> bool:
     return bool((values == values.round()).all())
 
 
+def written(values: "pd.Series") -> bool:
+    """Tell whether a column holds what somebody wrote: many different values, mostly of several words."""
+    known = values.dropna()
+    if known.dtype != object or known.nunique() <= FEW_LEVELS or not known.map(lambda one: isinstance(one, str)).all():
+        return False
+    return bool(known.str.strip().ne("").all() and known.str.split().str.len().median() >= WORDS)
+
+
 def is_key(name: str, values: "pd.Series") -> bool:
     """Tell whether a column names its rows: unique, and called so or made of words."""
+    if written(values):
+        return False
     named = re.search(r"(^|_)(id|key|uuid|no|number)$", name.lower()) is not None
     return bool(values.is_unique and values.notna().all() and (named or values.dtype == object))
 
@@ -152,7 +166,8 @@ def is_time(values: "pd.Series") -> bool:
 def render(name: str, csv: Path, found: Inferred) -> str:
     """Return the project file's text."""
     words = ["Evaluation", "Files", "Gates", "Model", "Monitors", "Project", "Schema", "Training", "Window"]
-    words += [kind for kind in ("Category", "Number") if any(text.startswith(kind) for text in found.columns.values())]
+    kinds = {text.partition("(")[0] for text in found.columns.values()}
+    words += sorted(kinds)
     words += [] if found.key else ["Batch"]
     imports = "".join(f"    {word},\n" for word in sorted(words))
     columns = "".join(f"            {quoted(column)}: {text},\n" for column, text in found.columns.items())
@@ -173,6 +188,7 @@ def render(name: str, csv: Path, found: Inferred) -> str:
         key=quoted(key),
         time=f"        time={quoted(found.time)},\n" if found.time else "",
         task=found.task,
+        model=READS if "Text" in kinds else TABLE,
         source=source,
         keyless=keyless,
         window=WEEK_OF_ROWS,
@@ -192,6 +208,8 @@ def evaluation(metric: str, days: int | None) -> str:
     return said if days is None else why + said
 
 
+TABLE = 'Model(network="mlp", options={"hidden": (64, 32), "dropout": 0.1})'
+READS = 'Model(network="transformer", options={"width": 64, "dropout": 0.3})'
 KEYLESS = '''
 
 def numbered() -> Iterator[Batch]:
@@ -222,7 +240,7 @@ project = Project(
         key={key},
 {time}    ),
 {left_out}    source={source},
-    model=Model(network="mlp", options={{"hidden": (64, 32), "dropout": 0.1}}),
+    model={model},
     training=Training(epochs=40, batch_size=64, learning_rate=1e-3),
 {evaluation}
     gates=Gates(margin={margin}, anchor_rows=100),{unit}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from data.errors import BadDeclaration, SourceUnavailable
-from data.schema import Category, Number
+from data.schema import Category, Number, Text
 from projects import discovery
 from tasks.scaffolding import scaffold
 
@@ -20,6 +20,7 @@ def table(rows: int = 300) -> pd.DataFrame:
             "income": np.where(draws.random(rows) < 0.1, np.nan, draws.normal(40000, 9000, rows)),
             "region": draws.choice(["north", "south"], rows),
             "note": [f"free text {i}" for i in range(rows)],
+            "code": [f"x{i % 200}" for i in range(rows)],
             "churned": draws.choice(["yes", "no"], rows),
         }
     )
@@ -43,8 +44,10 @@ def test_the_written_file_loads_and_says_what_the_table_holds(tmp_path: Path) ->
     assert not age.nullable
     assert isinstance(income, Number)
     assert income.nullable
-    assert "note" not in schema.columns
-    assert "left out: 'note'" in (tmp_path / "projects" / "churn.py").read_text()
+    assert schema.columns["note"] == Text(longest=2 * len("free text 299"))
+    assert project.model.network == "transformer"
+    assert "code" not in schema.columns
+    assert "left out: 'code'" in (tmp_path / "projects" / "churn.py").read_text()
     assert sum(len(batch.frame) for batch in project.source()) == 300
 
 
