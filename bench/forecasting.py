@@ -9,6 +9,7 @@ status 1 where a network does not beat the rules.
 
 import argparse
 import dataclasses
+import os
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from models.predictor import Predictor, open_session
 from models.training import fit
 from projects import energy, passengers
 
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "0")) or None
 MONTH = 30 * 24  # hours, as the literature counts
 BORDERS = (12 * MONTH, 16 * MONTH, 20 * MONTH)
 LEARNED_EVERY = 3  # hours between the windows that are learned from: their neighbours say nearly the same
@@ -53,7 +55,7 @@ def learned(model: Model, training: Training, asked: Schema, train: Rows) -> tup
     encoder = Encoder.fit(asked, None, train)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        found = fit(model, training, encoder, train, workdir=Path(folder), progress=lambda _: None, resume=False)
+        found = fit(model, training, encoder, train, workdir=Path(folder), progress=lambda _: None, threads=THREADS)
         seconds = time.perf_counter() - started
         difference = export(found.network, encoder, Path(folder) / "network.onnx")
         return Predictor(encoder, open_session((Path(folder) / "network.onnx").read_bytes(), 1), difference), seconds

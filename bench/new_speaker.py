@@ -10,6 +10,7 @@ below 0.90.
 
 import argparse
 import dataclasses
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ from projects.spoken import project
 from tasks.observing import embedded
 
 WANTED = 0.90
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "0")) or None
 WINDOW = 200
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -50,7 +52,9 @@ def version(rows: Rows, epochs: int, folder: Path) -> Predictor:
     """Train the project's recipe on rows, and open the version as the service would."""
     encoder = Encoder.fit(project.schema, None, rows)
     training = dataclasses.replace(project.training, epochs=epochs)
-    trained = fit(project.model, training, encoder, rows, workdir=folder / "work", progress=lambda _: None)
+    trained = fit(
+        project.model, training, encoder, rows, workdir=folder / "work", progress=lambda _: None, threads=THREADS
+    )
     target = folder / "model"
     target.mkdir()
     make_version(target, model=project.model, network=trained.network, encoder=encoder, rows=rows, project=None)
