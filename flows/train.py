@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.artifacts import combined, progress_bar, publish
+from flows.artifacts import combined, progress_bar, publish, show_pictures
 from flows.steps import conclude, person, scheduled, step, this_run
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
         reports["fit"] = step("fit", fit)
         reports["evaluate"] = step("evaluate", lambda: retraining.evaluate(resources, run))
         reports["register"] = step("register", lambda: retraining.register(resources, run), retries=2)
+        show_pictures(url, "train", project, run.folder)
         reports["judge"] = step("judge", lambda: retraining.judge(resources, run))
         publish(url, "gates", project, reports["judge"])  # before anything is done about them
         reports["settle"] = step("settle", lambda: retraining.settle(resources, run))
