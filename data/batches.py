@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+GROUP = 2**24  # bytes of typed rows in a row group: a few stand in memory together where all don't fit
 DIGEST = b"holdfast.sha256"  # of each typed column: the file proves its own content, by whichever of them is read
 
 
@@ -89,11 +90,20 @@ def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
     table = pa.table(arrays).replace_schema_metadata({DIGEST: proof(digests(rows, schema))})
     half = path.with_name(f".{path.name}.tmp")
     with half.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True, store_schema=True)
+        size = rows_in_group(rows)
+        pq.write_table(
+            table, file, row_group_size=size, compression="zstd", write_page_checksum=True, store_schema=True
+        )
         file.flush()
         os.fsync(file.fileno())
     half.replace(path)
     return file_sha256(path)
+
+
+def rows_in_group(rows: Rows) -> int:
+    """Return how many rows to write together, so that a reader of one group needs little memory."""
+    each = sum(values.itemsize * int(np.prod(values.shape[1:])) for values in rows.values())
+    return max(1, GROUP // max(each, 1))
 
 
 def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:

@@ -123,10 +123,11 @@ class Loop:
         """Step through the rows in a random order; return the mean loss."""
         self.engine.module.train()
         total, rows = torch.zeros(2, dtype=torch.float64)
-        dealt = self.shares(batches(self.learning.rows, self.training.batch_size, generator))
+        dealt = list(self.shares(batches(self.learning.windows(generator), self.training.batch_size)))
+        steps = -(-len(dealt) // self.training.accumulate)
         for step, group in enumerate(grouped(dealt, self.training.accumulate)):
             for settings in self.engine.optimizer.param_groups:
-                settings["lr"] = rate(self.training, number, step, self.steps)
+                settings["lr"] = rate(self.training, number, step, steps)
             loss = self.step(group, generator)
             total = total.to(loss.device) + loss
             rows += sum(map(len, group))
@@ -145,11 +146,6 @@ class Loop:
             sums.append(loss.detach())
         self.engine.step(self.training.clip)
         return torch.stack(sums).sum()
-
-    @property
-    def steps(self) -> int:
-        """Steps of the optimiser in an epoch."""
-        return -(-self.learning.rows // (self.training.batch_size * self.training.accumulate))
 
     def losses(self, positions: Tensor, generator: torch.Generator) -> Tensor:
         """Return the loss of each of these rows (B,), which are changed at random where that is declared."""
@@ -216,12 +212,12 @@ def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
     return ((outputs.float() - target.view(outputs.shape)).abs() * unit).mean(dim=1)
 
 
-def batches(rows: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Deal all positions out in a random order; a single row left over is dropped, as it has no batch statistics."""
-    order = torch.randperm(rows, generator=generator)
-    for positions in torch.split(order, size):
-        if len(positions) > 1 or rows == 1 or size == 1:
-            yield positions
+def batches(windows: list[Tensor], size: int) -> Iterator[Tensor]:
+    """Deal positions out; a single row left over is dropped, as it has no batch statistics."""
+    for window in windows:
+        for positions in torch.split(window, size):
+            if len(positions) > 1 or len(window) == 1 or size == 1:
+                yield positions
 
 
 def optimizer_for(training: Training, network: nn.Module) -> torch.optim.Optimizer:

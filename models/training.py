@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from data.errors import BadDeclaration, OutOfMemory, TooFewRows
-from data.schema import Rows, length, take
+from data.schema import Rows, Schema, length, take
+from data.stored import Stored
 from models import machine
 from models.checkpoints import Epoch, latest, weights_sha256
 from models.declarations import Model, Training
 from models.encoding import EncodedSpec, Encoder
-from models.feeding import feed
+from models.feeding import Some, feed
 from models.loop import Loop
 from models.networks import build
 from models.parallel import launch
@@ -52,7 +53,7 @@ def fit(
     model: Model,
     training: Training,
     encoder: Encoder,
-    train: Rows,
+    train: Rows | Stored,
     *,
     workdir: Path,
     progress: Callable[[Epoch], None],
@@ -61,7 +62,7 @@ def fit(
     memory: int | None = None,
     start: Path | None = None,
 ) -> Trained:
-    """Train the declared network on labelled rows.
+    """Train the declared network on labelled rows, which may stay in their file where they are more than fit.
 
     `workdir` holds the checkpoint of the last epoch, from which the same call goes on after a kill; `progress`
     is told each epoch; `threads`: of the CPU, since sums differ in their last bits with their number (default: one
@@ -110,35 +111,52 @@ def weights_of(start: Path | None, model: Model, spec: EncodedSpec) -> tuple[dic
     return found, ""
 
 
-def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]:
+def split(encoder: Encoder, rows: Rows | Stored, training: Training) -> tuple[Rows, Rows] | tuple[Some, Some]:
     """Hold back a share of the entities, drawn by the seed, to judge each epoch.
 
     Raises: TooFewRows.
     """
-    count = length(rows)
+    count = rows.rows if isinstance(rows, Stored) else length(rows)
     if count < 2:
         raise TooFewRows("training", count, 2)
     if not 0 < training.validation < 1:
         raise BadDeclaration(f"Training(validation={training.validation}): between 0 and 1")
-    named = rows.get(encoder.schema.entity_column)
-    entities = np.arange(count).astype(str) if named is None else named.astype(str)
-    distinct, which = np.unique(entities, return_inverse=True)
-    if len(distinct) < 2:
-        raise TooFewRows("training: distinct entities", len(distinct), 2)
-    held = min(max(1, round(len(distinct) * training.validation)), len(distinct) - 1)
-    drawn = np.random.default_rng(training.seed).permutation(len(distinct))[:held]
+    distinct, which = entities(encoder.schema, rows, count)
+    if distinct < 2:
+        raise TooFewRows("training: distinct entities", distinct, 2)
+    held = min(max(1, round(distinct * training.validation)), distinct - 1)
+    drawn = np.random.default_rng(training.seed).permutation(distinct)[:held]
     judged = np.isin(which, drawn)
+    if isinstance(rows, Stored):
+        return Some(rows, np.flatnonzero(~judged)), Some(rows, np.flatnonzero(judged))
     return take(rows, ~judged), take(rows, judged)
 
 
-def class_weights(encoder: Encoder, rows: Rows) -> torch.Tensor:
+def entities(schema: Schema, rows: Rows | Stored, count: int) -> tuple[int, np.ndarray]:
+    """Return how many entities there are, and each row's (N,) as a number below that.
+
+    Keys that stay in a file are not read: no two are the same, and as text they may be more than fit.
+    """
+    if isinstance(rows, Stored):
+        named = None if schema.entity_column == schema.key else rows.column(schema.entity_column)
+    else:
+        named = rows.get(schema.entity_column)
+    if named is None:
+        return count, np.arange(count)
+    distinct, which = np.unique(named.astype(str), return_inverse=True)
+    return len(distinct), which
+
+
+def class_weights(encoder: Encoder, rows: Rows | Some) -> torch.Tensor:
     """Return weights (K,) by which each class that occurs counts the same, and a row 1 on average.
 
     Raises: BadDeclaration without classes.
     """
     if encoder.task != "classification":
         raise BadDeclaration("Training(balanced=True) needs a Category target")
-    counts = np.bincount(encoder.target(rows), minlength=len(encoder.answers))
+    name = encoder.schema.target
+    known = rows.stored.column(name)[rows.places] if isinstance(rows, Some) else rows[name]
+    counts = np.bincount(encoder.target({name: known}), minlength=len(encoder.answers))
     share = counts.sum() / (np.maximum(counts, 1) * np.count_nonzero(counts))
     return torch.from_numpy(np.where(counts, share, 0.0).astype(np.float32))
 

@@ -53,7 +53,7 @@ project = Project(
     ),
     source=Catalogued(name="mnist", split=daily),
     model=Model(network="classic_cnn", options={"channels": (32, 64), "hidden": (64,)}),
-    training=Training(epochs=5, batch_size=32, learning_rate=1e-3, validation=0.05),
+    training=Training(epochs=5, batch_size=32, learning_rate=1e-3, schedule="cosine", validation=0.05),
     # each picture stands for itself: the hash of its key decides its role
     evaluation=Evaluation(metric="accuracy", judge=TEST, anchor=0.1, exchangeable=True, protocols=("time-split",)),
     gates=Gates(floors={"accuracy": 0.98}, margin=0.005, anchor_rows=1000, slices=("image.brightness",)),

@@ -1,0 +1,169 @@
+"""Rows that stay in a Parquet file, of which some row groups at a time are in memory."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from data.batches import DIGEST, arrow_column, numpy_column, proof, proven, rows_in_group
+from data.errors import Corrupt, SchemaMismatch
+from data.schema import Rows, Schema, concatenate, length
+
+
+class Stored:
+    """The rows of a file that `write_batch` wrote, by their place in it.
+
+    `starts` (groups + 1,): the place of each row group's first row, and the number of rows; `group_bytes`: of the
+    largest group, once it is read.
+    """
+
+    def __init__(self, path: Path, schema: Schema) -> None:
+        """Read the file's own description.
+
+        Raises: Corrupt, SchemaMismatch.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.path, self.schema = path, schema
+        try:
+            self.file = pq.ParquetFile(path, page_checksum_verification=True)
+            self.recorded = proven((self.file.schema_arrow.metadata or {}).get(DIGEST, b""))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise Corrupt(path.name, "a batch", " ".join(str(error).split())) from error
+        if missing := [name for name in schema.names if name not in self.recorded]:
+            raise SchemaMismatch(missing, self.recorded)
+        about = self.file.metadata
+        counts = [about.row_group(at).num_rows for at in range(about.num_row_groups)]
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.group_bytes = max((about.row_group(at).total_byte_size for at in range(about.num_row_groups)), default=1)
+
+    @property
+    def rows(self) -> int:
+        """Count the rows."""
+        return int(self.starts[-1])
+
+    @property
+    def groups(self) -> int:
+        """Count the row groups."""
+        return len(self.starts) - 1
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all rows once they are read, about."""
+        about = self.file.metadata
+        return sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what the file says it holds."""
+        return hashlib.sha256(orjson.dumps(self.recorded, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def read(self, groups: Sequence[int], names: Sequence[str] | None = None) -> Rows:
+        """Read row groups, in the order given.
+
+        Raises: Corrupt.
+        """
+        import pyarrow as pa
+
+        names, parts = self.schema.names if names is None else names, []
+        try:
+            for group in groups:
+                table = self.file.read_row_group(group, columns=list(names), use_threads=False)
+                parts.append({name: numpy_column(self.schema, name, table.column(name)) for name in names})
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+            raise Corrupt(self.path.name, "a batch", " ".join(str(error).split())) from error
+        return concatenate(parts)
+
+    def column(self, name: str) -> np.ndarray:
+        """Read one column whole."""
+        return self.read(range(self.groups), [name])[name]
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield all rows, a row group at a time."""
+        for group in range(self.groups):
+            yield self.read([group])
+
+    def check(self) -> None:
+        """Read everything once, and prove that it is what was written.
+
+        Raises: Corrupt.
+        """
+        proof = Proof(self.schema, self.rows)
+        for piece in self.pieces():
+            proof.add(piece)
+        for name, found in proof.digests().items():
+            if self.recorded[name] != found:
+                raise Corrupt(f"{name} in {self.path.name}", self.recorded[name], found)
+
+
+def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) -> None:
+    """Write rows that come piece by piece as `write_batch` does all at once; `rows`: how many will have come.
+
+    Raises: ValueError when others come.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    known, half, rest = Proof(schema, rows), path.with_name(f".{path.name}.tmp"), iter(pieces)
+    first = next(rest, None)
+    if first is None:
+        raise ValueError("no rows came")
+
+    def table(piece: Rows) -> pa.Table:
+        return pa.table({name: arrow_column(schema, name, piece[name]) for name in schema.names})
+
+    given = {"compression": "zstd", "write_page_checksum": True, "store_schema": False}  # it would hide the proof
+    with half.open("wb") as file:
+        with pq.ParquetWriter(file, table(first).schema, **given) as writer:
+            for piece in chain([first], rest):
+                known.add(piece)
+                writer.write_table(table(piece), row_group_size=rows_in_group(piece))
+            writer.add_key_value_metadata({DIGEST: proof(known.digests())})
+        file.flush()
+        os.fsync(file.fileno())
+    if known.seen != rows:
+        half.unlink()
+        raise ValueError(f"{known.seen} rows came, {rows} were announced")
+    half.replace(path)
+
+
+class Proof:
+    """The hashes that `data.batches.digests` gives of whole columns, from their rows piece by piece."""
+
+    def __init__(self, schema: Schema, rows: int) -> None:
+        self.schema, self.rows = schema, rows
+        self.hashes = {name: hashlib.sha256() for name in schema.names}
+        self.seen = 0
+        self.texts: set[str] = set()
+
+    def add(self, piece: Rows) -> None:
+        """Go on with the next rows."""
+        if not length(piece):
+            return
+        for name, digest in self.hashes.items():
+            values = piece[name]
+            if not self.seen:
+                digest.update(f"{(self.rows, *values.shape[1:])}\0".encode())
+            if values.dtype == object:
+                self.texts.add(name)
+                digest.update((b"," if self.seen else b"[") + orjson.dumps(values.tolist())[1:-1])
+            elif values.dtype.kind == "f":
+                digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
+            else:
+                digest.update(np.ascontiguousarray(values).tobytes())
+        self.seen += length(piece)
+
+    def digests(self) -> dict[str, str]:
+        """Return the hashes, in hex, once all rows have been added."""
+        found = {}
+        for name, digest in self.hashes.items():
+            whole = digest.copy()
+            if name in self.texts:
+                whole.update(b"]")
+            found[name] = whole.hexdigest()
+        return found
