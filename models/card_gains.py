@@ -30,8 +30,9 @@ def added(card: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
 def gained(one: Mapping[str, Any], metric: str) -> str:
     """Write how much better the network is than a simple model."""
     scale, unit = (100, " points") if metric in BOUNDED else (1, "")
-    ends = [one.get(name) for name in ("gain", "low", "high")]
-    if not all(isinstance(end, int | float) and math.isfinite(end) for end in ends):
+    given = [one.get(name) for name in ("gain", "low", "high")]
+    ends = [float(end) for end in given if isinstance(end, int | float) and math.isfinite(end)]
+    if len(ends) < len(given):
         return ""
     middle, low, high = (significant(scale * end, 3, sign="+") for end in ends)
     return f"{middle}{unit} [{low}, {high}]"

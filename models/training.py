@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
@@ -109,6 +109,14 @@ def weights_of(start: Path | None, model: Model, spec: EncodedSpec) -> tuple[dic
         if name not in found or wanted.get(name) != found[name].shape:
             return None, f"the network is another than the champion's, first at {name}"
     return found, ""
+
+
+@overload
+def split(encoder: Encoder, rows: Rows, training: Training) -> tuple[Rows, Rows]: ...
+
+
+@overload
+def split(encoder: Encoder, rows: Stored, training: Training) -> tuple[Some, Some]: ...
 
 
 def split(encoder: Encoder, rows: Rows | Stored, training: Training) -> tuple[Rows, Rows] | tuple[Some, Some]:

@@ -89,11 +89,11 @@ def groups(project: Project, rows: Rows, column: str) -> np.ndarray:
         if schema.entity is None or schema.entity == schema.key:
             why = "by-group leaves out one entity at a time: name it in the schema, or a column, as by-<column>"
             raise BadDeclaration(f"{project.name}: {why}")
-        return rows[schema.entity]
+        return np.asarray(rows[schema.entity])
     if not isinstance(schema.columns.get(column), Category):
         known = [name for name, one in schema.columns.items() if isinstance(one, Category)]
         raise BadDeclaration(f"by-{column}: no category {column!r}; known: {', '.join(known) or 'none'}")
-    return rows[column]
+    return np.asarray(rows[column])
 
 
 def stratified(project: Project, rows: Rows, count: int, seed: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def strata(project: Project, rows: Rows) -> np.ndarray:
     if project.task == "classification":
         return np.asarray(truth.astype(str))
     numbers = truth.astype(float).reshape(len(truth), -1).mean(axis=1)
-    return np.searchsorted(np.quantile(numbers, QUARTILES), numbers)
+    return np.asarray(np.searchsorted(np.quantile(numbers, QUARTILES), numbers))
 
 
 def in_time(project: Project, rows: Rows, edges: list[float]) -> Iterator[Fold]:

@@ -11,15 +11,16 @@ import numpy as np
 
 from data.schema import Rows, take
 from models import metrics
+from models.card_gains import gained
 from models.card_value import plain
+from models.card_words import bounded, number
 from models.curves import curves
+from models.learners import MOST_ROWS
 from models.outputs import Outputs
 from models.resampling import Interval, paired_interval
 from models.residuals import residuals
 from tasks.evaluation import blocks
 from tasks.recipes import NETWORK, Answered, Evaluated
-
-POINTS = 100
 
 
 def facts(result: Evaluated) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def table_of(result: Evaluated, metric: str) -> dict[str, Any]:
     together = np.concatenate([blocks(result.project, tested(result, one)) for one in result.trainings])
     models = list(result.trainings[0].outputs)
     parts = {model: pooled(result, metric, model) for model in models}
-    ours = bounded(metric, parts[NETWORK], together, result)
+    ours = bounds(metric, parts[NETWORK], together, result)
     line: dict[str, Any] = {"value": ours.estimate, "low": ours.low, "high": ours.high}
     for model in models[1:]:
         found = apart(metric, parts[NETWORK], parts[model], together)
@@ -86,7 +87,7 @@ def per_row(result: Evaluated, metric: str, one: Answered, model: str) -> np.nda
     return metrics.per_row(metric, truth_of(result, one), outputs.values, outputs.levels, outputs.cutoff)
 
 
-def bounded(metric: str, parts: np.ndarray, together: np.ndarray, result: Evaluated) -> Interval:
+def bounds(metric: str, parts: np.ndarray, together: np.ndarray, result: Evaluated) -> Interval:
     """Bound the network's metric; what ranks is a mean of pseudo-values by now."""
     if metric not in metrics.RANKED:
         return metrics.bounds(metric, parts, together)
@@ -135,7 +136,7 @@ def pictured(result: Evaluated) -> dict[str, Any]:
     """Return what plots are drawn from."""
     truth, outputs = together(result)
     if not outputs.levels:
-        return {"residuals": residuals(truth, outputs.values[:, 0])}
+        return {"residuals": residuals(truth.ravel(), outputs.values.ravel())}
     counts = sum(metrics.confusion(truth_of(result, one), *outputs_of(one)) for one in result.trainings)
     drawn = curves(truth, outputs.values, outputs.levels)
     return {"confusion": np.asarray(counts).tolist(), "levels": list(outputs.levels), "curves": drawn}
@@ -156,6 +157,8 @@ def note(result: Evaluated) -> str:
             "rows of this project depend on when they came, and here later ones teach about earlier ones: rolling-6 "
             "and holdout say what it is worth in use"
         )
+    if max(one.learned for one in result.trainings) > MOST_ROWS:
+        said.append(f"simple models learn from {MOST_ROWS:,} of the rows at most")
     if project.evaluation.threshold is not None:
         said.append("each training chose its own threshold on its validation rows; baselines answer the likelier level")
     return "; ".join(said)
@@ -167,34 +170,26 @@ def sentence(found: dict[str, Any]) -> str:
     ours = found["metrics"][metric]
     beside = {name: one for name, one in ours.items() if isinstance(one, dict)}
     sign = 1 if metrics.HIGHER_IS_BETTER[metric] else -1
-    said = f"{found['project']}, {found['protocol']}: {metric} {shown(ours)} over {found['answers']:,} answers of "
+    said = f"{found['project']}, {found['protocol']}: {metric} {bounded(ours)} over {found['answers']:,} answers of "
     said += f"{found['trainings']} trainings"
     if beside:
-        best = max(beside, key=lambda name: sign * number(beside[name]["value"]))
-        scale, unit = (POINTS, " points") if metric in metrics.BOUNDED else (1, "")
-        gain = {end: scale * number(beside[best][end]) for end in ("gain", "low", "high")}
-        said += f"; {gain['gain']:+.3g}{unit} [{gain['low']:+.3g}, {gain['high']:+.3g}] over the {best} baseline"
+        best = max(beside, key=lambda name: sign * float(beside[name]["value"]))
+        said += f"; {gained(beside[best], metric)} over the {best} baseline"
     return said
 
 
-def number(value: Any) -> float:
-    """Return a number that JSON may hold by its name."""
-    return float(value)
-
-
-def shown(one: dict[str, Any]) -> str:
-    """Write a metric with its bounds."""
-    return f"{number(one['value']):.4g} [{number(one['low']):.4g}, {number(one['high']):.4g}]"
-
-
 def table(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one line a metric: the network's with its bounds, each baseline's, and the gain over the best one."""
-    lines = []
-    for metric, one in found["metrics"].items():
-        beside = {name: number(each["value"]) for name, each in one.items() if isinstance(each, dict)}
-        if not np.isfinite(number(one["value"])):
-            continue
-        lines.append(
-            {"metric": metric, NETWORK: shown(one), **{name: f"{value:.4g}" for name, value in beside.items()}}
-        )
-    return lines
+    """Return one line a metric: the network's with its bounds, each baseline's, and the gain over it with bounds."""
+    return [
+        {"metric": metric, NETWORK: bounded(one), **compared(metric, one)}
+        for metric, one in found["metrics"].items()
+        if np.isfinite(float(one["value"]))
+    ]
+
+
+def compared(metric: str, one: dict[str, Any]) -> dict[str, str]:
+    """Write each baseline's metric, and how much better the network is."""
+    beside = {name: each for name, each in one.items() if isinstance(each, dict)}
+    return {
+        name: f"{number(each['value'])} ({gained(each, metric)})".replace(" ()", "") for name, each in beside.items()
+    }

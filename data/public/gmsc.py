@@ -29,8 +29,8 @@ def read(paths: list[Path]) -> "pd.DataFrame":
     """Read the file, packed by gzip or, from its origin, as a ZIP."""
     import pandas as pd
 
-    packed = "zip" if paths[0].suffix == ".zip" else None
-    return pd.read_csv(io.BytesIO(content(paths[0])), compression=packed)
+    given = io.BytesIO(content(paths[0]))
+    return pd.read_csv(given, compression="zip") if paths[0].suffix == ".zip" else pd.read_csv(given)
 
 
 def tidy(given: "pd.DataFrame") -> "pd.DataFrame":

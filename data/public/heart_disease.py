@@ -49,7 +49,7 @@ def tidy(given: "pd.DataFrame") -> "pd.DataFrame":
     known = given.copy()
     for name in NEVER_ZERO:
         known[name] = known[name].where(known[name] != 0)
-    columns = {}
+    columns: dict[str, object] = {}
     for name in COLUMNS[:-1]:
         if name in NUMBERS:
             columns[name] = known[name].astype(float)
