@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from data.errors import NoBatch
 from data.schema import Number, Rows, Schema
 from data.sources import TRAFFIC, Batch
 from monitoring import audit
-from monitoring.records import Prediction
+from monitoring.records import Prediction, WindowKey
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
 from tasks.observing import EVER, asked, clock, judged_windows, logged_schema
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.watching import due
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,8 @@ def selection(project: Project, harvested: list[Prediction]) -> str:
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     """Return labelled, mature, unharvested predictions of windows that no check and nobody calls a fault, oldest first.
 
-    Those of a generation that was not asked for a column of today's schema are left out.
+    Those of a window whose labels are still to be judged wait for that: they may turn out to be at fault. Those of a
+    generation that was not asked for a column of today's schema are left out.
     """
     horizon = clock(resources, project) - project.labels.delay
     wanted = {*project.schema.features, *project.schema.identifiers}
@@ -67,8 +70,9 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     declared = resources.store.incidents.declared(project.name)
     begins = {(window.generation, window.index): window.start for window, _ in windows}
     bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
+    waiting = awaited(resources, project, [window for window, _ in windows], horizon)
     for window, _ in windows:
-        if (window.generation, window.index) in bad or any(one.spoils(window) for one in declared):
+        if (window.generation, window.index) in bad | waiting or any(one.spoils(window) for one in declared):
             continue
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
@@ -86,6 +90,24 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
         ]
     done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])
     return [prediction for prediction in found if prediction.id not in done]
+
+
+def awaited(resources: Resources, project: Project, judged: list[WindowKey], horizon: datetime) -> set[tuple[int, int]]:
+    """Return the windows, as generation and index, whose labels are not judged yet and will be.
+
+    One that ended by the `horizon` is overdue, and waited for only if the next run of the monitor looks at it: a
+    generation that is over may have been cut in other windows since.
+    """
+    past = resources.store.ledger.generations(project.name)
+    verdicts = resources.store.verdicts.all(project.name, check="performance")
+    done = {(one.window.generation, one.window.index) for one in verdicts}
+    without = [one for one in judged if (one.generation, one.index) not in done]
+    waiting = {(one.generation, one.index) for one in without if one.end > horizon}
+    for generation in past:
+        if any(one.generation == generation.number and one.end <= horizon for one in without):
+            coming = due(resources, project, generation, replaced=generation != past[-1], at_once=None)
+            waiting |= {(one.generation, one.index) for one, check in coming if check == "performance"}
+    return waiting
 
 
 def rows_of(resources: Resources, predictions: list[Prediction], schema: Schema) -> Rows:

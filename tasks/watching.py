@@ -60,23 +60,35 @@ def watch(resources: Resources, name: str) -> Report:
 def judge_due(resources: Resources, project: Project, generation: Generation, *, replaced: bool) -> list[Verdict]:
     """Judge the due windows of one generation; each verdict is recorded before the next is made."""
     store = resources.store
-    judged = {(one.window.index, one.check) for one in store.verdicts.of(project.name, generation.number)}
-    due = windows.due(
-        project.monitors.window,
-        windows.read_log(store, project.name, generation.number),
-        judged,
-        clock=clock(resources, project),
-        label_delay=project.labels.delay,
-        replaced=replaced,
-    )
     given = []
-    for window, check in due:
+    for window, check in due(resources, project, generation, replaced=replaced):
         verdict = judge(resources, project, generation, window, check)
         effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced, window=window))
         if store.record_verdict(verdict, effects, resources.now()):
             logger.info("%s window %d %s: %s", project.name, window.index, check, verdict.reason)
             given.append(verdict)
     return given
+
+
+def due(
+    resources: Resources,
+    project: Project,
+    generation: Generation,
+    *,
+    replaced: bool,
+    at_once: int | None = windows.AT_ONCE,
+) -> list[tuple[WindowKey, CheckName]]:
+    """Return the windows and checks of a generation that are due and have no verdict yet, oldest first."""
+    store = resources.store
+    return windows.due(
+        project.monitors.window,
+        windows.read_log(store, project.name, generation.number),
+        {(one.window.index, one.check) for one in store.verdicts.of(project.name, generation.number)},
+        clock=clock(resources, project),
+        label_delay=project.labels.delay,
+        replaced=replaced,
+        at_once=at_once,
+    )
 
 
 def judge(

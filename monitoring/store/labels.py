@@ -89,9 +89,11 @@ class Labels:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 
         Those of a window in fault, of one that could not be judged, and of one that a person declared a fault are
-        never harvested.
+        never harvested; those of a window that is over but ended after `until` wait until its labels are judged.
         """
-        where = [] if until is None else [predictions.c.row_time <= until]
+        where = []
+        if until is not None:
+            where = [predictions.c.row_time <= until, ~exists().where(*_IN_WINDOW, verdicts.c.window_end > until)]
         return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
 
 
@@ -104,12 +106,12 @@ _DECLARED = (
     verdicts.c.window_index >= incidents.c.first_window,
     incidents.c.closed_at.is_(None) | (verdicts.c.window_index <= incidents.c.last_window),
 )
-_SPOILED = (
+_IN_WINDOW = (
     verdicts.c.project == predictions.c.project,
     verdicts.c.generation == predictions.c.generation,
-    verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED),
     case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )
+_SPOILED = (*_IN_WINDOW, verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED))
 
 
 def _what(label: Label, before: Label | None) -> str:
