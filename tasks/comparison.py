@@ -26,7 +26,7 @@ from projects.discovery import file_of
 from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, unit
-from tasks.harvesting import rows_of
+from tasks.harvesting import rows_of, sound
 from tasks.observing import clock, judged_windows, logged_schema
 from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
 from tasks.registration import snapshot_of
@@ -205,19 +205,16 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
     """
     serving = resources.store.ledger.generation(project.name)
     horizon = clock(resources, project) - project.labels.delay
-    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
-    windows = [
-        window
-        for window, _ in judged_windows(resources, project)
-        if serving and window.generation == serving.number and (window.generation, window.index) not in bad
-    ]
+    skewed = resources.store.incidents.skewed(project.name)
+    judged = [window for window, _ in judged_windows(resources, project)]
+    windows = sound(resources, project, [one for one in judged if serving and one.generation == serving.number])
     wanted = {*project.schema.features, *project.schema.identifiers}
     if not windows or not wanted <= set(logged_schema(resources, project.name, windows[0].generation).names):
         return None
     found: list[list[Prediction]] = []
     for window in reversed(windows):
         labelled = audit.sample(resources.store.predictions.rows(window, labelled=True), project.labels).predictions
-        mature = [one for one in labelled if one.row_time <= horizon]
+        mature = [one for one in labelled if one.row_time <= horizon and not any(bad.holds(one) for bad in skewed)]
         found += [mature] if mature else []
         if len(found) == project.monitors.n:
             break

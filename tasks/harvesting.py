@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from dataclasses import replace
-from datetime import datetime
 
 import numpy as np
 
@@ -58,22 +57,18 @@ def selection(project: Project, harvested: list[Prediction]) -> str:
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
-    """Return labelled, mature, unharvested predictions of windows that no check and nobody calls a fault, oldest first.
+    """Return labelled, mature, unharvested predictions of sound windows, oldest first.
 
-    Those of a window whose labels are still to be judged wait for that: they may turn out to be at fault. Those of a
-    generation that was not asked for a column of today's schema are left out.
+    Those of a time of training-serving skew are left out, and those of a generation that was not asked for a column
+    of today's schema.
     """
     horizon = clock(resources, project) - project.labels.delay
     wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
-    windows = judged_windows(resources, project)
-    declared = resources.store.incidents.declared(project.name)
-    begins = {(window.generation, window.index): window.start for window, _ in windows}
-    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
-    waiting = awaited(resources, project, [window for window, _ in windows], horizon)
-    for window, _ in windows:
-        if (window.generation, window.index) in bad | waiting or any(one.spoils(window) for one in declared):
-            continue
+    judged = [window for window, _ in judged_windows(resources, project)]
+    begins = {(window.generation, window.index): window.start for window in judged}
+    skewed = resources.store.incidents.skewed(project.name)
+    for window in sound(resources, project, judged):
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
             continue
@@ -86,18 +81,30 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
         found += [
             prediction
             for prediction in (*log.rows(window, labelled=True), *tried)
-            if prediction.label is not None and prediction.row_time <= horizon
+            if prediction.label is not None
+            and prediction.row_time <= horizon
+            and not any(spell.holds(prediction) for spell in skewed)
         ]
     done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])
     return [prediction for prediction in found if prediction.id not in done]
 
 
-def awaited(resources: Resources, project: Project, judged: list[WindowKey], horizon: datetime) -> set[tuple[int, int]]:
+def sound(resources: Resources, project: Project, judged: list[WindowKey]) -> list[WindowKey]:
+    """Return those of the windows that no check and nobody calls a fault, and whose labels no check will call one."""
+    declared = resources.store.incidents.declared(project.name)
+    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
+    bad |= awaited(resources, project, judged)
+    fit = [one for one in judged if (one.generation, one.index) not in bad]
+    return [one for one in fit if not any(incident.spoils(one) for incident in declared)]
+
+
+def awaited(resources: Resources, project: Project, judged: list[WindowKey]) -> set[tuple[int, int]]:
     """Return the windows, as generation and index, whose labels are not judged yet and will be.
 
-    One that ended by the `horizon` is overdue, and waited for only if the next run of the monitor looks at it: a
+    One whose labels are mature is overdue, and waited for only if the next run of the monitor looks at it: a
     generation that is over may have been cut in other windows since.
     """
+    horizon = clock(resources, project) - project.labels.delay
     past = resources.store.ledger.generations(project.name)
     verdicts = resources.store.verdicts.all(project.name, check="performance")
     done = {(one.window.generation, one.window.index) for one in verdicts}

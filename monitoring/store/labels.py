@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, insert, select, update
 
 from monitoring.records import Label, WindowKey
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.predictions import chunks, in_window, known_ids
+from monitoring.store.incidents import skewed
+from monitoring.store.predictions import between, chunks, in_window, known_ids
 from monitoring.store.tables import incidents, labels, predictions, verdicts
 
 
@@ -88,12 +89,13 @@ class Labels:
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 
-        Those of a window in fault, of one that could not be judged, and of one that a person declared a fault are
-        never harvested; those of a window that is over but ended after `until` wait until its labels are judged.
+        Those of a window in fault, of one that could not be judged, of one that a person declared a fault, and of a
+        time of training-serving skew are never harvested; those of a window that is over but ended after `until` wait
+        until its labels are judged.
         """
-        where = []
+        where = [~and_(*between(one.since, one.until)) for one in skewed(connection, project)]
         if until is not None:
-            where = [predictions.c.row_time <= until, ~exists().where(*_IN_WINDOW, verdicts.c.window_end > until)]
+            where += [predictions.c.row_time <= until, ~exists().where(*_IN_WINDOW, verdicts.c.window_end > until)]
         return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
 
 

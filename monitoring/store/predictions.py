@@ -71,7 +71,7 @@ class PredictionLog:
             predictions.c.generation == generation,
             predictions.c.trial != 0,
             labels.c.value.is_not(None),
-            *_between(start, end),
+            *between(start, end),
         )
         return _all(connection, query.order_by(*_OLDEST_FIRST))
 
@@ -90,7 +90,7 @@ class PredictionLog:
     @reads
     def since(self, connection: Connection, project: str, at: datetime, limit: int | None = None) -> list[Prediction]:
         """Return the predictions of rows from `at` on, oldest first, all generations together."""
-        query = _select(project).where(*_between(at, None)).order_by(*_OLDEST_FIRST)
+        query = _select(project).where(*between(at, None)).order_by(*_OLDEST_FIRST)
         return _all(connection, query.limit(limit))
 
     @reads
@@ -168,11 +168,12 @@ def in_window(window: WindowKey) -> list[ColumnElement[bool]]:
     """Match a window's predictions: by sequence, or by row time."""
     of = _of(window.project, window.generation)
     if window.start_row is None or window.end_row is None:
-        return [*of, *_between(window.start, window.end)]
+        return [*of, *between(window.start, window.end)]
     return [*of, predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row]
 
 
-def _between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+def between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+    """Match the rows of [start, end); None leaves that side open."""
     conditions = []
     if start is not None:
         conditions.append(predictions.c.row_time >= start)
