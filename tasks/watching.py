@@ -19,6 +19,7 @@ from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks import unresolved
 from tasks.circumstances import circumstances
+from tasks.consolidating import consolidate
 from tasks.estimating import estimated, realised
 from tasks.messages import channels
 from tasks.observing import EVER, clock, observed, predictor_of
@@ -47,6 +48,7 @@ def watch(resources: Resources, name: str) -> Report:
     for generation in past:
         given += judge_due(resources, project, generation, replaced=generation.number != past[-1].number)
     unresolved.tell(resources, project, overview(resources))
+    consolidate(resources, project, past[-1], lambda: setting(resources, project, past[-1]))
     if not given:
         waiting = resources.store.predictions.count(name, past[-1].number)
         return Report(f"no window is due; generation {past[-1].number} has answered {waiting} rows")
