@@ -71,15 +71,26 @@ class Labels:
 
     @reads
     def missing(
-        self, connection: Connection, project: str, generation: int, *, after: int, limit: int
+        self,
+        connection: Connection,
+        project: str,
+        generation: int,
+        *,
+        after: int,
+        limit: int,
+        since: datetime | None = None,
     ) -> list[tuple[int, str]]:
-        """Return the (sequence, id) of a generation's next predictions that have no label, oldest first."""
+        """Return the (sequence, id) of a generation's next predictions that have no label, oldest first.
+
+        `since`: of rows from then on.
+        """
         said = exists().where(labels.c.project == project, labels.c.prediction_id == predictions.c.id)
         query = select(predictions.c.sequence, predictions.c.id).where(
             predictions.c.project == project,
             predictions.c.generation == generation,
             predictions.c.trial == 0,
             predictions.c.sequence > after,
+            *between(since, None),
             ~said,
         )
         found = connection.execute(query.order_by(predictions.c.sequence).limit(limit))
