@@ -4,32 +4,25 @@ import logging
 import socket
 from dataclasses import replace
 
-import numpy as np
-
 from data.errors import HoldfastError, NoChampion
 from data.markdown import escaped
-from data.schema import Category, Rows
 from monitoring import audit, governor, incidents, verdicts, windows
-from monitoring.concept import LONGEST
 from monitoring.logged import reference_of
-from monitoring.performance import losses_in
 from monitoring.records import Check as CheckName
-from monitoring.records import Generation, Incident, Prediction, Verdict, WindowKey
-from monitoring.reference import Reference
+from monitoring.records import Generation, Incident, Verdict, WindowKey
 from projects.declaration import Project
 from tasks import unresolved
+from tasks.around import around_of
 from tasks.circumstances import circumstances
 from tasks.consolidating import consolidate
 from tasks.estimating import estimated, realised
 from tasks.messages import channels
-from tasks.observing import EVER, clock, observed, predictor_of
+from tasks.observing import clock, observed, predictor_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-RECENT = 60  # verdicts on labels
-INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
 UNANSWERED = ("unneeded", "kept", "refused")  # with more labels, a retraining may show what these could not
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
@@ -114,79 +107,6 @@ def judge(
         return estimated(resources, project, known, said, predictions, seen)
     except HoldfastError as error:
         return verdicts.failed(window, check, len(predictions), str(error))
-
-
-def around_of(
-    resources: Resources, project: Project, known: Reference, window: WindowKey, seen: Rows
-) -> verdicts.Around:
-    """Return what the labels of a window are held against besides the reference."""
-    store = resources.store
-    before = store.verdicts.recent(window.project, RECENT, check="performance")
-    return verdicts.Around(
-        [
-            (one.detail["rows"], one.detail["labelled"])
-            for one in before
-            if "labelled" in one.detail and one.outcome in INFORMED
-        ],
-        {
-            name: values
-            for name, values in seen.items()
-            if name not in known.outputs and isinstance(known.columns.get(name), Category)  # an answer is no source
-        },
-        losses_before(resources, project, known, window),
-    )
-
-
-def losses_before(resources: Resources, project: Project, known: Reference, window: WindowKey) -> np.ndarray:
-    """Return the losses (N,) of the generation's newest labelled rows before a window, oldest first.
-
-    Without those under a fault or from before an accepted change; none where rows hang together in time, whose
-    losses are not looked at one by one.
-    """
-    if not known.exchangeable:
-        return np.zeros(0)
-    newest = resources.store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
-    counting = audit.sample(newest, project.labels).predictions
-    since = accepted_until(resources, window)
-    spoiled = spoiled_before(resources, window)
-    earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
-    earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
-    return losses_in(earlier, known.task) if earlier else np.zeros(0)
-
-
-def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
-    """Return the end of the accepted change that a window is compared with, if there is one, as an empty window.
-
-    Errors from before it belong to a world that the reference no longer knows: held against them, what was accepted
-    would be a rise for ever.
-    """
-    store = resources.store
-    revisions = store.references.revisions(window.project, window.generation)
-    taken = [one.change for one in revisions if one.change is not None and one.change.first_window <= window.index]
-    if not taken:
-        return None
-    judged = [one.window for one in store.verdicts.of(window.project, window.generation)]
-    last = next((one for one in judged if one.index == taken[-1].last_window), None)
-    return None if last is None else replace(last, start=last.end, start_row=last.end_row)
-
-
-def spoiled_before(resources: Resources, window: WindowKey) -> list[WindowKey]:
-    """Return the earlier windows of a generation whose errors say nothing of the world: a check's fault or a person's.
-
-    Left among the errors, they would make the world look worse once the fault is mended.
-    """
-    store, number = resources.store, window.generation
-    found = store.verdicts.at_fault(window.project, number)
-    for one in store.incidents.declared(window.project):
-        if one.generation == number and one.first_window is not None:
-            last = window.index if one.closed_at is None or one.last_window is None else one.last_window
-            between = store.verdicts.between(window.project, number, "data", one.first_window, last)
-            found += [recorded.verdict.window for recorded in between]
-    return [one for one in dict.fromkeys(found) if one.index < window.index]
-
-
-def _before(one: Prediction, window: WindowKey) -> bool:
-    return one.sequence < window.start_row if window.start_row is not None else one.row_time < window.start
 
 
 def setting(

@@ -169,6 +169,14 @@ class Incidents:
         return True
 
     @writes
+    def accept(self, connection: Connection, id: int, now: datetime, *, decision: NewDecision) -> bool:  # noqa: A002
+        """Close it as harmless, for the decision's reason; False, with nothing written, where it was closed before."""
+        if not close_once(connection, id, decision.reason, now):
+            return False
+        add_decision(connection, decision, now)
+        return True
+
+    @writes
     def close(self, connection: Connection, id: int, why: str, now: datetime) -> bool:  # noqa: A002
         """Close it; return False where it was closed before."""
         return close_once(connection, id, why, now)
