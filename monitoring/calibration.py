@@ -66,13 +66,18 @@ def calibration_for(reference: Reference, rows: int, monitors: Monitors, start: 
 def calibrated(reference: Reference, rows: int, rule: Rule, start: datetime | None = None) -> Calibration:
     """Return the thresholds that follow from a rule, such as a verdict keeps."""
     size = rows if not (reference.exchangeable or rule.span) else bucket(rows)  # row windows keep their phase
-    if reference.exchangeable and not _contradicted(reference, size):
+    if not in_time(reference, size):
         return _resampled(reference, size, rule)
     begin = None if start is None else start.timestamp()
     base, seen = _from_past(reference, size, rule, None if begin is None or not rule.span else begin % rule.span)
     if base.period is None or begin is None or seen is None:
         return base
     return replace(base, known=seen.known_at(begin))
+
+
+def in_time(reference: Reference, rows: int) -> bool:
+    """Tell whether rows hang together in time: as declared, or as past windows of so many rows contradict it."""
+    return not reference.exchangeable or (bool(reference.watched) and _contradicted(reference, bucket(rows)))
 
 
 @lru_cache(maxsize=64)
@@ -104,7 +109,7 @@ def _independent(plain: unchanged.Plain, rule: Rule) -> float:
     for _ in range(50):
         middle = (low + high) / 2
         rates = plain.tail.exceeded(middle)
-        kept = incidents(rates + others, rule).mean() <= rule.asked and rates.mean() <= (1 - PERFORMANCE) * MOST
+        kept = incidents(rates + others, rule).mean() <= rule.by_windows and rates.mean() <= (1 - PERFORMANCE) * MOST
         low, high = (low, middle) if kept else (middle, high)
     return high
 

@@ -9,22 +9,21 @@ import numpy as np
 from data.schema import Column, Number, Rows, length
 from data.wording import significant
 from monitoring.binning import Binning
-from monitoring.budget import incidents_in_words, rule_of
-from monitoring.calibration import Calibration, calibration_for
+from monitoring.budget import Rule, incidents_in_words, rule_of
+from monitoring.calibration import Calibration, calibration_for, in_time
 from monitoring.columns import read, rows_in
 from monitoring.concentration import Concentration, concentrated, told
-from monitoring.concept import Rise, rise
+from monitoring.concept import Rise, delta_for, rise
 from monitoring.declarations import Monitors
 from monitoring.faults import faults, tallies
 from monitoring.label_flow import all_alike, rate_jump
-from monitoring.performance import Degradation, compare, losses_in
+from monitoring.performance import Degradation, against_held_out, against_past, losses_in, together
 from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, components, effect, score
 from monitoring.triage import first, triage
 
 NAMED = 3  # columns named in a sentence
-DELTA = 0.002  # of ADWIN: no false alarm in 800 streams of 10,000 losses
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
 
 
@@ -201,7 +200,9 @@ def _compared(
     """Return the verdict of a window that has enough labels to be believed."""
     rows, labelled = len(predictions), [prediction for prediction in predictions if prediction.label is not None]
     rule = rule_of(monitors, reference.rows_a_quarter)
-    found = compare(reference, losses_in(labelled, reference.task), rule)
+    losses = losses_in(labelled, reference.task)
+    seasons = in_time(reference, rows) or together(reference.losses, len(losses))
+    found = (against_past if seasons else against_held_out)(reference, losses, rule)
     if found is None:
         why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
         return Verdict(window, "performance", "insufficient", rows, why, detail)
@@ -211,7 +212,7 @@ def _compared(
     compared = f"{metric} {now} on {len(labelled)} labelled rows, {before} held out"
     if found.degraded and (slice_ := _one_slice(reference, predictions, around)):
         return _at_fault(window, rows, {slice_.column: told(slice_)}, detail)
-    rising = _rising(reference, labelled, around)
+    rising = None if seasons else _rising(reference, losses, rule, around)
     if rising:
         detail["concept"] = {"since": rising.since, "detector": rising.detector}
     if rising and not found.degraded:
@@ -219,7 +220,8 @@ def _compared(
         return Verdict(window, "performance", "degraded", rows, f"{why} ({rising.detector}); {compared}", detail)
     if found.degraded:
         return Verdict(window, "performance", "degraded", rows, f"degraded: {compared} (p = {found.p:.1g})", detail)
-    sight = f"would have seen a loss of {visible} within {rule.within}"
+    blind = reference.task == "classification" and found.held_out + found.detectable > 1
+    sight = "would have seen no loss" if blind else f"would have seen a loss of {visible} within {rule.within}"
     reason = f"ok: {compared}; {sight}, at {incidents_in_words(rule.asked)} a quarter over all checks"
     return Verdict(window, "performance", "ok", rows, reason, detail)
 
@@ -245,11 +247,9 @@ def _one_slice(reference: Reference, predictions: Sequence[Prediction], around: 
     return concentrated(reference, losses, {name: values[which] for name, values in around.slices.items()})
 
 
-def _rising(reference: Reference, labelled: Sequence[Prediction], around: Around) -> Rise | None:
-    """Return a rise over the generation's life; losses that hang together in time rise and fall by themselves."""
-    if not reference.exchangeable:
-        return None
-    return rise(reference.losses, np.concatenate([around.losses, losses_in(labelled, reference.task)]), DELTA)
+def _rising(reference: Reference, losses: np.ndarray, rule: Rule, around: Around) -> Rise | None:
+    """Return a rise over the generation's life; not for losses in time, which rise and fall by themselves."""
+    return rise(reference.losses, np.concatenate([around.losses, losses]), delta_for(rule, len(losses)))
 
 
 def _at_fault(window: WindowKey, rows: int, wrong: Mapping[str, str], detail: Mapping[str, Any]) -> Verdict:
