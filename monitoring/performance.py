@@ -1,10 +1,10 @@
 """Whether answers are worse than the champion's on rows held out from it: one test, with a known false-alarm rate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from monitoring.answers import Answers
 from monitoring.budget import (
     ASSUMED,
     Rule,
@@ -13,7 +13,6 @@ from monitoring.budget import (
     performance_share,
     power_a_window,
 )
-from monitoring.records import Prediction
 from monitoring.reference import Reference, losses_of
 from monitoring.statistics import SMALL
 
@@ -48,12 +47,10 @@ class Degradation:
         return beyond and self.loss - self.held_out >= SMALL * self.spread
 
 
-def losses_in(predictions: Sequence[Prediction], task: str) -> np.ndarray:
-    """Return the losses (N,) of labelled predictions, in their order."""
-    key = "class" if task == "classification" else "value"
-    predicted = np.array([prediction.output[key] for prediction in predictions], dtype=object)
-    truth = np.array([prediction.label for prediction in predictions], dtype=object)
-    return losses_of(truth, predicted, task)
+def losses_in(answers: Answers, task: str) -> np.ndarray:
+    """Return the losses (N,) of labelled answers, in their order."""
+    assert answers.labels is not None
+    return losses_of(answers.labels, answers.predicted, task)
 
 
 def together(known: np.ndarray, rows: int) -> bool:

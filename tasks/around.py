@@ -6,6 +6,7 @@ import numpy as np
 
 from data.schema import Category, Rows
 from monitoring import audit, verdicts
+from monitoring.answers import answers_of
 from monitoring.concept import LONGEST
 from monitoring.performance import losses_in
 from monitoring.records import Prediction, WindowKey
@@ -24,13 +25,15 @@ def around_of(
     """Return what the labels of a window are held against besides the reference."""
     return verdicts.Around(
         label_rates(resources, window.project),
-        {
-            name: values
-            for name, values in seen.items()
-            if name not in known.outputs and isinstance(known.columns.get(name), Category)  # an answer is no source
-        },
+        slices_of(known, seen),
         losses_before(resources, project, known, window),
     )
+
+
+def slices_of(known: Reference, seen: Rows) -> Rows:
+    """Return the categories that were asked; an answer is no source of errors."""
+    asked = {name: values for name, values in seen.items() if name not in known.outputs}
+    return {name: values for name, values in asked.items() if isinstance(known.columns.get(name), Category)}
 
 
 def label_rates(resources: Resources, name: str) -> list[tuple[int, int]]:
@@ -60,12 +63,13 @@ def losses_before(resources: Resources, project: Project, known: Reference, wind
     if not known.exchangeable:
         return np.zeros(0)
     newest = resources.store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
-    counting = audit.sample(newest, project.labels).predictions
+    which = audit.sample(answers_of(newest), project.labels).which.tolist()
+    counting = [one for one, counts in zip(newest, which, strict=True) if counts]
     since = accepted_until(resources, window)
     spoiled = spoiled_before(resources, window)
     earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
     earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
-    return losses_in(earlier, known.task) if earlier else np.zeros(0)
+    return losses_in(answers_of(earlier), known.task) if earlier else np.zeros(0)
 
 
 def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
@@ -79,7 +83,7 @@ def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
     taken = [one.change for one in revisions if one.change is not None and one.change.first_window <= window.index]
     if not taken:
         return None
-    judged = [one.window for one in store.verdicts.of(window.project, window.generation)]
+    judged = store.verdicts.windows(window.project, window.generation, "data", first=taken[-1].last_window)
     last = next((one for one in judged if one.index == taken[-1].last_window), None)
     return None if last is None else replace(last, start=last.end, start_row=last.end_row)
 

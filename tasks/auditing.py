@@ -10,9 +10,9 @@ import numpy as np
 from data.schema import Rows
 from data.sources import TRAFFIC
 from monitoring import audit
-from monitoring.records import Prediction
+from monitoring.answers import join, read_shortly
 from projects.declaration import Project
-from tasks.observing import asked, clock, logged_schema
+from tasks.observing import answers_in, asked, clock, logged_schema
 from tasks.preparation import BATCH
 from tasks.resources import Resources
 
@@ -37,16 +37,16 @@ def unaudited(resources: Resources, project: Project) -> str:
     if project.labels.coverage == "all":
         return ""
     serving = resources.store.ledger.generation(project.name)
-    predictions: list[Prediction] = []
+    answers = join([])
     if serving is not None:
         mature = resources.store.verdicts.recent(
             project.name, project.monitors.n, check="performance", generation=serving.number
         )
-        for verdict in mature:
-            predictions += resources.store.predictions.rows(verdict.window)
-    if not predictions and project.labels.audit_share:
+        parts = [answers_in(resources.store, one.window, read_shortly, ("label", "id")) for one in mature]
+        answers = join([part for part in parts if len(part)])
+    if not len(answers) and project.labels.audit_share:
         return ""  # nothing has been answered yet whose labels people could have chosen
-    return audit.sample(predictions, project.labels).selected
+    return audit.sample(answers, project.labels).selected
 
 
 def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from monitoring.records import Prediction, WindowKey
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
-from tasks.observing import EVER, asked, clock, judged_windows, logged_schema
+from tasks.observing import EVER, asked, clock, logged_schema
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.watching import due
@@ -65,7 +65,7 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
     horizon = clock(resources, project) - project.labels.delay
     wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
-    judged = [window for window, _ in judged_windows(resources, project)]
+    judged = resources.store.verdicts.windows(project.name, check="data")
     begins = {(window.generation, window.index): window.start for window in judged}
     skewed = resources.store.incidents.skewed(project.name)
     for window in sound(resources, project, judged):
@@ -106,8 +106,7 @@ def awaited(resources: Resources, project: Project, judged: list[WindowKey]) -> 
     """
     horizon = clock(resources, project) - project.labels.delay
     past = resources.store.ledger.generations(project.name)
-    verdicts = resources.store.verdicts.all(project.name, check="performance")
-    done = {(one.window.generation, one.window.index) for one in verdicts}
+    done = {(one.generation, one.index) for one in resources.store.verdicts.windows(project.name, check="performance")}
     without = [one for one in judged if (one.generation, one.index) not in done]
     waiting = {(one.generation, one.index) for one in without if one.end > horizon}
     for generation in past:

@@ -6,18 +6,23 @@ from dataclasses import replace
 
 from data.errors import HoldfastError, NoChampion
 from data.markdown import escaped
+from data.schema import take
+from models.predictor import Predictor
 from monitoring import audit, governor, incidents, verdicts, windows
+from monitoring.answers import reader_for
 from monitoring.logged import reference_of
+from monitoring.realised import shown
 from monitoring.records import Check as CheckName
 from monitoring.records import Generation, Incident, Verdict, WindowKey
+from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks import unresolved
-from tasks.around import around_of
+from tasks.around import around_of, slices_of
 from tasks.circumstances import circumstances
 from tasks.consolidating import consolidate
 from tasks.estimating import estimated, realised
 from tasks.messages import channels
-from tasks.observing import clock, observed, predictor_of
+from tasks.observing import answers_in, clock, observed, predictor_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -78,7 +83,7 @@ def due(
     return windows.due(
         project.monitors.window,
         windows.read_log(store, project.name, generation.number),
-        {(one.window.index, one.check) for one in store.verdicts.of(project.name, generation.number)},
+        store.verdicts.judged(project.name, generation.number),
         clock=clock(resources, project),
         label_delay=project.labels.delay,
         replaced=replaced,
@@ -90,23 +95,37 @@ def judge(
     resources: Resources, project: Project, generation: Generation, window: WindowKey, check: CheckName
 ) -> Verdict:
     """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
-    predictions = resources.store.predictions.rows(window)
-    sample = audit.sample(predictions, project.labels)
+    store = resources.store
     try:
-        known = reference_of(resources.store, window)
+        known = reference_of(store, window, resources.calibrations)
         predictor = predictor_of(resources, generation)
         if check == "performance":
-            recorded = resources.store.verdicts.get(window, "data")
-            data = recorded.verdict if recorded else None
-            counted = observed(predictor, sample.predictions)
-            around = around_of(resources, project, known, window, counted)
-            said = verdicts.judge_performance(known, sample.predictions, project.monitors, window, data, around)
-            return realised(project, said, sample, data, len(predictions))
-        seen = observed(predictor, predictions, known.projection)
+            return judge_labels(resources, project, known, predictor, window)
+        read = reader_for(shown(project.evaluation.metric))
+        seen, answers = observed(store, predictor, window, read, known.projection)
         said = verdicts.judge_data(known, seen, project.monitors, window)
-        return estimated(resources, project, known, said, predictions, seen)
+        return estimated(resources, project, known, said, answers, seen)
     except HoldfastError as error:
-        return verdicts.failed(window, check, len(predictions), str(error))
+        return verdicts.failed(window, check, store.predictions.count_in(window), str(error))
+
+
+def judge_labels(
+    resources: Resources, project: Project, known: Reference, predictor: Predictor, window: WindowKey
+) -> Verdict:
+    """Judge the performance of a window; what was asked is looked at only where the answers have become worse."""
+    store, read = resources.store, reader_for(shown(project.evaluation.metric))
+    also = ("label",) if project.labels.coverage == "all" else ("label", "id")
+    recorded = store.verdicts.get(window, "data")
+    data = recorded.verdict if recorded else None
+    answers = answers_in(store, window, read, also)
+    sample, around = audit.sample(answers, project.labels), around_of(resources, project, known, window, {})
+    said = verdicts.judge_performance(known, sample.answers, project.monitors, window, data, around)
+    if said.outcome == "degraded":
+        seen, answers = observed(store, predictor, window, read, also=also)
+        sample = audit.sample(answers, project.labels)
+        around = replace(around, slices=slices_of(known, take(seen, sample.which)))
+        said = verdicts.judge_performance(known, sample.answers, project.monitors, window, data, around)
+    return realised(project, said, sample, data, len(answers))
 
 
 def setting(

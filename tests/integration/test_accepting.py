@@ -141,7 +141,7 @@ def test_windows_of_before_and_reports_of_old_verdicts_keep_the_reference_they_h
     first = orchard.verdicts()[0].window
     assert reference_of(orchard.store, first).rows == old.rows
     assert reference_of(orchard.store, verdict.window).rows != old.rows
-    assert reference_of(orchard.store, verdict.window, judged.at).rows == old.rows
+    assert reference_of(orchard.store, verdict.window, at=judged.at).rows == old.rows
 
 
 def test_a_window_of_the_accepted_change_counts_no_more_when_its_labels_come_late(orchard: Orchard) -> None:
