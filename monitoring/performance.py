@@ -92,21 +92,29 @@ def against_past(reference: Reference, losses: np.ndarray, rule: Rule) -> Degrad
     Its mean against a t-test on how much stretches of the history differ, and windows shorter than a day against the
     worst hours of past days as well.
     """
+    from scipy.stats import t
+
     known, rows = reference.losses, len(losses)
     windows = len(known) // rows
     if windows < WINDOWS:
         return None
     means, size = _stretches(known, rows)
-    apart = float(means.std(ddof=1)) * np.sqrt(size / rows)
+    apart, freedom = float(means.std(ddof=1)) * np.sqrt(size / rows), len(means) - 1
     spread = float(max(apart, _spread(known) / np.sqrt(rows)) * np.sqrt(1 + 1 / windows))
     alpha = performance_rate_in_time(rule)
-    found = _judged(known, losses, alpha, spread=spread, freedom=len(means) - 1, rule=rule)
-    found = replace(found, basis=f"{len(means)} stretches of {size} rows of history")
-    a_day = round(rule.windows / ASSUMED)
-    if a_day < 2:
-        return found
+    found = _judged(known, losses, alpha, spread=spread, freedom=freedom, rule=rule)
     whole = known[len(known) - rows * windows :].reshape(-1, rows).mean(1)
-    return _against_days(found, whole, a_day, rule)
+    runs = np.lib.stride_tricks.sliding_window_view(whole, min(rule.n, windows))
+    passed = np.sort(runs, axis=1)[:, -min(rule.k, windows)]
+    level, days = _worst_of_days(whole, passed, rule)
+    basis = f"{len(means)} stretches of {size} rows of history{days}"
+    limit = max(found.held_out + float(t.isf(alpha, freedom)) * spread, level)
+    # what past windows lacked: more wrong answers anywhere, or values that are off by more wherever they are off
+    lacked = limit - passed
+    if reference.task != "classification":
+        lacked *= found.held_out / np.maximum(passed, np.finfo(float).tiny)
+    visible = max(found.detectable, float(np.quantile(lacked, POWER)))
+    return replace(found, basis=basis, level=level, detectable=visible)
 
 
 def _stretches(known: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
@@ -117,26 +125,25 @@ def _stretches(known: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
     return known[len(known) - size * pieces * windows :].reshape(-1, size).mean(1), size
 
 
-def _against_days(found: Degradation, means: np.ndarray, a_day: int, rule: Rule) -> Degradation:
-    """Ask windows to be worse than K of N ever are in a day, as the means (windows,) of past windows show it.
+def _worst_of_days(means: np.ndarray, passed: np.ndarray, rule: Rule) -> tuple[float, str]:
+    """Return a mean loss that K of N windows hardly ever pass in a day, and the days behind it, in words.
 
-    Such windows alarm together, and in the hours that are always worst. The highest mean that K of N windows pass in a
-    day is Gumbel's (Coles 2001, ch. 3), fitted by its moments; these being estimates, it is taken to be as much wider
-    as Student's quantile is than the normal's. Of less than three days the highest is taken.
+    `means`: of past windows, none of which passes it; `passed`: what K of N of them did. Windows shorter than a day
+    alarm together, and in the hours that are always worst. The highest of a day is Gumbel's (Coles 2001, ch. 3), fitted
+    by its moments; these being estimates, it is taken to be as much wider as Student's quantile is than the normal's.
     """
     from scipy.stats import norm, t
 
-    k, n = min(rule.k, len(means)), min(rule.n, len(means))
-    passed = np.sort(np.lib.stride_tricks.sliding_window_view(means, n), axis=1)[:, -k]
-    days = len(passed) // a_day
-    level, basis = float(means.max()), f"{found.basis}, {days} days"
-    if days >= WINDOWS:
-        tops, rare = passed[len(passed) - days * a_day :].reshape(days, a_day).max(1), performance_share(rule) / ASSUMED
-        wider = np.sqrt(1 + 1 / days) * max(float(t.isf(rare, days - 1) / norm.isf(rare)), 1.0)
-        standard = (-np.log(-np.log1p(-rare)) - np.euler_gamma) * np.sqrt(6) / np.pi  # Gumbel's quantile
-        level = max(level, float(tops.mean() + standard * wider * tops.std(ddof=1)))
-    lacking = float(np.quantile(level - passed, POWER))
-    return replace(found, basis=basis, level=level, detectable=max(found.detectable, lacking))
+    a_day = round(rule.windows / ASSUMED)
+    if a_day < 2:
+        return -np.inf, ""
+    days, highest = len(passed) // a_day, float(means.max())
+    if days < WINDOWS:
+        return highest, ", too few days"
+    tops, rare = passed[len(passed) - days * a_day :].reshape(days, a_day).max(1), performance_share(rule) / ASSUMED
+    wider = np.sqrt(1 + 1 / days) * max(float(t.isf(rare, days - 1) / norm.isf(rare)), 1.0)
+    standard = (-np.log(-np.log1p(-rare)) - np.euler_gamma) * np.sqrt(6) / np.pi  # Gumbel's quantile
+    return max(highest, float(tops.mean() + standard * wider * tops.std(ddof=1))), f", {days} days"
 
 
 def _judged(

@@ -86,6 +86,20 @@ def test_errors_of_rows_that_are_wrongly_declared_exchangeable_are_judged_in_tim
     assert "of history" in said[0].detail["basis"]
 
 
+def test_what_is_announced_of_values_that_hang_together_in_time_is_seen_about_four_times_in_five() -> None:
+    daily, seen = Rule(1.0, 91.3, 2, 3), []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        losses = np.abs(rng.normal(size=(17, A_DAY))) * np.exp(0.4 * rng.normal(size=(17, 1)))
+        known = reference_of(losses[:14].ravel())
+        usual = against_past(known, losses[14], daily)
+        assert usual is not None
+        worse = losses[14:] * (1 + usual.detectable / (np.sqrt(2 / np.pi) * np.exp(0.08)))
+        found = [against_past(known, window, daily) for window in worse]
+        seen.append(sum(one is not None and one.degraded for one in found) >= 2)
+    assert np.mean(seen) >= 0.7
+
+
 def test_errors_of_rows_that_are_exchangeable_are_held_against_all_that_were_held_out() -> None:
     rng = np.random.default_rng(2)
     rows, losses = {"n0": rng.normal(size=2000)}, np.abs(rng.standard_t(4, 1000))
