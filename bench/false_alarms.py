@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from data.schema import Category, Column, Number, Rows
+from monitoring.answers import Answers
 from monitoring.binning import count
 from monitoring.budget import QUARTER
 from monitoring.calibration import Calibration, calibration_for
@@ -27,7 +28,7 @@ from monitoring.concept import LONGEST
 from monitoring.declarations import Governor, Monitors, Window
 from monitoring.governor import Circumstances
 from monitoring.incidents import INFORMATIVE, Setting, effects
-from monitoring.records import Check, Incident, Prediction, Verdict, WindowKey
+from monitoring.records import Check, Incident, Verdict, WindowKey
 from monitoring.reference import Reference, build, losses_of
 from monitoring.statistics import SMALL, components, effect, score
 from monitoring.verdicts import Around, judge_data, judge_performance
@@ -196,11 +197,10 @@ class Life:
 
     def performance(self, index: int, rows: Rows, before: np.ndarray, data: Verdict | None = None) -> Verdict:
         """Judge a window's answers, which are those of `rows`, after the losses `before`."""
-        word = "class" if self.case.task == "classification" else "value"
-        answers = zip(rows["prediction"].tolist(), rows["truth"].tolist(), strict=True)
-        given = [Prediction("", "bench", 1, BEGIN, BEGIN, b"", {word: one}, label=truth) for one, truth in answers]
+        sure = None if self.case.task == "regression" else np.ones(self.case.rows)
+        answers = Answers(rows["prediction"], sure, labels=rows["truth"].astype(object))
         around = Around(slices={"source": rows["source"]}, losses=before[-LONGEST:])
-        return judge_performance(self.reference, given, self.case.monitors, self.key(index), data, around)
+        return judge_performance(self.reference, answers, self.case.monitors, self.key(index), data, around)
 
     def key(self, index: int) -> WindowKey:
         """Return a window's key."""

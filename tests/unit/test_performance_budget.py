@@ -5,12 +5,13 @@ import pytest
 from scipy.signal import lfilter
 
 from data.schema import Category, Column, Number, Rows
+from monitoring.answers import Answers
 from monitoring.budget import NORMAL, Rule, power_a_window
 from monitoring.concept import delta_for
 from monitoring.declarations import Monitors
 from monitoring.episodes import Episodes
 from monitoring.performance import against_past
-from monitoring.records import Prediction, Verdict, WindowKey
+from monitoring.records import Verdict, WindowKey
 from monitoring.reference import Reference, build
 from monitoring.verdicts import judge_performance
 
@@ -36,10 +37,10 @@ def reference_of(losses: np.ndarray, rows: Rows | None = None, *, exchangeable: 
 
 
 def judged(reference: Reference, losses: np.ndarray, number: int) -> Verdict:
-    rows = [Prediction("", "p", 1, NOW, NOW, b"", {"value": one}, label=0.0) for one in losses.tolist()]
+    answers = Answers(losses, labels=np.zeros(len(losses), dtype=object))
     begin = NOW + timedelta(days=number)
     window = WindowKey("p", 1, number, begin, begin + timedelta(days=1))
-    return judge_performance(reference, rows, Monitors(minimum_rows=A_DAY), window)
+    return judge_performance(reference, answers, Monitors(minimum_rows=A_DAY), window)
 
 
 def by_the_hour(rng: np.random.Generator, hours: int, rows: int) -> np.ndarray:
@@ -130,7 +131,8 @@ def test_answers_that_are_nearly_all_wrong_anyway_have_no_loss_to_be_seen() -> N
     columns: dict[str, Column] = {"prediction": Category(levels=("a", "b"))}
     held_out = np.ones(200, bool)
     known = build(columns, rows, held_out=held_out, losses=wrong, task="classification", exchangeable=True)
-    answers = [Prediction("", "p", 1, NOW, NOW, b"", {"class": "a"}, label="ab"[one % 12 != 0]) for one in range(60)]
+    labels = np.array(["ab"[one % 12 != 0] for one in range(60)], dtype=object)
+    answers = Answers(np.full(60, "a", dtype=object), np.ones(60), labels=labels)
     said = judge_performance(known, answers, Monitors(), WindowKey("p", 1, 0, NOW, NOW))
     assert said.outcome == "ok"
     assert "would have seen no loss, at" in said.reason
