@@ -106,7 +106,7 @@ class Labels:
         """
         where = [~and_(*between(one.since, one.until)) for one in skewed(connection, project)]
         if until is not None:
-            where += [predictions.c.row_time <= until, ~exists().where(*_IN_WINDOW, verdicts.c.window_end > until)]
+            where += [predictions.c.row_time <= until, *_over(connection, project, until)]
         return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
 
 
@@ -119,12 +119,26 @@ _DECLARED = (
     verdicts.c.window_index >= incidents.c.first_window,
     incidents.c.closed_at.is_(None) | (verdicts.c.window_index <= incidents.c.last_window),
 )
-_IN_WINDOW = (
+_SPOILED = (
     verdicts.c.project == predictions.c.project,
     verdicts.c.generation == predictions.c.generation,
+    verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED),
     case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )
-_SPOILED = (*_IN_WINDOW, verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED))
+
+
+def _over(connection: Connection, project: str, until: datetime) -> list[ColumnElement[bool]]:
+    """Match the predictions before the first judged window of each generation that ended after a time."""
+    late = (verdicts.c.project == project, verdicts.c.check_name == "data", verdicts.c.window_end > until)
+    first = (verdicts.c.generation, func.min(verdicts.c.start_row), func.min(verdicts.c.window_start))
+    conditions = []
+    for number, row, start in connection.execute(select(*first).where(*late).group_by(verdicts.c.generation)):
+        by_time = predictions.c.row_time >= start
+        after = (
+            by_time if row is None else case((predictions.c.trial != 0, by_time), else_=predictions.c.sequence >= row)
+        )
+        conditions.append(~and_(predictions.c.generation == number, after))
+    return conditions
 
 
 def _what(label: Label, before: Label | None) -> str:
