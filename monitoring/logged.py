@@ -1,6 +1,5 @@
 """What a window's verdict was made from, read again from the store."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def reference_of(
-    store: "Store", window: WindowKey, calibrations: Path | None = None, *, at: datetime | None = None
+    store: "Store", window: WindowKey, calibrations: Path | None = None, *, revision: int | None = None
 ) -> Reference:
-    """Return what a window is compared with, or was at a time: a change that was accepted later is not in it.
+    """Return what a window is compared with, or the revision it was judged by: a change that came later is not in it.
 
     `calibrations`: the folder in which its calibrations are kept.
 
     Raises: Corrupt.
     """
-    stored = store.references.get(window.project, window.generation, window=window.index, at=at)
+    stored = store.references.get(window.project, window.generation, revision, window=window.index)
     if stored is None:
         raise Corrupt(f"reference of {window.project} generation {window.generation}", "a reference", "none")
     return from_bytes(stored, calibrations)

@@ -69,7 +69,8 @@ def window_of(resources: Resources, window: WindowKey) -> tuple[Reference, Rows]
     Raises: Corrupt, BadDeclaration: the version, its reference or the project's code is not what it was.
     """
     recorded = resources.store.verdicts.get(window, "data")
-    reference = reference_of(resources.store, window, resources.calibrations, at=recorded.at if recorded else None)
+    revision = recorded.verdict.detail.get("revision") if recorded else None
+    reference = reference_of(resources.store, window, resources.calibrations, revision=revision)
     generations = resources.store.ledger.generations(window.project)
     generation = next((one for one in generations if one.number == window.generation), None)
     if generation is None:

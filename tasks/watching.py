@@ -97,13 +97,15 @@ def judge(
     """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
     store = resources.store
     try:
-        known = reference_of(store, window, resources.calibrations)
+        revision = store.references.newest(window.project, window.generation, window.index)
+        known = reference_of(store, window, resources.calibrations, revision=revision)
         predictor = predictor_of(resources, generation)
         if check == "performance":
             return judge_labels(resources, project, known, predictor, window)
         read = reader_for(shown(project.evaluation.metric))
         seen, answers = observed(store, predictor, window, read, known.projection)
         said = verdicts.judge_data(known, seen, project.monitors, window)
+        said = replace(said, detail={**said.detail, "revision": revision})  # its report is made with the same
         return estimated(resources, project, known, said, answers, seen)
     except HoldfastError as error:
         return verdicts.failed(window, check, store.predictions.count_in(window), str(error))
