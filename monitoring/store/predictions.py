@@ -97,8 +97,9 @@ class PredictionLog:
         wanted = [_raw(name) for name in names]
         source = _LOG if "label" in names else predictions
         query = select(*wanted).select_from(source).where(*in_window(window)).order_by(*_in_order(window))
-        for rows in connection.execute(query, execution_options={"yield_per": STRETCH}).partitions():
-            take(*zip(*rows, strict=True))
+        with connection.execute(query, execution_options={"yield_per": STRETCH}) as result:
+            for rows in result.partitions():
+                take(*zip(*rows, strict=True))
 
     @reads
     def since(self, connection: Connection, project: str, at: datetime, limit: int | None = None) -> list[Prediction]:
