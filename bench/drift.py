@@ -1,20 +1,21 @@
 """Our verdict beside raw Evidently and plain numpy on the same rows: seconds, memory, and whether all see what shifted.
 
-    python bench/drift.py [--rows 100000] [--columns 30] [--rounds 3] [--preset-rows 100000]
+    python bench/drift.py [--rows 100000] [--columns 30] [--rounds 3] [--preset-rows 100000] [--peers 1]
 
 Variants take turns within a round, each in a process of its own that is forked once everything is imported and our
 calibration, which is cached for a champion, is there. Seconds are of the wall and of the CPU; memory is what a variant
-took on top of the rows, which all share, and the whole of it. Ends with status 1 where two variants disagree on what
-has drifted.
+took on top of the rows, which all share, and the whole of it. "from the log" reads its rows from the log in a
+SQLite file; the others have them in memory. Ends with status 1 where two variants disagree on what has drifted.
 """
 
 import argparse
 import multiprocessing
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,16 +24,24 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.environment import QUIET
-from data.schema import Category, Column, Number, Rows, length, take
+from data.packing import pack_all
+from data.schema import Category, Column, Number, Rows, Schema, length, take
+from models.encoding import Encoder
+from models.predictor import Predictor
+from monitoring.answers import read_shortly
 from monitoring.declarations import Monitors, Window
-from monitoring.records import WindowKey
+from monitoring.records import Prediction, WindowKey
 from monitoring.reference import Reference, build
+from monitoring.store import Store, open_store
 from monitoring.verdicts import judge_data
+from tasks.observing import observed
 
 SHIFTED = {"n0"}
 SAMPLED = 50_000
 PSI = 0.1  # the usual threshold
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+WINDOW = WindowKey("bench", 1, 0, NOW, NOW + timedelta(days=365))
+AT_ONCE = 20_000  # rows logged in one commit
 
 
 class Cost(NamedTuple):
@@ -60,9 +69,36 @@ def typed(rows: Rows) -> dict[str, Column]:
 
 
 def ours(reference: Reference, current: Rows) -> set[str]:
-    verdict = judge_data(reference, current, Monitors(window=Window(rows=1)), WindowKey("bench", 1, 0, NOW, NOW))
+    verdict = judge_data(reference, current, Monitors(window=Window(rows=1)), WINDOW)
     assert verdict.rows == length(current)
     return {name for name, found in verdict.detail["columns"].items() if found["drifted"]}
+
+
+def logged(url: str, current: Rows) -> Predictor:
+    """Write rows to a log as the service does, one a second, and return the predictor that answered them."""
+    columns: dict[str, Column] = {**typed(current), "truth": Category(levels=("no", "yes"))}
+    schema = Schema(columns=columns, target="truth", key="key")
+    sure = np.random.default_rng(1).uniform(0.5, 1.0, length(current)).tolist()
+    store = open_store(url)
+    for start in range(0, length(current), AT_ONCE):
+        rows = take(current, np.arange(start, min(start + AT_ONCE, length(current))))
+        ids = [f"{start + n:09d}" for n in range(length(rows))]
+        packed = pack_all(schema, {**rows, "key": np.array(ids, dtype=object)})
+        store.predictions.append(
+            [answer(id_, features, sure[int(id_)]) for id_, features in zip(ids, packed, strict=True)]
+        )
+    store.close()
+    return Predictor(Encoder.fit(schema, None, current), None)  # type: ignore[arg-type] (nothing is answered anew)
+
+
+def answer(id_: str, features: bytes, sure: float) -> Prediction:
+    at = NOW + timedelta(seconds=int(id_))
+    output = {"class": "yes", "confidence": sure, "probabilities": {"no": 1 - sure, "yes": sure}}
+    return Prediction(id_, "bench", 1, at, at, features, output)
+
+
+def from_log(store: Store, predictor: Predictor, reference: Reference) -> set[str]:
+    return ours(reference, observed(store, predictor, WINDOW, read_shortly)[0])
 
 
 def plain_numpy(known: Rows, current: Rows) -> set[str]:
@@ -146,25 +182,34 @@ def main() -> int:
     parser.add_argument("--columns", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--preset-rows", type=int, default=100_000, help="the preset takes a while: 0 leaves it out")
+    parser.add_argument("--peers", type=int, default=1, help="0 leaves out Evidently as well, which takes a while")
     asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return compared(asked, f"sqlite:///{folder}/log.db")
+
+
+def compared(asked: argparse.Namespace, url: str) -> int:
     generator = np.random.default_rng(0)
     known, current = world(asked.rows, asked.columns, generator), world(asked.rows, asked.columns, generator, 0.5)
     told = np.ones(asked.rows, bool)
     reference = build(
         typed(known), known, held_out=told, losses=np.zeros(asked.rows), task="classification", exchangeable=True
     )
+    predictor = logged(url, current)
     few = [take(rows, np.arange(min(asked.preset_rows, asked.rows))) for rows in (known, current)]
     tiny = [take(rows, np.arange(500)) for rows in (known, current)]
     variants: dict[str, Callable[[], set[str]]] = {
         "ours": lambda: ours(reference, current),
+        "ours, from the log": lambda: from_log(open_store(url), predictor, reference),
         "numpy": lambda: plain_numpy(known, current),
         "numpy, 50,000 of them": lambda: plain_numpy(sampled(known), sampled(current)),
-        "evidently ValueDrift": lambda: evidently(known, current, preset=False),
     }
-    if asked.preset_rows:
+    if asked.peers:
+        variants["evidently ValueDrift"] = lambda: evidently(known, current, preset=False)
+        evidently(tiny[0], tiny[1], preset=True)
+    if asked.peers and asked.preset_rows:
         variants[f"evidently preset, {length(few[0]):,} of them"] = lambda: evidently(*few, preset=True)
     ours(reference, current)
-    evidently(tiny[0], tiny[1], preset=True)
     costs: dict[str, list[Cost]] = {name: [] for name in variants}
     found: dict[str, set[str]] = {}
     for _ in range(asked.rounds):

@@ -39,7 +39,7 @@ from tasks.settings import Settings
 
 WEEK = timedelta(days=7)
 BEGIN = datetime(2001, 1, 1, tzinfo=UTC)
-POLICIES = ("declared", "at-once")
+POLICIES = ("declared", "since-drift")
 Table = tuple[dict[str, Column], Rows]  # with the target as "class"
 
 

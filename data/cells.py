@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+
 def times(cells: "pd.Series[Any]") -> tuple[np.ndarray, dict[int, str]]:
     """Type a time: datetime64[us] in UTC, NaT where null. Text must be ISO 8601; without an offset it is UTC.
 

@@ -48,6 +48,7 @@ LONGEST_ID = 200  # characters of a key or an entity that the log takes
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
 TARGETS = (Category, Number, Series)
 
+
 @declared
 class Schema:
     """Columns by name, and which of them play a role.

@@ -19,6 +19,7 @@ import orjson
 
 from data.errors import BadSetting, DeliveryFailed, HoldfastError
 from monitoring import mail
+from monitoring.digests import SHOWN
 from monitoring.records import Message
 from monitoring.wording import body, subject
 
@@ -167,9 +168,11 @@ def pause(attempts: int) -> timedelta:
 
 
 def to_log(message: Message) -> None:
-    """Write an alert to the log, on one line."""
+    """Write an alert to the log, on one line; a digest's most urgent ones on one each below it."""
     links = message.payload.get("links") or {}
     log.warning("ALERT %s", " ".join([subject(message), *(f"{name}={url}" for name, url in links.items())]))
+    for one in message.payload.get("alerts", [])[:SHOWN]:
+        log.warning("ALERT - %s", " ".join(f"{one['text']} {one['link'] or ''}".split()))
 
 
 def to_webhook(message: Message, channels: Channels) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitoring.answers import Answers
 from monitoring.declarations import Labels
-from monitoring.records import Prediction
 
 COMPLETE = 0.9  # of an audit sample must be labelled: what is left out was chosen as well
 CHOSEN = "labels come for selected rows only, which are no sample of all rows"
@@ -18,9 +18,13 @@ CHOSEN = "labels come for selected rows only, which are no sample of all rows"
 
 @dataclass(frozen=True)
 class Sample:
-    """The predictions whose labels count. `selected`: why they are no random sample; empty where they are one."""
+    """The answers whose labels count. `selected`: why they are no random sample; empty where they are one.
 
-    predictions: list[Prediction]
+    `which`: their places among all, bool (N,).
+    """
+
+    answers: Answers
+    which: np.ndarray
     selected: str = ""
 
 
@@ -34,15 +38,21 @@ def place(id_: str) -> float:
     return int.from_bytes(hashlib.sha256(f"audit {id_}".encode()).digest()[:8], "big") / 2**64
 
 
-def sample(predictions: list[Prediction], labels: Labels) -> Sample:
-    """Return those of the predictions, labelled or not, by whose labels all of them may be judged."""
+def sample(answers: Answers, labels: Labels) -> Sample:
+    """Return those of the answers, labelled or not, by whose labels all of them may be judged.
+
+    Where people choose what to label, `answers` come with their ids.
+    """
+    every = np.ones(len(answers), bool)
     if labels.coverage == "all":
-        return Sample(predictions)
+        return Sample(answers, every)
     if not labels.audit_share:
-        return Sample(predictions, f"{CHOSEN}, and no audit sample is declared (Labels(audit_share=…))")
-    chosen = drawn((one.id for one in predictions), labels.audit_share)
-    audited = [one for one, counts in zip(predictions, chosen, strict=True) if counts]
-    known = sum(one.label is not None for one in audited)
+        return Sample(answers, every, f"{CHOSEN}, and no audit sample is declared (Labels(audit_share=…))")
+    ids = [] if answers.ids is None else answers.ids.tolist()
+    chosen = drawn(ids, labels.audit_share)
+    audited = answers.take(chosen)
+    known = int(audited.known.sum())
     if known and known >= COMPLETE * len(audited):
-        return Sample(audited)
-    return Sample(audited, f"{CHOSEN}: {known} of {len(audited)} audit rows have a label, {COMPLETE:.0%} are needed")
+        return Sample(audited, chosen)
+    why = f"{CHOSEN}: {known} of {len(audited)} audit rows have a label, {COMPLETE:.0%} are needed"
+    return Sample(audited, chosen, why)

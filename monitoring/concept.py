@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitoring.budget import RISE, Rule
 from monitoring.statistics import SMALL
 
 LONGEST = 20_000  # newest losses looked at
+DELTA = 0.002  # at most: Bifet & Gavaldà's own
+PER = 10_000  # losses in which a cut comes with a probability of about delta: measured, 0.02 to 0.1 of bounded losses
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ def rise(held_out: np.ndarray, losses: np.ndarray, delta: float) -> Rise | None:
     if start < len(stream) - fresh or after - before < SMALL * float(stream.std()):
         return None
     return Rise(len(stream) - start, before, after)
+
+
+def delta_for(rule: Rule, rows: int) -> float:
+    """Return ADWIN's confidence that keeps to its share of the budget where windows have `rows` labelled rows."""
+    return float(min(DELTA, RISE * rule.asked * PER / max(rule.windows * rows, PER)))
 
 
 def split(stream: np.ndarray) -> int:

@@ -13,10 +13,9 @@ import numpy as np
 from data.schema import Rows
 from data.wording import significant
 from models.metrics import BOUNDED, CONFUSED, RANKED, value_of
+from monitoring.answers import Answers
 from monitoring.expected import FOLDS, confidences_of, expectation, out_of_fold
 from monitoring.held_out import HeldOut, codes_of
-from monitoring.realised import answers
-from monitoring.records import Prediction
 
 LEAST = 50  # held-out rows
 PAST = 30  # mature windows that say how far estimates were off
@@ -58,29 +57,29 @@ def estimate(
     held: HeldOut | None,
     metric: str,
     observed: Rows,
-    predictions: Sequence[Prediction],
+    answers: Answers,
     past: Sequence[tuple[float, float]] = (),
 ) -> Estimate:
-    """Estimate a metric of a window's predictions.
+    """Estimate a metric of a window's answers.
 
     Args:
         held: rows held out from the champion; None where the reference keeps none.
         metric: one of the task's but `r2`.
-        observed: the window's watched columns, in the predictions' order.
-        predictions: labelled or not; what people said of them is not looked at.
+        observed: the window's watched columns, in the answers' order.
+        answers: labelled or not; what people said of them is not looked at.
         past: (estimated, realised) of earlier windows of this champion.
     """
     if held is None or len(held) < LEAST:
         return none(metric, f"{0 if held is None else len(held)} held-out rows, {LEAST} are needed")
-    if not predictions:
+    if not len(answers):
         return none(metric, "the window has no rows")
     if metric in RANKED:
         return none(metric, "it follows from how rows rank among each other, not from each row")
-    apart_by = 1 if by_confidence(held, metric) else -(-len(predictions) // LOOKED_AT)
-    predictions = predictions[::apart_by]
+    apart_by = 1 if by_confidence(held, metric) else -(-len(answers) // LOOKED_AT)
+    answers = answers.take(slice(None, None, apart_by))
     whole = {name: values for name, values in observed.items() if isinstance(values, np.ndarray) and values.ndim}
     observed = {name: values[::apart_by] for name, values in whole.items()}
-    sums, rows = expected_sums(held, metric, observed, predictions)
+    sums, rows = expected_sums(held, metric, observed, answers)
     if not rows:
         return none(metric, "no answer came with a confidence")
     value = score(metric, sums)
@@ -89,7 +88,7 @@ def estimate(
         return none(metric, "the held-out rows leave it undefined")
     low, high = max(value - error, 0.0), min(value + error, 1.0) if metric in BOUNDED else value + error
     said = f"estimated {metric} {worded(metric, value)} ± {apart(metric, error)} without labels, by {basis}"
-    left = len(predictions) - rows
+    left = len(answers) - rows
     said += f"; {left} rows without a confidence left out" if left else ""
     return Estimate(metric, value, low, high, error, rows, basis, f"{said}; {BLIND}")
 
@@ -99,9 +98,7 @@ def by_confidence(held: HeldOut, metric: str) -> bool:
     return bool(held.levels) and metric == "accuracy"
 
 
-def expected_sums(
-    held: HeldOut, metric: str, observed: Rows, predictions: Sequence[Prediction]
-) -> tuple[np.ndarray, int]:
+def expected_sums(held: HeldOut, metric: str, observed: Rows, answers: Answers) -> tuple[np.ndarray, int]:
     """Return the summed parts that are expected of the answers that have a confidence, and how many have one."""
     if by_confidence(held, metric):
         known = {level: code for code, level in enumerate(held.levels)}
@@ -111,9 +108,9 @@ def expected_sums(
         right = confidences_of(held).right(classes[usable], sure[usable])
         return np.array([right.sum(), float(usable.sum())]), int(usable.sum())
     parts, total, rows = expectation(held, metric), np.zeros(0), 0
-    codes = codes_of(held.binnings, observed, len(predictions))
-    for start in range(0, len(predictions), CHUNK):
-        values, levels = answers(predictions[start : start + CHUNK])
+    codes = codes_of(held.binnings, observed, len(answers))
+    for start in range(0, len(answers), CHUNK):
+        values, levels = answers.take(slice(start, start + CHUNK)).values
         if held.levels:
             where = [levels.index(level) if level in levels else -1 for level in held.levels]
             values = np.column_stack([values, np.full(len(values), np.nan)])[:, where]

@@ -66,7 +66,7 @@ def _null(reference: Reference, name: str, counts: np.ndarray) -> str | None:
     """Return the fault of a null share far above the reference's, and above that of any window of its history."""
     known, rows = reference.counts[name], int(counts.sum())
     before, now = known[-1] / known.sum(), counts[-1] / rows
-    if before == 1.0 or now - max(before, _worst_nulls(reference, name, rows)) < NULL_JUMP:
+    if before == 1.0 or now - before < NULL_JUMP or now - _worst_nulls(reference, name, rows) < NULL_JUMP:
         return None
     spread = np.sqrt(max(before * (1 - before), 1 / known.sum()) * (1 / rows + 1 / known.sum()))
     if now < 1.0 and (now - before) / spread < NULL_SIGMAS:

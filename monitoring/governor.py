@@ -24,16 +24,18 @@ class Circumstances:
     Args:
         now: wall time, or in a replay the newest row's.
         labels: labelled predictions that no snapshot holds yet.
-        new_rows: rows accepted since the last training by any other way.
+        new_rows: rows that have landed since the last training fixed what it learns from.
         same_data: whether a training would learn from just the rows that the last one learned from.
-        runs_today, runs_this_week: retrainings promised in the last 24 hours and 7 days.
+        runs_today, runs_this_week: retrainings promised in the last 24 hours and 7 days, people's own left out.
         minutes_today, minutes_this_week: what they have taken, and those under way have so far.
+        minutes_by_people: what the runs that people started took in 7 days, which is told and spends no budget.
         last_minutes: how long the last one took that came to a verdict.
         last_retraining: when the last retraining of the project ended, or began if it has not ended.
         open_faults: columns, or other names, of open and unacknowledged fault incidents.
         lease: who holds the project's lease, if anybody does.
         promised: a retraining that has not ended yet, if there is one.
-        failures: retrainings in a row, up to now, that ended refused, failed or abandoned (kept is none).
+        failures: retrainings in a row, up to now, that ended refused, failed or abandoned (kept is none), people's own
+            left out.
     """
 
     now: datetime
@@ -44,6 +46,7 @@ class Circumstances:
     runs_this_week: int = 0
     minutes_today: float = 0.0
     minutes_this_week: float = 0.0
+    minutes_by_people: float = 0.0
     last_minutes: float = 0.0
     last_retraining: datetime | None = None
     open_faults: tuple[str, ...] = ()
@@ -165,7 +168,9 @@ def _allowed(settings: Governor, seen: Circumstances, asker: Asker) -> tuple[Act
 
 def _asked(settings: Governor, seen: Circumstances) -> tuple[Action, str]:
     skipped = [f"{name} ({found[1]})" for rule, name in SKIPPED.items() if (found := rule(settings, seen))]
-    return "retrain", f"a person started it, which skips {' and '.join(skipped)}" if skipped else "a person started it"
+    said = f"a person started it, which skips {' and '.join(skipped)}" if skipped else "a person started it"
+    spent = f"; people's runs took {seen.minutes_by_people:.0f} minutes in 7 days" if seen.minutes_by_people else ""
+    return "retrain", said + spent
 
 
 def _limits(settings: Governor) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from monitoring.events import CHANNEL, RETRAIN, payload
 from monitoring.governor import Circumstances, Ruling, decide
 from monitoring.records import Check, Decision, Incident, IncidentKind, Message, Outcome, Verdict
 from monitoring.severity import severity, size
-from monitoring.wording import remedy
+from monitoring.wording import of_rate, remedy
 
 WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
 INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
@@ -82,6 +82,11 @@ def after_swap(open_incidents: Sequence[Incident], generation: int) -> tuple[tup
     return tuple((one.id, why) for one in open_incidents if one.kind in WORLD and one.generation < generation)
 
 
+def harmless_rate(incident: Incident) -> bool:
+    """Tell whether an incident is of how many labels come, which may be another from now on with nothing broken."""
+    return incident.kind == "labels" and of_rate(incident.detail.get("faults", {}))
+
+
 def bad_windows(verdict: Verdict, setting: Setting) -> list[int]:
     """Return which of the last N informative windows of the generation, this one among them, drift or degrade.
 
@@ -138,8 +143,10 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
         "so_what": f"{mend}; {so_what}",
         "done": "retraining is blocked until a healthy window comes or a person acknowledges it (holdfast acknowledge)",
     }
+    if of_rate(wrong):
+        alert["so_what"] += "; if so many are usual from now on: holdfast accept, or Accept on its page"
     text = f"FAULT {verdict.window.project}: {alert['what']}: {mend}; {alert['done']}"
-    found = _opened(kind, verdict, setting, text=text, alert=alert, columns=names)
+    found = _opened(kind, verdict, setting, text=text, alert=alert, columns=names, faults=dict(wrong))
     if before is None:
         return found
     # who knows of the first does not know of the others, and whoever acknowledged it did not acknowledge them

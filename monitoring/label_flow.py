@@ -8,6 +8,7 @@ import numpy as np
 from monitoring.binning import printable
 from monitoring.faults import longest_run
 from monitoring.reference import Reference
+from monitoring.wording import RATE
 
 WINDOWS = 3  # earlier mature windows without which nobody knows how many labels are usual
 SIGMAS = 5.0
@@ -30,7 +31,7 @@ def rate_jump(earlier: Sequence[tuple[int, int]], rows: int, labelled: int) -> s
     apart = np.sqrt(shares.var(ddof=1) * (1 + 1 / len(shares)) + least / rows)
     if abs(now - usual) <= SIGMAS * apart or usual / TIMES <= now <= usual * TIMES:
         return None
-    return f"came for {now:.0%} of {rows} rows, for {usual:.0%} in the {len(shares)} windows before"
+    return f"{RATE} {now:.0%} of {rows} rows, for {usual:.0%} in the {len(shares)} windows before"
 
 
 def all_alike(reference: Reference, predictions: Sequence[Any], labels: Sequence[Any]) -> str | None:

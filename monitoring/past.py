@@ -8,7 +8,7 @@ import numpy as np
 from monitoring.budget import Rule, data_share
 from monitoring.detectable import Stage
 from monitoring.episodes import Episodes
-from monitoring.history import Blocks, blocks, compared, known_at
+from monitoring.history import Blocks, blocks, compared
 from monitoring.reference import Reference
 from monitoring.statistics import FLOOR, Null, score, standardised
 from monitoring.unchanged import Plain
@@ -23,8 +23,6 @@ UNLIKELY = 1e-4
 class Past:
     """What past windows say. `supported`: false incidents a quarter that the threshold stands for."""
 
-    reference: Reference
-    cut: Blocks
     nulls: Mapping[str, Null]
     threshold: float
     supported: float
@@ -33,14 +31,9 @@ class Past:
     period: str | None
     stages: Mapping[str, Stage]
 
-    def known_at(self, begin: float) -> dict[str, np.ndarray]:
-        """Return what a window that begins then, seconds since 1970, is compared with."""
-        return known_at(self.reference, self.cut, self.period, begin)
 
-
-def look(reference: Reference, plain: Plain, rows: int, rule: Rule, begin: float | None) -> Past | None:
-    """Return what past windows of this size say under the rule; None where there are fewer than two."""
-    cut = blocks(reference, rows, rule, begin)
+def look(reference: Reference, plain: Plain, cut: Blocks, rows: int, rule: Rule) -> Past | None:
+    """Return what past windows (`cut`) of this size say under the rule; None where there are fewer than two."""
     longest = max((int(here.sum()) for here in cut.present.values()), default=0)
     if longest < 2:
         return None
@@ -62,7 +55,7 @@ def look(reference: Reference, plain: Plain, rows: int, rule: Rule, begin: float
         for name in reference.watched
     }
     blind = tuple(name for name in reference.watched if name not in here)
-    return Past(reference, cut, nulls, threshold, supported, longest, blind, found.period, stages)
+    return Past(nulls, threshold, supported, longest, blind, found.period, stages)
 
 
 def contradicts(reference: Reference, plain: Plain, rows: int) -> bool:

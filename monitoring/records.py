@@ -66,6 +66,18 @@ class WindowKey:
 
 
 @dataclass(frozen=True)
+class Spell:
+    """A time in which whoever asked did not ask what the source has: rows of [since, until), or of ever since."""
+
+    since: datetime
+    until: datetime | None
+
+    def holds(self, one: Prediction) -> bool:
+        """Tell whether an answer's row lies in it, whoever answered."""
+        return self.since <= one.row_time and (self.until is None or one.row_time < self.until)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What one check said of one window. `cut` marks a window that a swap ended early."""
 
@@ -121,6 +133,14 @@ class Incident:
             return False
         last = self.last_window if self.closed_at is not None else None
         return self.first_window <= window.index and (last is None or window.index <= last)
+
+    @property
+    def spell(self) -> Spell | None:
+        """When rows were asked otherwise than they landed, where that is what it is about; open, it has no end."""
+        if "since" not in self.detail or "until" not in self.detail:
+            return None
+        until = None if self.closed_at is None else datetime.fromisoformat(self.detail["until"])
+        return Spell(datetime.fromisoformat(self.detail["since"]), until)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ Kept beside the counts: the bins of single rows in time order (for calibration),
 reports), and how wrong the champion was on rows held out from it (for performance).
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from models.outputs import Task
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
 from monitoring.columns import comparable, read
 from monitoring.held_out import HeldOut, from_arrays
+from monitoring.kept import Kept
 from monitoring.projections import Projection
 
 FORMAT = 1
@@ -44,7 +47,8 @@ class Reference:
     rows that come in a quarter of a year, likewise; `times`: of the rows in `codes`, seconds since 1970, empty where
     nobody knows; `importance`:
     column -> what the metric loses without it, for columns where that was measured; `projection`: makes the
-    embedding's columns, where these are watched; `held`: held-out rows, for estimates without labels.
+    embedding's columns, where these are watched; `held`: held-out rows, for estimates without labels; `kept`: where
+    its calibrations are, None where each process makes its own.
     """
 
     columns: Mapping[str, Column]
@@ -66,6 +70,7 @@ class Reference:
     importance: Mapping[str, float] = field(default_factory=dict)
     projection: Projection | None = None
     held: HeldOut | None = None
+    kept: Kept | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -289,8 +294,10 @@ def to_bytes(reference: Reference) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def from_bytes(stored: bytes) -> Reference:
+def from_bytes(stored: bytes, calibrations: Path | None = None) -> Reference:
     """Read what `to_bytes` wrote; the same bytes give the same object, with its calibrations.
+
+    `calibrations`: the folder in which these are kept.
 
     Raises: Corrupt.
     """
@@ -300,7 +307,8 @@ def from_bytes(stored: bytes) -> Reference:
         about = json.loads(arrays["about"].tobytes())
         if about["format"] != FORMAT:
             raise Corrupt("reference", f"format {FORMAT}", f"format {about['format']}")
-        return _read(about, arrays)
+        kept = Kept(calibrations, hashlib.sha256(stored).hexdigest()) if calibrations else None
+        return replace(_read(about, arrays), kept=kept)
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise Corrupt("reference", "an npz of format 1", f"{type(error).__name__}: {error}") from error
 

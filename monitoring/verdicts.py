@@ -8,23 +8,23 @@ import numpy as np
 
 from data.schema import Column, Number, Rows, length
 from data.wording import significant
+from monitoring.answers import Answers
 from monitoring.binning import Binning
-from monitoring.budget import incidents_in_words, rule_of
-from monitoring.calibration import Calibration, calibration_for
+from monitoring.budget import Rule, incidents_in_words, rule_of
+from monitoring.calibration import Calibration, calibration_for, in_time
 from monitoring.columns import read, rows_in
 from monitoring.concentration import Concentration, concentrated, told
-from monitoring.concept import Rise, rise
+from monitoring.concept import Rise, delta_for, rise
 from monitoring.declarations import Monitors
 from monitoring.faults import faults, tallies
 from monitoring.label_flow import all_alike, rate_jump
-from monitoring.performance import Degradation, compare, losses_in
-from monitoring.records import Check, Outcome, Prediction, Verdict, WindowKey
+from monitoring.performance import Degradation, against_held_out, against_past, losses_in, together
+from monitoring.records import Check, Outcome, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, components, effect, score
 from monitoring.triage import first, triage
 
 NAMED = 3  # columns named in a sentence
-DELTA = 0.002  # of ADWIN: no false alarm in 800 streams of 10,000 losses
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
 
 
@@ -152,7 +152,7 @@ class Around:
     """What stands around a window whose performance is judged.
 
     `earlier`: (rows, labelled) of the mature windows before it; `slices`: category column -> values of the window's
-    predictions, in their order; `losses`: of the generation's labelled rows before it, oldest first.
+    rows, in the order of its answers; `losses`: of the generation's labelled rows before it, oldest first.
     """
 
     earlier: Sequence[tuple[int, int]] = ()
@@ -162,23 +162,23 @@ class Around:
 
 def judge_performance(
     reference: Reference,
-    predictions: Sequence[Prediction],
+    answers: Answers,
     monitors: Monitors,
     window: WindowKey,
     data: Verdict | None = None,
     around: Around = Around(),
 ) -> Verdict:
-    """Compare how wrong a window's labelled predictions are with how wrong the champion was on held-out rows.
+    """Compare how wrong a window's labelled answers are with how wrong the champion was on held-out rows.
 
-    `predictions`: all of the window, labelled or not; `data`: the window's verdict of the other check, whose
+    `answers`: all of the window, labelled or not; `data`: the window's verdict of the other check, whose
     fault is this one's too. Labels that can't be believed, and errors in one slice only, are faults of their own.
     """
-    rows = len(predictions)
+    rows = len(answers)
     if data is not None and data.outcome == "fault":
         return Verdict(window, "performance", "fault", rows, data.reason, {"faults": data.detail.get("faults", {})})
-    labelled = [prediction for prediction in predictions if prediction.label is not None]
+    labelled = answers.labelled
     detail: dict[str, Any] = {"rows": rows, "labelled": len(labelled)}
-    if wrong := _label_fault(reference, predictions, labelled, monitors, around):
+    if wrong := _label_fault(reference, rows, labelled, monitors, around):
         return _at_fault(window, rows, {"labels": wrong}, detail)
     for what, count_, least in (
         ("labelled rows", len(labelled), monitors.minimum_rows),
@@ -187,21 +187,23 @@ def judge_performance(
         if count_ < least:
             why = f"insufficient: {count_} {what}, {least} are needed"
             return Verdict(window, "performance", "insufficient", rows, why, detail)
-    return _compared(reference, predictions, monitors, window, around, detail)
+    return _compared(reference, answers, monitors, window, around, detail)
 
 
 def _compared(
     reference: Reference,
-    predictions: Sequence[Prediction],
+    answers: Answers,
     monitors: Monitors,
     window: WindowKey,
     around: Around,
     detail: dict[str, Any],
 ) -> Verdict:
     """Return the verdict of a window that has enough labels to be believed."""
-    rows, labelled = len(predictions), [prediction for prediction in predictions if prediction.label is not None]
+    rows, labelled = len(answers), answers.labelled
     rule = rule_of(monitors, reference.rows_a_quarter)
-    found = compare(reference, losses_in(labelled, reference.task), rule)
+    losses = losses_in(labelled, reference.task)
+    seasons = in_time(reference, rows) or together(reference.losses, len(losses))
+    found = (against_past if seasons else against_held_out)(reference, losses, rule)
     if found is None:
         why = f"insufficient: the held-out history is shorter than three windows of {len(labelled)} rows"
         return Verdict(window, "performance", "insufficient", rows, why, detail)
@@ -209,9 +211,9 @@ def _compared(
     detail |= {"metric": metric, "loss": found.loss, "held_out": found.held_out, "p": found.p, "alpha": found.alpha}
     detail |= {"detectable": found.detectable, "basis": found.basis}
     compared = f"{metric} {now} on {len(labelled)} labelled rows, {before} held out"
-    if found.degraded and (slice_ := _one_slice(reference, predictions, around)):
+    if found.degraded and (slice_ := _one_slice(reference, answers.known, losses, around)):
         return _at_fault(window, rows, {slice_.column: told(slice_)}, detail)
-    rising = _rising(reference, labelled, around)
+    rising = None if seasons else _rising(reference, losses, rule, around)
     if rising:
         detail["concept"] = {"since": rising.since, "detector": rising.detector}
     if rising and not found.degraded:
@@ -219,37 +221,27 @@ def _compared(
         return Verdict(window, "performance", "degraded", rows, f"{why} ({rising.detector}); {compared}", detail)
     if found.degraded:
         return Verdict(window, "performance", "degraded", rows, f"degraded: {compared} (p = {found.p:.1g})", detail)
-    sight = f"would have seen a loss of {visible} within {rule.within}"
+    blind = reference.task == "classification" and found.held_out + found.detectable > 1
+    sight = "would have seen no loss" if blind else f"would have seen a loss of {visible} within {rule.within}"
     reason = f"ok: {compared}; {sight}, at {incidents_in_words(rule.asked)} a quarter over all checks"
     return Verdict(window, "performance", "ok", rows, reason, detail)
 
 
-def _label_fault(
-    reference: Reference,
-    predictions: Sequence[Prediction],
-    labelled: Sequence[Prediction],
-    monitors: Monitors,
-    around: Around,
-) -> str | None:
+def _label_fault(reference: Reference, rows: int, labelled: Answers, monitors: Monitors, around: Around) -> str | None:
     """Return what is wrong with the labels themselves; how many come shows only from `minimum_rows` on."""
-    many = len(predictions) >= monitors.minimum_rows
-    jump = rate_jump(around.earlier, len(predictions), len(labelled)) if many else None
-    if jump or not labelled or reference.task != "classification":
+    jump = rate_jump(around.earlier, rows, len(labelled)) if rows >= monitors.minimum_rows else None
+    if jump or not len(labelled) or labelled.labels is None or reference.task != "classification":
         return jump
-    return all_alike(reference, [one.output["class"] for one in labelled], [one.label for one in labelled])
+    return all_alike(reference, labelled.predicted.tolist(), labelled.labels.tolist())
 
 
-def _one_slice(reference: Reference, predictions: Sequence[Prediction], around: Around) -> Concentration | None:
-    which = np.array([one.label is not None for one in predictions])
-    losses = losses_in([one for one in predictions if one.label is not None], reference.task)
-    return concentrated(reference, losses, {name: values[which] for name, values in around.slices.items()})
+def _one_slice(reference: Reference, known: np.ndarray, losses: np.ndarray, around: Around) -> Concentration | None:
+    return concentrated(reference, losses, {name: values[known] for name, values in around.slices.items()})
 
 
-def _rising(reference: Reference, labelled: Sequence[Prediction], around: Around) -> Rise | None:
-    """Return a rise over the generation's life; losses that hang together in time rise and fall by themselves."""
-    if not reference.exchangeable:
-        return None
-    return rise(reference.losses, np.concatenate([around.losses, losses_in(labelled, reference.task)]), DELTA)
+def _rising(reference: Reference, losses: np.ndarray, rule: Rule, around: Around) -> Rise | None:
+    """Return a rise over the generation's life; not for losses in time, which rise and fall by themselves."""
+    return rise(reference.losses, np.concatenate([around.losses, losses]), delta_for(rule, len(losses)))
 
 
 def _at_fault(window: WindowKey, rows: int, wrong: Mapping[str, str], detail: Mapping[str, Any]) -> Verdict:

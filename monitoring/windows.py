@@ -12,7 +12,7 @@ from monitoring.records import Check, WindowKey
 if TYPE_CHECKING:
     from monitoring.store import Store
 
-AT_ONCE = 200  # verdicts returned in one call; the next call goes on
+AT_ONCE = 200  # verdicts given in one run; the next goes on
 TICK = timedelta(microseconds=1)
 
 
@@ -53,13 +53,14 @@ def due(
     clock: datetime,
     label_delay: timedelta,
     replaced: bool,
+    at_once: int | None = AT_ONCE,
 ) -> list[tuple[WindowKey, Check]]:
     """Return the (window, check) that are due and not in `judged`, oldest window first, data before performance.
 
     Edges are fixed from the generation's first answer on, in UTC; rows that are older, such as a backfill's, belong to
     the first window. A window of time without rows is due like any
     other; the last window of a `replaced` generation ends at its newest row. Performance is due once the labels
-    of the window's end are mature.
+    of the window's end are mature. `at_once`: about how many are returned; None: all.
     """
     if not log.rows or log.newest is None:
         return []
@@ -73,7 +74,7 @@ def due(
             found.append((key, "data"))
         if (key.index, "performance") not in done and key.end + label_delay <= clock:
             found.append((key, "performance"))
-        if len(found) >= AT_ONCE:
+        if at_once is not None and len(found) >= at_once:
             break
     return found
 

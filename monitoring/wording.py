@@ -1,7 +1,10 @@
 """An alert as people read it: what, how sure, so what, what was done, and where to look."""
 
+from collections.abc import Mapping
+
 from monitoring.records import Check, Message
 
+RATE = "came for"  # begins what is said of how many labels come
 PARTS = (("what", "What"), ("how_sure", "How sure"), ("so_what", "So what"), ("done", "Done"))
 
 
@@ -19,6 +22,11 @@ def body(message: Message) -> str:
     said = "\n".join(parts) if payload.get("what") else str(payload.get("text", ""))
     links = payload.get("links") or {}
     return "\n".join([said, "", *(f"{name}: {url}" for name, url in links.items())])
+
+
+def of_rate(faults: Mapping[str, str]) -> bool:
+    """Tell whether these faults are of how many labels come, and of nothing else."""
+    return list(faults) == ["labels"] and faults["labels"].startswith(RATE)
 
 
 def remedy(check: Check, *, known: bool) -> tuple[str, str]:

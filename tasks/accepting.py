@@ -10,14 +10,14 @@ from data.errors import BadSetting, NotAcceptable
 from data.markdown import escaped
 from monitoring import events, telling
 from monitoring.effects import Effects, NewDecision
-from monitoring.incidents import WORLD
+from monitoring.incidents import WORLD, harmless_rate
 from monitoring.records import Generation, Incident
 from monitoring.store.acceptances import Acceptance
 from monitoring.store.references import Change
 from tasks import messages
 from tasks.acting import named, open_incident
 from tasks.reports import Report
-from tasks.rereferencing import Remade, remake
+from tasks.rereferencing import Remade, first_window, remake
 from tasks.resources import Resources
 from tasks.watching import overview
 
@@ -56,6 +56,8 @@ def accept(resources: Resources, incident_id: int, reason: str, actor: str) -> R
         return before
     incident = open_incident(resources, incident_id)
     serving = acceptable(resources, incident)
+    if serving is None:
+        return accept_rate(resources, incident, actor, why)
     made = remake(resources, resources.project(incident.project), serving, incident)
     change = Change(incident_id, actor, made.first_window, made.last_window)
     closed = f"accepted by {actor}: {why}"
@@ -73,6 +75,18 @@ def accept(resources: Resources, incident_id: int, reason: str, actor: str) -> R
         return accepted(resources, incident) or Report(f"{named(incident)} was closed meanwhile; nothing is changed")
     logger.info("%s: %s", incident.project, report.sentence)
     return report
+
+
+def accept_rate(resources: Resources, incident: Incident, actor: str, why: str) -> Report:
+    """Call it usual that so many labels come from an incident's first window on, and close the incident; once."""
+    closed = f"accepted by {actor}: {why}"
+    inputs = {"incident": incident.id, "generation": incident.generation, "actor": actor, "kind": incident.kind}
+    inputs |= {"first_window": first_window(incident), "last_window": incident.last_window}
+    decision = NewDecision(incident.project, "accept", f"incident {incident.id}", closed, inputs)
+    if not resources.store.incidents.accept(incident.id, resources.now(), decision=decision):
+        return accepted(resources, incident) or Report(f"{named(incident)} was closed meanwhile; nothing is changed")
+    said = f"the share of labels since window {first_window(incident)} is what the next windows are compared with"
+    return Report(f"{named(incident)} is {closed}; {said}")
 
 
 def carry_out(resources: Resources, acceptance_id: int) -> Report:
@@ -117,13 +131,16 @@ def refuse(resources: Resources, asked: Acceptance, why: str) -> None:
         )
 
 
-def acceptable(resources: Resources, incident: Incident) -> Generation:
-    """Return what serves, whose reference an incident's change can be taken into.
+def acceptable(resources: Resources, incident: Incident) -> Generation | None:
+    """Return what serves, whose reference an incident's change can be taken into; None for how many labels come.
 
     Raises: NotAcceptable.
     """
+    if harmless_rate(incident):
+        return None
     if incident.kind not in WORLD or incident.declared_by is not None:
-        raise NotAcceptable(f"{named(incident)} is no change of the world, and only that may be harmless and accepted")
+        only = "only that, or how many labels come, may be harmless and accepted"
+        raise NotAcceptable(f"{named(incident)} is no change of the world, and {only}")
     serving = resources.store.ledger.generation(incident.project)
     if serving is None or serving.number != incident.generation:
         now = f"generation {serving.number} serves" if serving else "nothing serves"
@@ -132,7 +149,10 @@ def acceptable(resources: Resources, incident: Incident) -> Generation:
 
 
 def accepted(resources: Resources, incident: Incident) -> Report | None:
-    """Say that an incident's change is in the reference already, if it is."""
+    """Say that an incident's change is in the reference already, or its rate of labels the usual one, if it is."""
+    if incident.kind == "labels":
+        lines = resources.store.ledger.decisions(incident.project, subject=f"incident {incident.id}", kinds=("accept",))
+        return Report(f"{named(incident)} was {lines[0].reason}; nothing is changed") if lines else None
     for revision in resources.store.references.revisions(incident.project, incident.generation):
         if revision.change is not None and revision.change.incident_id == incident.id:
             said = f"{named(incident)} was {revision.reason}, as revision {revision.number}; nothing is changed"

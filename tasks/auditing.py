@@ -1,6 +1,7 @@
 """Where people label only what they choose to look at: which rows may judge, and whether anybody else could."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from data.schema import Rows
 from data.sources import TRAFFIC
 from monitoring import audit
-from monitoring.records import Prediction
+from monitoring.answers import join, read_shortly
 from projects.declaration import Project
-from tasks.observing import asked, logged_schema
+from tasks.observing import answers_in, asked, clock, logged_schema
 from tasks.preparation import BATCH
 from tasks.resources import Resources
 
@@ -36,33 +37,43 @@ def unaudited(resources: Resources, project: Project) -> str:
     if project.labels.coverage == "all":
         return ""
     serving = resources.store.ledger.generation(project.name)
-    predictions: list[Prediction] = []
+    answers = join([])
     if serving is not None:
         mature = resources.store.verdicts.recent(
             project.name, project.monitors.n, check="performance", generation=serving.number
         )
-        for verdict in mature:
-            predictions += resources.store.predictions.rows(verdict.window)
-    if not predictions and project.labels.audit_share:
+        parts = [answers_in(resources.store, one.window, read_shortly, ("label", "id")) for one in mature]
+        answers = join([part for part in parts if len(part)])
+    if not len(answers) and project.labels.audit_share:
         return ""  # nothing has been answered yet whose labels people could have chosen
-    return audit.sample(predictions, project.labels).selected
+    return audit.sample(answers, project.labels).selected
 
 
 def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]]:
-    """Return the audit rows of the serving generation that have no label yet, oldest first, with what was asked.
+    """Return the audit rows that have no label yet, generation by generation and oldest first, with what was asked.
 
-    What was answered is left out, so that it can't sway who labels.
+    Of a generation that is replaced, those whose labels still say what replacing it was worth. What was answered is
+    left out, so that it can't sway who labels.
     """
-    project = resources.project(name)
-    serving = resources.store.ledger.generation(name)
-    if serving is None or not project.labels.audit_share:
-        return []
-    ids = list(islice(unlabelled(resources, project, serving.number), limit))
+    project, found = resources.project(name), list[dict[str, Any]]()
+    if not project.labels.audit_share:
+        return found
+    settled = clock(resources, project) - project.governor.receipt_after - project.labels.delay
+    past = resources.store.ledger.generations(name)
+    for generation in past:
+        since = None if generation == past[-1] else settled
+        ids = islice(unlabelled(resources, project, generation.number, since), limit - len(found))
+        found += told(resources, name, generation.number, list(ids))
+    return found
+
+
+def told(resources: Resources, name: str, generation: int, ids: list[str]) -> list[dict[str, Any]]:
+    """Return what people are told of a generation's rows, in the order of their ids."""
     held = resources.store.predictions.find(name, ids)
     found = [held[id_] for id_ in ids if id_ in held]
     if not found:
         return []
-    schema = logged_schema(resources, name, serving.number)
+    schema = logged_schema(resources, name, generation)
     rows = asked(resources, found, [*schema.identifiers, *schema.features])
     return [
         {"id": one.id, "time": one.row_time, "row": {name: plain(values[n]) for name, values in rows.items()}}
@@ -70,10 +81,13 @@ def to_label(resources: Resources, name: str, limit: int) -> list[dict[str, Any]
     ]
 
 
-def unlabelled(resources: Resources, project: Project, generation: int) -> Iterator[str]:
-    """Yield the ids of the audit rows that have no label yet, oldest first; a piece of the log is in memory at once."""
-    after = -1
-    while waiting := resources.store.labels.missing(project.name, generation, after=after, limit=PIECE):
+def unlabelled(resources: Resources, project: Project, generation: int, since: datetime | None) -> Iterator[str]:
+    """Yield the ids of the audit rows that have no label yet, oldest first; a piece of the log is in memory at once.
+
+    `since`: of rows from then on.
+    """
+    after, missing = -1, resources.store.labels.missing
+    while waiting := missing(project.name, generation, after=after, limit=PIECE, since=since):
         after = waiting[-1][0]
         ids = [id_ for _, id_ in waiting]
         chosen = audit.drawn(ids, project.labels.audit_share)

@@ -18,7 +18,7 @@ SAME = 0.005  # of the metric (of an error: as a share of it), which is no diffe
 
 @dataclass(frozen=True)
 class Policy:
-    """A named change of a project's monitors or governor."""
+    """A named change of a project's monitors, governor or training."""
 
     name: str
     about: str
@@ -49,6 +49,12 @@ def labels(project: Project, factor: float) -> Project:
     return replace(project, governor=replace(project.governor, minimum_labels=asked))
 
 
+def since_drift(project: Project) -> Project:
+    """Learn the rows since the drift, and at least as many as a retraining asks for as new labels."""
+    fewest = min(project.training.newest, project.governor.minimum_labels)
+    return replace(project, training=replace(project.training, rows="since_drift", newest=fewest))
+
+
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
         one.name: one
@@ -62,6 +68,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             Policy("long-rest", "four times the cool-down", lambda project: cooldown(project, 4.0)),
             Policy("few-labels", "half the new labels", lambda project: labels(project, 0.5)),
             Policy("many-labels", "twice the new labels", lambda project: labels(project, 2.0)),
+            Policy("since-drift", "learning from the rows since the drift only", since_drift),
         )
     }
 )

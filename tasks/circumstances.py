@@ -7,15 +7,14 @@ How long a run took is what it took on the machine, whatever the clock.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from data.errors import NoBatch
 from monitoring.governor import Circumstances
 from monitoring.records import Generation, Incident, Intent
 from projects.declaration import Project
+from tasks.gathering import new_rows, same_data
 from tasks.resources import Resources
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 FRUITLESS = ("refused", "failed", "abandoned")
-UNTRAINED = ("unneeded", "blocked", "cancelled", "failed", "abandoned")  # from these nothing was learned
 UNCOUNTED = ("unneeded", "blocked", "cancelled")  # neither fruit nor fruitless, and no run of the budget
 JUDGED = ("promoted", "challenger", "kept", "refused")
 LOOKED_AT = 500  # newest intents: more than any budget of a week
@@ -41,17 +40,19 @@ def circumstances(
     first = store.ledger.generations(project.name)[0]
     known = [one for one in store.intents.recent(project.name, LOOKED_AT) if one.opened_at > first.at]
     labels = store.labels.count_unharvested(project.name, until=now - project.labels.delay)
-    rows = new_rows(resources, project.name, generation, known)
-    counted = [one for one in known if one.outcome not in UNCOUNTED]
+    rows = new_rows(resources, project.name, generation)
+    spending = [one for one in known if one.actor is None]
+    counted = [one for one in spending if one.outcome not in UNCOUNTED]
     return Circumstances(
         now=now,
         labels=labels,
         new_rows=rows,
-        same_data=not labels and rows > 0 and learned_last(resources, project.name) == newest_data(resources, project),
+        same_data=not labels and rows > 0 and same_data(resources, project),
         runs_today=sum(ours(one, one.opened_at) > now - DAY for one in counted),
         runs_this_week=sum(ours(one, one.opened_at) > now - WEEK for one in counted),
-        minutes_today=minutes(known, now - DAY, wall),
-        minutes_this_week=minutes(known, now - WEEK, wall),
+        minutes_today=minutes(spending, now - DAY, wall),
+        minutes_this_week=minutes(spending, now - WEEK, wall),
+        minutes_by_people=minutes([one for one in known if one.actor is not None], now - WEEK, wall),
         last_minutes=next((lasted(one, wall) for one in known if one.outcome in JUDGED), 0.0),
         last_retraining=ours(known[0], known[0].ended_at or known[0].opened_at) if known else None,
         open_faults=tuple(
@@ -63,37 +64,14 @@ def circumstances(
     )
 
 
-def new_rows(resources: Resources, name: str, generation: Generation, known: Iterable[Intent]) -> int:
-    """Return how many rows came by other ways than the log since a training learned from all there were.
-
-    What a retraining learned from is not new to the next one, whether its candidate served or not.
-    """
-    learned = [one.ended_at for one in known if one.ended_at and one.outcome not in UNTRAINED]
-    accepted = resources.store.ledger.decisions(name, kinds=("ingest",), since=max([generation.at, *learned]))
-    return sum(int(one.inputs.get("accepted", 0)) for one in accepted)
-
-
 def failures(known: Iterable[Intent], generation: Generation) -> int:
-    """Return how many retrainings in a row came to nothing; a promotion mends the breaker."""
+    """Return how many retrainings in a row came to nothing; a promotion mends the breaker.
+
+    What a person tries and fails at says nothing of those that start by themselves; what succeeds does.
+    """
     ended = [one for one in known if one.ended_at and one.opened_at > generation.at and one.outcome not in UNCOUNTED]
+    ended = [one for one in ended if one.actor is None or one.outcome not in FRUITLESS]
     return next((count for count, one in enumerate(ended) if one.outcome not in FRUITLESS), len(ended))
-
-
-def learned_last(resources: Resources, name: str, before: datetime | None = None) -> str | None:
-    """Return the hash of the snapshot that the last training learned from which was registered, before a time."""
-    for one in resources.store.ledger.decisions(name, kinds=("register",), limit=10):
-        if before is None or one.at < before:
-            found: str | None = one.inputs.get("facts", {}).get("snapshot")
-            return found
-    return None
-
-
-def newest_data(resources: Resources, project: Project) -> str | None:
-    """Return the hash of the snapshot that a training would learn from, if nothing were harvested first."""
-    try:
-        return resources.batches.snapshot(project.name).hash
-    except NoBatch:
-        return None
 
 
 def ours(intent: Intent, at: datetime) -> datetime:

@@ -19,14 +19,15 @@ from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from models.slicing import cut
 from monitoring import audit
+from monitoring.answers import answers_of
 from monitoring.records import Generation, Prediction
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, unit
-from tasks.harvesting import rows_of
-from tasks.observing import clock, judged_windows, logged_schema
+from tasks.harvesting import rows_of, sound
+from tasks.observing import clock, logged_schema
 from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
 from tasks.registration import snapshot_of
 from tasks.resources import Resources
@@ -205,19 +206,18 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
     """
     serving = resources.store.ledger.generation(project.name)
     horizon = clock(resources, project) - project.labels.delay
-    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
-    windows = [
-        window
-        for window, _ in judged_windows(resources, project)
-        if serving and window.generation == serving.number and (window.generation, window.index) not in bad
-    ]
+    skewed = resources.store.incidents.skewed(project.name)
+    judged = resources.store.verdicts.windows(project.name, serving.number, "data") if serving else []
+    windows = sound(resources, project, judged)
     wanted = {*project.schema.features, *project.schema.identifiers}
     if not windows or not wanted <= set(logged_schema(resources, project.name, windows[0].generation).names):
         return None
     found: list[list[Prediction]] = []
     for window in reversed(windows):
-        labelled = audit.sample(resources.store.predictions.rows(window, labelled=True), project.labels).predictions
-        mature = [one for one in labelled if one.row_time <= horizon]
+        labelled = resources.store.predictions.rows(window, labelled=True)
+        counts = audit.sample(answers_of(labelled), project.labels).which.tolist()
+        mature = [one for one, counted in zip(labelled, counts, strict=True) if counted and one.row_time <= horizon]
+        mature = [one for one in mature if not any(bad.holds(one) for bad in skewed)]
         found += [mature] if mature else []
         if len(found) == project.monitors.n:
             break

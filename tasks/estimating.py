@@ -1,14 +1,14 @@
 """What a verdict says beside its check: how good answers are without labels, and how good they turned out to be."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from data.schema import Rows
+from monitoring.answers import Answers
 from monitoring.audit import Sample
 from monitoring.estimates import PAST, estimate, none, worded
 from monitoring.realised import measure, shown
-from monitoring.records import Prediction, Verdict
+from monitoring.records import Verdict
 from monitoring.reference import Reference
 from monitoring.triage import lost, weighed
 from projects.declaration import Project
@@ -23,15 +23,15 @@ def estimated(
     project: Project,
     known: Reference,
     verdict: Verdict,
-    predictions: Sequence[Prediction],
+    answers: Answers,
     seen: Rows,
 ) -> Verdict:
     """Return a data verdict with the estimate of the project's metric over all rows of its window."""
     metric = shown(project.evaluation.metric)
     found = none(metric, f"the window's data check is {verdict.outcome}")
     if verdict.outcome in SOUND:
-        past = past_estimates(resources, verdict, metric) if predictions else []
-        found = estimate(known.held, metric, seen, predictions, past)
+        past = past_estimates(resources, verdict, metric) if len(answers) else []
+        found = estimate(known.held, metric, seen, answers, past)
     triaged = weighed(known, verdict.detail.get("triage", []), found.to_json())
     told = {**found.to_json(), "lost": lost(known, found.to_json())}
     return replace(verdict, detail={**verdict.detail, "estimate": told, "triage": triaged})
@@ -60,7 +60,7 @@ def realised(project: Project, verdict: Verdict, sample: Sample, data: Verdict |
     """
     metric = shown(project.evaluation.metric)
     detail: dict[str, Any] = dict(verdict.detail)
-    found = measure(metric, sample.predictions, exchangeable=project.evaluation.exchangeable)
+    found = measure(metric, sample.answers, exchangeable=project.evaluation.exchangeable)
     if found is not None:
         before = (data.detail.get("estimate") or {}) if data else {}
         told = before.get("value") if before.get("metric") == metric else None

@@ -11,13 +11,14 @@ from data.errors import NoBatch
 from data.schema import Number, Rows, Schema, Series
 from data.sources import TRAFFIC, Batch
 from monitoring import audit
-from monitoring.records import Prediction
+from monitoring.records import Prediction, WindowKey
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
-from tasks.observing import EVER, asked, clock, judged_windows, logged_schema
+from tasks.observing import EVER, asked, clock, logged_schema
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.watching import due
 
 logger = logging.getLogger(__name__)
 
@@ -56,20 +57,18 @@ def selection(project: Project, harvested: list[Prediction]) -> str:
 
 
 def harvestable(resources: Resources, project: Project) -> list[Prediction]:
-    """Return labelled, mature, unharvested predictions of windows that no check and nobody calls a fault, oldest first.
+    """Return labelled, mature, unharvested predictions of sound windows, oldest first.
 
-    Those of a generation that was not asked for a column of today's schema are left out.
+    Those of a time of training-serving skew are left out, and those of a generation that was not asked for a column
+    of today's schema.
     """
     horizon = clock(resources, project) - project.labels.delay
     wanted = {*project.schema.features, *project.schema.identifiers}
     found: list[Prediction] = []
-    windows = judged_windows(resources, project)
-    declared = resources.store.incidents.declared(project.name)
-    begins = {(window.generation, window.index): window.start for window, _ in windows}
-    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
-    for window, _ in windows:
-        if (window.generation, window.index) in bad or any(one.spoils(window) for one in declared):
-            continue
+    judged = resources.store.verdicts.windows(project.name, check="data")
+    begins = {(window.generation, window.index): window.start for window in judged}
+    skewed = resources.store.incidents.skewed(project.name)
+    for window in sound(resources, project, judged):
         if not wanted <= set(logged_schema(resources, project.name, window.generation).names):
             logger.warning("%s: generation %d was asked other columns", project.name, window.generation)
             continue
@@ -82,10 +81,39 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
         found += [
             prediction
             for prediction in (*log.rows(window, labelled=True), *tried)
-            if prediction.label is not None and prediction.row_time <= horizon
+            if prediction.label is not None
+            and prediction.row_time <= horizon
+            and not any(spell.holds(prediction) for spell in skewed)
         ]
     done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])
     return [prediction for prediction in found if prediction.id not in done]
+
+
+def sound(resources: Resources, project: Project, judged: list[WindowKey]) -> list[WindowKey]:
+    """Return those of the windows that no check and nobody calls a fault, and whose labels no check will call one."""
+    declared = resources.store.incidents.declared(project.name)
+    bad = {(window.generation, window.index) for window in resources.store.verdicts.at_fault(project.name)}
+    bad |= awaited(resources, project, judged)
+    fit = [one for one in judged if (one.generation, one.index) not in bad]
+    return [one for one in fit if not any(incident.spoils(one) for incident in declared)]
+
+
+def awaited(resources: Resources, project: Project, judged: list[WindowKey]) -> set[tuple[int, int]]:
+    """Return the windows, as generation and index, whose labels are not judged yet and will be.
+
+    One whose labels are mature is overdue, and waited for only if the next run of the monitor looks at it: a
+    generation that is over may have been cut in other windows since.
+    """
+    horizon = clock(resources, project) - project.labels.delay
+    past = resources.store.ledger.generations(project.name)
+    done = {(one.generation, one.index) for one in resources.store.verdicts.windows(project.name, check="performance")}
+    without = [one for one in judged if (one.generation, one.index) not in done]
+    waiting = {(one.generation, one.index) for one in without if one.end > horizon}
+    for generation in past:
+        if any(one.generation == generation.number and one.end <= horizon for one in without):
+            coming = due(resources, project, generation, replaced=generation != past[-1], at_once=None)
+            waiting |= {(one.generation, one.index) for one, check in coming if check == "performance"}
+    return waiting
 
 
 def rows_of(resources: Resources, predictions: list[Prediction], schema: Schema) -> Rows:

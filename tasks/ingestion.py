@@ -32,9 +32,9 @@ def ingest(resources: Resources, name: str) -> Report:
     try:
         for batch in fetch(project.source):
             landings.append(land(resources, project, batch))
-            if landings[-1].changed:
-                record(resources, project, landings[-1])
+            if unrecorded(resources, project, landings[-1]):
                 look_for_skew(resources, project, batch.name, landings[-1].rows or {})
+                record(resources, project, landings[-1])  # last, as it says that all of this was done
             landings[-1] = replace(landings[-1], rows=None)  # of many batches only one is held
     except SourceUnavailable as error:
         if not landings:
@@ -49,6 +49,15 @@ def ingest(resources: Resources, name: str) -> Report:
     return publish(resources, project, landings)
 
 
+def unrecorded(resources: Resources, project: Project, landed: Landed) -> bool:
+    """Tell whether a batch is new, or whoever landed it was killed before the ledger had its line."""
+    if landed.changed:
+        return True
+    subject = f"batch {landed.batch}"
+    lines = resources.store.ledger.decisions(project.name, subject=subject, kinds=("ingest",), limit=1)
+    return not lines or lines[0].inputs.get("sha256", landed.sha256) != landed.sha256
+
+
 def record(resources: Resources, project: Project, landed: Landed) -> None:
     """Write one landing to the ledger."""
     reason = landed.refused or f"{landed.accepted} rows accepted, {landed.quarantined} in quarantine"
@@ -58,7 +67,7 @@ def record(resources: Resources, project: Project, landed: Landed) -> None:
         kind=kind,
         subject=f"batch {landed.batch}",
         reason=reason,
-        inputs=landed.row(),
+        inputs={**landed.row(), "sha256": landed.sha256},
         now=resources.now(),
     )
 

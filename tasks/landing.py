@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of one batch. `refused` is the reason when nothing of it was accepted; `rows`: those that were."""
+    """What became of one batch. `refused` is the reason when nothing of it was accepted; `rows`: those that were.
+
+    `sha256`: of the file that holds them.
+    """
 
     batch: str
     accepted: int
@@ -35,6 +38,7 @@ class Landed:
     report: str = ""
     reasons: tuple[str, ...] = ()
     rows: Rows | None = field(default=None, compare=False, repr=False)
+    sha256: str | None = None
 
     def row(self) -> dict[str, Any]:
         """One line of a table."""
@@ -72,7 +76,8 @@ def land(resources: Resources, project: Project, batch: Batch) -> Landed:
     logger.info("%s %s: %d rows accepted, %d in quarantine", project.name, batch.name, length(good), len(reasons))
     summary = tuple(sorted({reason for found in reasons.values() for reason in found}))
     page = report_markdown(validation)
-    return Landed(batch.name, length(good), len(reasons), landed.changed, None, page, summary, good)
+    [sha256] = [file.sha256 for file in landed.snapshot.files if file.name == f"{batch.name}.parquet"]
+    return Landed(batch.name, length(good), len(reasons), landed.changed, None, page, summary, good, sha256)
 
 
 def bad_rows(misfits: list[tuple[int, str]], validation: Validation, positions: np.ndarray) -> dict[int, list[str]]:

@@ -1,22 +1,26 @@
 """Windows of the log as arrays: what was asked, what was answered, what turned out to be true."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data.packing import unpack_rows
 from data.schema import Rows, Schema, concatenate, schema_from_json, take
+from data.unpacking import unpack_features
 from models.declarations import Features
 from models.features import features_sha256
 from models.folder import PREDICTOR, verified
 from models.predictor import Predictor, read_version
-from monitoring.logged import answered
+from monitoring.answers import Answers, Reader, join, objects, read_labels
 from monitoring.projections import Projection
-from monitoring.records import Generation, Prediction, Verdict, WindowKey
+from monitoring.records import Generation, Prediction, WindowKey
+from monitoring.store import Store
 from projects.declaration import Project
 from tasks.resources import Resources
 
@@ -28,12 +32,6 @@ def clock(resources: Resources, project: Project) -> datetime:
     if resources.settings.clock == "data":
         return resources.store.predictions.newest_time(project.name) or resources.now()
     return resources.now()
-
-
-def judged_windows(resources: Resources, project: Project) -> list[tuple[WindowKey, Verdict]]:
-    """Return every window that has a data verdict, oldest first, over all generations."""
-    verdicts = resources.store.verdicts.all(project.name, check="data")
-    return [(verdict.window, verdict) for verdict in verdicts]
 
 
 def predictor_of(resources: Resources, generation: Generation) -> Predictor:
@@ -85,16 +83,53 @@ def asked(resources: Resources, predictions: list[Prediction], names: list[str])
     return take(concatenate(parts), np.argsort(np.concatenate(list(lanes.values()))))
 
 
-def observed(predictor: Predictor, predictions: list[Prediction], projection: Projection | None = None) -> Rows:
-    """Return the monitored columns of logged predictions: what came, described, and what was answered.
+def observed(
+    store: Store,
+    predictor: Predictor,
+    window: WindowKey,
+    read: Reader,
+    projection: Projection | None = None,
+    also: Sequence[str] = (),
+) -> tuple[Rows, Answers]:
+    """Return the monitored columns of a window of the log, and its answers: what came, described, and what was said.
 
-    With the `projection` of the reference also what the network made of it, for which it is asked again.
+    With the `projection` of the reference also what the network made of it, for which it is asked again. `also`: of
+    `label`, `id` and `row_time` those that the answers should come with. Pictures are in memory a stretch at a time.
     """
-    if not predictions:
-        return {}
-    rows = unpack_rows(predictor.schema, [prediction.features for prediction in predictions])
-    came = predictor.encoder.describe(predictor.encoder.derive(rows))
-    return {**came, **embedded(predictor, rows, projection), **answered(predictions)}
+    parts: dict[str, list[np.ndarray]] = {}
+    said: list[Answers] = []
+
+    def take_in(features: Sequence[bytes], outputs: Sequence[str], *more: Sequence[Any]) -> None:
+        rows = unpack_features(predictor.schema, features)
+        came = predictor.encoder.describe(predictor.encoder.derive(rows))
+        for name, values in {**came, **embedded(predictor, rows, projection)}.items():
+            parts.setdefault(name, []).append(values)
+        said.append(with_columns(read(outputs), also, more))
+
+    store.predictions.scan(window, ("features", "output", *also), take_in)
+    answers = join(said)
+    rows = {name: np.concatenate(parts.pop(name)) for name in list(parts)}
+    return ({**rows, **answers.watched} if said else {}), answers
+
+
+def answers_in(store: Store, window: WindowKey, read: Reader, also: Sequence[str] = ()) -> Answers:
+    """Return the answers of a window of the log alone, with what `also` names of each row."""
+    said: list[Answers] = []
+    store.predictions.scan(
+        window, ("output", *also), lambda outputs, *more: said.append(with_columns(read(outputs), also, more))
+    )
+    return join(said)
+
+
+def with_columns(answers: Answers, names: Sequence[str], columns: Sequence[Sequence[Any]]) -> Answers:
+    """Return answers with more columns of the log."""
+    found = dict(zip(names, columns, strict=True))
+    return replace(
+        answers,
+        labels=read_labels(found["label"]) if "label" in found else None,
+        ids=objects(found["id"]) if "id" in found else None,
+        times=objects(found["row_time"]) if "row_time" in found else None,
+    )
 
 
 def embedded(predictor: Predictor, rows: Rows, projection: Projection | None) -> Rows:

@@ -204,9 +204,7 @@ def first_window(resources: Resources, incident: Incident) -> datetime:
     """Return the start of an incident's first bad window; when it was opened, where none is known."""
     windows = incident.detail.get("windows") or []
     index = incident.first_window if incident.first_window is not None else min(windows, default=None)
-    starts = [
-        verdict.window.start
-        for verdict in resources.store.verdicts.of(incident.project, incident.generation)
-        if verdict.window.index == index
-    ]
-    return min(starts, default=incident.opened_at)
+    if index is None:
+        return incident.opened_at
+    judged = resources.store.verdicts.windows(incident.project, incident.generation, first=index)
+    return min([window.start for window in judged if window.index == index], default=incident.opened_at)

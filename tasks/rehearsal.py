@@ -3,8 +3,8 @@
 from data.errors import HoldfastError, NoChampion, nearest
 from data.schema import Number
 from monitoring.budget import until_incident
-from monitoring.calibration import Calibration, calibration_for
-from monitoring.detectable import power
+from monitoring.calibration import Calibration, calibration_for, stages_for
+from monitoring.detectable import Stage, power
 from monitoring.reference import Reference, from_bytes
 from monitoring.summary import change
 from tasks.reports import Report
@@ -27,15 +27,15 @@ def rehearse(resources: Resources, name: str, columns: list[str], size: float) -
     payload = resources.store.references.get(name, serving.number) if serving else None
     if serving is None or payload is None:
         raise NoChampion(name)
-    reference = from_bytes(payload)
+    reference = from_bytes(payload, resources.calibrations)
     rows = project.monitors.window.rows or reference.window_rows
     if not rows:
         raise NotRehearsed(f"nobody knows how many rows a window of {name} has; its schema has no time column")
-    found = calibration_for(reference, rows, project.monitors)
+    found, where = calibration_for(reference, rows, project.monitors), stages_for(reference, rows, project.monitors)
     for one in columns:
-        if one not in found.stages:
-            raise NotRehearsed(f"no column {one!r} is watched in {name}; {nearest(one, found.stages)}")
-    table = [_tried(reference, found, one, size) for one in columns or found.stages]
+        if one not in where:
+            raise NotRehearsed(f"no column {one!r} is watched in {name}; {nearest(one, where)}")
+    table = [_tried(reference, found, where[one], one, size) for one in columns or where]
     first = table[0]
     what = f"{first['column']} changed by {first['change']}: an incident within {found.budget.rule.within}"
     sentence = f"{what} with {first['incident']} probability, at {found.budget.sentence}"
@@ -44,13 +44,13 @@ def rehearse(resources: Resources, name: str, columns: list[str], size: float) -
     )
 
 
-def _tried(reference: Reference, found: Calibration, name: str, size: float) -> dict[str, str]:
+def _tried(reference: Reference, found: Calibration, stage: Stage, name: str, size: float) -> dict[str, str]:
     """Return what one column's change would look like, for people."""
     sigmas = reference.binnings[name].kind == "quantiles" and isinstance(reference.columns[name], Number)
     if not sigmas and not 0 <= size <= 1:
         raise NotRehearsed(f"{name} has few values: its size is the share of rows that move, 0 to 1")
     rule = found.budget.rule
-    window, incident = power(reference, name, size, found.stages[name], found.nulls[name], found.threshold, rule)
+    window, incident = power(reference, name, size, stage, found.nulls[name], found.threshold, rule)
     if name in found.blind:
         window = incident = 0.0
     after = until_incident(window, rule)

@@ -15,6 +15,7 @@ from typing import Any
 from data.environment import QUIET
 from data.errors import Corrupt, HoldfastError, ServerUnavailable
 from data.schema import Rows
+from monitoring.answers import read_shortly
 from monitoring.drift import write_report
 from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
@@ -68,13 +69,14 @@ def window_of(resources: Resources, window: WindowKey) -> tuple[Reference, Rows]
     Raises: Corrupt, BadDeclaration: the version, its reference or the project's code is not what it was.
     """
     recorded = resources.store.verdicts.get(window, "data")
-    reference = reference_of(resources.store, window, recorded.at if recorded else None)
+    revision = recorded.verdict.detail.get("revision") if recorded else None
+    reference = reference_of(resources.store, window, resources.calibrations, revision=revision)
     generations = resources.store.ledger.generations(window.project)
     generation = next((one for one in generations if one.number == window.generation), None)
     if generation is None:
         raise Corrupt(f"ledger of {window.project}", f"generation {window.generation}", "none")
-    predictions = resources.store.predictions.rows(window)
-    return reference, observed(predictor_of(resources, generation), predictions, reference.projection)
+    predictor = predictor_of(resources, generation)
+    return reference, observed(resources.store, predictor, window, read_shortly, reference.projection)[0]
 
 
 def prune(resources: Resources, project: str) -> list[Path]:
@@ -88,10 +90,9 @@ def prune(resources: Resources, project: str) -> list[Path]:
     gone = [page for page in old if (int(page.parent.name), int(page.stem)) not in wanted]
     for page in gone:
         generation, index = int(page.parent.name), int(page.stem)
-        for verdict in resources.store.verdicts.all(project, check="data", generation=generation):
-            if verdict.window.index == index:
-                kept = {"json": f"{project}/{generation}/{index}.json", "html": None, "why": "its page was old"}
-                resources.store.verdicts.attach_report(verdict.window, "data", kept)
+        for one in resources.store.verdicts.between(project, generation, "data", index, index):
+            kept = {"json": f"{project}/{generation}/{index}.json", "html": None, "why": "its page was old"}
+            resources.store.verdicts.attach_report(one.verdict.window, "data", kept)
         page.unlink(missing_ok=True)
     return gone
 
@@ -125,10 +126,9 @@ def main(words: list[str] | None = None) -> int:
             make_reports(resources)
             return 0
         project, generation, index = given.window
-        known = resources.store.verdicts.all(project, check="data", generation=int(generation))
-        found = [verdict for verdict in known if verdict.window.index == int(index)]
-        for verdict in found:
-            make_report(resources, verdict, page=True)
+        found = resources.store.verdicts.between(project, int(generation), "data", int(index), int(index))
+        for one in found:
+            make_report(resources, one.verdict, page=True)
         return 0 if found else 1
     except HoldfastError as error:
         logger.error("reports wait: %s", error)  # noqa: TRY400 - an expected failure, said on one line

@@ -1,23 +1,28 @@
 """The reference made anew from what the log holds of a change that a person accepted."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from data.errors import NotAcceptable
-from data.schema import Rows
+from data.schema import Rows, concatenate
 from models.predictor import Predictor
 from monitoring import audit, reference
+from monitoring.answers import Answers, join, read_shortly
 from monitoring.calibration import calibration_for
 from monitoring.logged import reference_of
 from monitoring.performance import losses_in
-from monitoring.records import Generation, Incident, Prediction, WindowKey
+from monitoring.records import Generation, Incident, WindowKey
 from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks.acting import named
 from tasks.observing import clock, observed, predictor_of
 from tasks.resources import Resources
+
+ALSO = ("label", "id", "row_time")
+LAST = 2**31 - 1  # window
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def remake(resources: Resources, project: Project, serving: Generation, incident
     """
     began = first_window(incident)
     windows = changed(resources, project.name, serving.number, began)
-    known = reference_of(resources.store, windows[-1]) if windows else None
+    known = reference_of(resources.store, windows[-1], resources.calibrations) if windows else None
     if known is None:
         raise NotAcceptable(f"{named(incident)}: no window since the change began is judged and sound; wait for one")
     predictor = predictor_of(resources, serving)
@@ -81,30 +86,30 @@ def fit(
     resources: Resources, project: Project, predictor: Predictor, known: Reference, windows: list[WindowKey]
 ) -> tuple[Reference, int, int, int] | None:
     """Return a reference made from these windows, its rows, its labelled rows and windows; None from too few."""
-    parts, count = [], 0
+    parts: list[tuple[Rows, Answers]] = []
     for window in reversed(windows):  # the newest, as many as a reference keeps
-        parts.append(resources.store.predictions.rows(window))
-        count += len(parts[-1])
-        if count >= reference.HISTORY:
+        parts.append(observed(resources.store, predictor, window, read_shortly, known.projection, ALSO))
+        if sum(len(said) for _, said in parts) >= reference.HISTORY:
             break
-    predictions = [one for part in reversed(parts) for one in part]
-    if len(predictions) < max(reference.MINIMUM, project.monitors.minimum_rows):
+    filled = [part for part in reversed(parts) if len(part[1])]
+    answers = join([said for _, said in filled])
+    if len(answers) < max(reference.MINIMUM, project.monitors.minimum_rows):
         return None
-    losses = mature_losses(resources, project, known, predictions)
+    losses = mature_losses(resources, project, known, answers)
     enough = len(losses) >= project.monitors.minimum_rows
-    made = build(project, predictor, known, predictions, losses if enough else known.losses)
+    seen = concatenate([rows for rows, _ in filled])
+    made = build(project, predictor, known, seen, answers, losses if enough else known.losses)
     if not calibration_for(made, window_rows(made, project), project.monitors).supported:
         return None
-    return made, len(predictions), len(losses) if enough else 0, len(parts)
+    return made, len(answers), len(losses) if enough else 0, len(parts)
 
 
 def build(
-    project: Project, predictor: Predictor, known: Reference, predictions: list[Prediction], losses: np.ndarray
+    project: Project, predictor: Predictor, known: Reference, seen: Rows, answers: Answers, losses: np.ndarray
 ) -> Reference:
-    """Build the reference from logged predictions; what they can't tell is taken from the one before."""
-    seen: Rows = observed(predictor, predictions, known.projection)
-    count = len(predictions)
-    times = np.array([one.row_time.replace(tzinfo=None) for one in predictions], dtype="datetime64[us]")
+    """Build the reference from logged rows; what they can't tell is taken from the one before."""
+    count = len(answers)
+    times = np.array([one.replace(tzinfo=None) for one in times_of(answers)], dtype="datetime64[us]")
     made = reference.build(
         {**predictor.monitored, **known.columns},
         seen,
@@ -124,14 +129,19 @@ def build(
     return replace(made, held=known.held)
 
 
-def mature_losses(
-    resources: Resources, project: Project, known: Reference, predictions: list[Prediction]
-) -> np.ndarray:
-    """Return the losses of the predictions whose labels are there and due, oldest first."""
+def mature_losses(resources: Resources, project: Project, known: Reference, answers: Answers) -> np.ndarray:
+    """Return the losses of the answers whose labels are there and due, oldest first."""
     horizon = clock(resources, project) - project.labels.delay
-    due = audit.sample([one for one in predictions if one.row_time <= horizon], project.labels)
-    labelled = [] if due.selected else [one for one in due.predictions if one.label is not None]
-    return losses_in(labelled, known.task) if labelled else np.zeros(0)
+    ripe = np.array([one <= horizon for one in times_of(answers)], dtype=bool)
+    due = audit.sample(answers.take(ripe), project.labels)
+    labelled = due.answers.labelled
+    return losses_in(labelled, known.task) if len(labelled) and not due.selected else np.zeros(0)
+
+
+def times_of(answers: Answers) -> list[datetime]:
+    """Return when the rows of answers were, which were read with them."""
+    assert answers.times is not None
+    return list(answers.times.tolist())
 
 
 def first_window(incident: Incident) -> int:
@@ -144,9 +154,9 @@ def first_window(incident: Incident) -> int:
 def changed(resources: Resources, name: str, generation: int, began: int) -> list[WindowKey]:
     """Return the judged windows since a change began, oldest first, without those that are empty or in fault."""
     return [
-        one.window
-        for one in resources.store.verdicts.all(name, check="data", generation=generation)
-        if one.window.index >= began and one.rows and one.outcome not in ("fault", "failed")
+        one.verdict.window
+        for one in resources.store.verdicts.between(name, generation, "data", began, LAST)
+        if one.verdict.rows and one.verdict.outcome not in ("fault", "failed")
     ]
 
 

@@ -56,6 +56,11 @@ class Resources:
         """Where the pipeline's outputs stand."""
         return Workspace(self.settings.workspace)
 
+    @property
+    def calibrations(self) -> Path:
+        """The folder in which the calibrations of references are kept; whoever finds none makes them again."""
+        return self.settings.home / "calibrations"
+
     def project(self, name: str) -> Project:
         """Load one project file as it is now."""
         return discovery.load(name, self.settings.project_folders)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from data.errors import Busy, HoldfastError, LostRace, NothingNew, ServerUnavailable, StaleToken
@@ -24,9 +25,9 @@ from monitoring.records import Intent
 from projects.declaration import Project
 from tasks import comparison, harvesting, plans, promotion, registration
 from tasks.choosing import chosen
-from tasks.circumstances import learned_last
 from tasks.evaluation import evaluate as score
 from tasks.fitting import fit as fit_version
+from tasks.gathering import learned_before, note
 from tasks.ingestion import write_snapshot
 from tasks.pipeline import STEPS, ensure_workspace
 from tasks.preparation import prepare as prepare_rows
@@ -163,21 +164,25 @@ def collect(resources: Resources, run: Run) -> Report:
     archive_code(run.folder / CODE, resources.project_file(run.project.name))  # what is edited later made nothing
     report = harvesting.harvest(resources, run.project.name)
     ensure_workspace(resources)
+    now = resources.now()  # what lands from here on may not be in it
     snapshot = resources.batches.snapshot(run.project.name)
-    refuse_known(resources, run, snapshot)
+    since = plans.drifted_since(resources, run.project.name, run.intent)
+    refuse_known(resources, run, snapshot, since)
+    if run.intent is not None:
+        note(resources, run.intent, snapshot, since, now)
     write_snapshot(run.folder / "snapshot.json", snapshot)
     return report
 
 
-def refuse_known(resources: Resources, run: Run, snapshot: Snapshot) -> None:
-    """Stop a run that nobody asked for, where its snapshot is the last training's: labels came that no batch may hold.
+def refuse_known(resources: Resources, run: Run, snapshot: Snapshot, since: datetime | None) -> None:
+    """Stop a run that nobody asked for, where its rows are the last training's: labels came that no batch may hold.
 
     Raises: NothingNew.
     """
     promise = None if run.intent is None else resources.store.intents.get(run.intent)
     if promise is None or promise.actor is not None:
         return
-    if learned_last(resources, run.project.name, before=promise.opened_at) == snapshot.hash:
+    if learned_before(resources, run.project, snapshot.hash, since, before=promise.opened_at):
         run.outcome = "unneeded"
         raise NothingNew(f"nothing new to learn: {run.project.name} learned from snapshot {snapshot.hash[:12]} before")
 

@@ -7,10 +7,12 @@ from operator import itemgetter
 from typing import Any
 
 from monitoring import audit
+from monitoring.answers import reader_for
 from monitoring.realised import measure, shown
 from monitoring.records import Outcome, Verdict, WindowKey
 from monitoring.store.verdicts import Recorded
 from projects.declaration import Project
+from tasks.observing import answers_in
 from tasks.resources import Resources
 
 Bounded = tuple[float, float, float]
@@ -139,9 +141,9 @@ def realised_in(performance: Recorded, metric: str) -> tuple[Bounded | None, boo
 
 def measured(resources: Resources, project: Project, window: WindowKey, metric: str) -> tuple[Bounded | None, bool]:
     """Return the metric on the labels that a window has by now, and whether they are of selected rows."""
-    rows = resources.store.predictions.rows(window, labelled=project.labels.coverage == "all")
-    sample = audit.sample(rows, project.labels)
-    found = measure(metric, sample.predictions, exchangeable=project.evaluation.exchangeable)
+    answers = answers_in(resources.store, window, reader_for(metric), ("label", "id"))
+    sample = audit.sample(answers, project.labels)
+    found = measure(metric, sample.answers, exchangeable=project.evaluation.exchangeable)
     return (None, False) if found is None else ((found.value, found.low, found.high), bool(sample.selected))
 
 

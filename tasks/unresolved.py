@@ -5,10 +5,11 @@ because nothing else was heard of it.
 """
 
 import logging
+from collections.abc import Collection
 
 from data.wording import moment
 from monitoring.effects import NewDecision
-from monitoring.records import Incident, Verdict
+from monitoring.records import Check, Incident, Outcome, Verdict, WindowKey
 from monitoring.telling import about
 from projects.declaration import Project
 from tasks import messages
@@ -18,7 +19,8 @@ from tasks.resources import Resources
 logger = logging.getLogger(__name__)
 
 KIND = "unresolved"  # of the ledger's line, which is there once an incident was told
-SETTLED = ("ok", "degraded", "fault")  # what was said of the answers, or why nothing can be
+DRIFTED: tuple[Outcome, ...] = ("drift",)
+SETTLED: tuple[Outcome, ...] = ("ok", "degraded", "fault")  # what was said of the answers, or why nothing can be
 
 
 def tell(resources: Resources, project: Project, links: dict[str, str]) -> list[int]:
@@ -54,26 +56,30 @@ def overdue(resources: Resources, project: Project, incident: Incident) -> list[
     later, tell how good the answers are.
     """
     store, horizon = resources.store, clock(resources, project) - project.labels.delay
-    checks = store.verdicts.of(project.name, incident.generation)
     opening = set(incident.detail.get("windows") or [incident.detail.get("window", 0)])
-    drifted = [one for one in checks if one.check == "data" and one.outcome == "drift" and one.window.index in opening]
-    said = {one.window.index: one.outcome for one in checks if one.check == "performance"}
+    first, last = min(opening), max(opening)
+    told = [one.verdict for one in store.verdicts.between(project.name, incident.generation, "data", first, last)]
+    drifted = [one for one in told if one.outcome == "drift" and one.window.index in opening]
+
+    def judged(check: Check, outcomes: Collection[Outcome] = ()) -> list[WindowKey]:
+        return store.verdicts.windows(project.name, incident.generation, check, first=first, outcomes=outcomes)
+
+    said = {window.index for window in judged("performance")}
     if any(one.window.end > horizon or one.window.index not in said for one in drifted):
         return []
-    first = min(opening, default=0)
-    since = [one for one in checks if one.check == "data" and one.outcome == "drift" and one.window.end <= horizon]
-    since = [one for one in since if one.window.index >= first]
-    if any(said.get(one.window.index) in SETTLED for one in since) or labelled(resources, project, since):
+    since = [window for window in judged("data", DRIFTED) if window.end <= horizon]
+    settled = {window.index for window in judged("performance", SETTLED)}
+    if any(window.index in settled for window in since) or labelled(resources, project, since):
         return []
     return drifted
 
 
-def labelled(resources: Resources, project: Project, windows: list[Verdict]) -> bool:
+def labelled(resources: Resources, project: Project, windows: list[WindowKey]) -> bool:
     """Tell whether one of these windows has enough labels by now; those of rows that somebody chose settle nothing."""
     if project.labels.coverage == "selected":
         return False
     least = project.monitors.minimum_rows
-    return any(resources.store.labels.in_window(one.window, None)[0] >= least for one in windows)
+    return any(resources.store.labels.in_window(window, None)[0] >= least for window in windows)
 
 
 def escalate(

@@ -4,31 +4,30 @@ import logging
 import socket
 from dataclasses import replace
 
-import numpy as np
-
 from data.errors import HoldfastError, NoChampion
 from data.markdown import escaped
-from data.schema import Category, Rows
+from data.schema import take
+from models.predictor import Predictor
 from monitoring import audit, governor, incidents, verdicts, windows
-from monitoring.concept import LONGEST
+from monitoring.answers import reader_for
 from monitoring.logged import reference_of
-from monitoring.performance import losses_in
+from monitoring.realised import shown
 from monitoring.records import Check as CheckName
-from monitoring.records import Generation, Incident, Prediction, Verdict, WindowKey
+from monitoring.records import Generation, Incident, Verdict, WindowKey
 from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks import unresolved
+from tasks.around import around_of, slices_of
 from tasks.circumstances import circumstances
+from tasks.consolidating import consolidate
 from tasks.estimating import estimated, realised
 from tasks.messages import channels
-from tasks.observing import EVER, clock, observed, predictor_of
+from tasks.observing import answers_in, clock, observed, predictor_of
 from tasks.reports import Report
 from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
-RECENT = 60  # verdicts on labels
-INFORMED = ("ok", "drift", "degraded", "insufficient")  # whose labels counted; a fault's must not become the usual
 AGAIN = ("wait", "block")
 UNANSWERED = ("unneeded", "kept", "refused")  # with more labels, a retraining may show what these could not
 RULINGS = ("retrain", "suggest", "approve", "wait", "block", "skip")
@@ -47,6 +46,7 @@ def watch(resources: Resources, name: str) -> Report:
     for generation in past:
         given += judge_due(resources, project, generation, replaced=generation.number != past[-1].number)
     unresolved.tell(resources, project, overview(resources))
+    consolidate(resources, project, past[-1], lambda: setting(resources, project, past[-1]))
     if not given:
         waiting = resources.store.predictions.count(name, past[-1].number)
         return Report(f"no window is due; generation {past[-1].number} has answered {waiting} rows")
@@ -60,17 +60,8 @@ def watch(resources: Resources, name: str) -> Report:
 def judge_due(resources: Resources, project: Project, generation: Generation, *, replaced: bool) -> list[Verdict]:
     """Judge the due windows of one generation; each verdict is recorded before the next is made."""
     store = resources.store
-    judged = {(one.window.index, one.check) for one in store.verdicts.of(project.name, generation.number)}
-    due = windows.due(
-        project.monitors.window,
-        windows.read_log(store, project.name, generation.number),
-        judged,
-        clock=clock(resources, project),
-        label_delay=project.labels.delay,
-        replaced=replaced,
-    )
     given = []
-    for window, check in due:
+    for window, check in due(resources, project, generation, replaced=replaced):
         verdict = judge(resources, project, generation, window, check)
         effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced, window=window))
         if store.record_verdict(verdict, effects, resources.now()):
@@ -79,100 +70,64 @@ def judge_due(resources: Resources, project: Project, generation: Generation, *,
     return given
 
 
+def due(
+    resources: Resources,
+    project: Project,
+    generation: Generation,
+    *,
+    replaced: bool,
+    at_once: int | None = windows.AT_ONCE,
+) -> list[tuple[WindowKey, CheckName]]:
+    """Return the windows and checks of a generation that are due and have no verdict yet, oldest first."""
+    store = resources.store
+    return windows.due(
+        project.monitors.window,
+        windows.read_log(store, project.name, generation.number),
+        store.verdicts.judged(project.name, generation.number),
+        clock=clock(resources, project),
+        label_delay=project.labels.delay,
+        replaced=replaced,
+        at_once=at_once,
+    )
+
+
 def judge(
     resources: Resources, project: Project, generation: Generation, window: WindowKey, check: CheckName
 ) -> Verdict:
     """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
-    predictions = resources.store.predictions.rows(window)
-    sample = audit.sample(predictions, project.labels)
+    store = resources.store
     try:
-        known = reference_of(resources.store, window)
+        revision = store.references.newest(window.project, window.generation, window.index)
+        known = reference_of(store, window, resources.calibrations, revision=revision)
         predictor = predictor_of(resources, generation)
         if check == "performance":
-            recorded = resources.store.verdicts.get(window, "data")
-            data = recorded.verdict if recorded else None
-            counted = observed(predictor, sample.predictions)
-            around = around_of(resources, project, known, window, counted)
-            said = verdicts.judge_performance(known, sample.predictions, project.monitors, window, data, around)
-            return realised(project, said, sample, data, len(predictions))
-        seen = observed(predictor, predictions, known.projection)
+            return judge_labels(resources, project, known, predictor, window)
+        read = reader_for(shown(project.evaluation.metric))
+        seen, answers = observed(store, predictor, window, read, known.projection)
         said = verdicts.judge_data(known, seen, project.monitors, window)
-        return estimated(resources, project, known, said, predictions, seen)
+        said = replace(said, detail={**said.detail, "revision": revision})  # its report is made with the same
+        return estimated(resources, project, known, said, answers, seen)
     except HoldfastError as error:
-        return verdicts.failed(window, check, len(predictions), str(error))
+        return verdicts.failed(window, check, store.predictions.count_in(window), str(error))
 
 
-def around_of(
-    resources: Resources, project: Project, known: Reference, window: WindowKey, seen: Rows
-) -> verdicts.Around:
-    """Return what the labels of a window are held against besides the reference."""
-    store = resources.store
-    before = store.verdicts.recent(window.project, RECENT, check="performance")
-    return verdicts.Around(
-        [
-            (one.detail["rows"], one.detail["labelled"])
-            for one in before
-            if "labelled" in one.detail and one.outcome in INFORMED
-        ],
-        {
-            name: values
-            for name, values in seen.items()
-            if name not in known.outputs and isinstance(known.columns.get(name), Category)  # an answer is no source
-        },
-        losses_before(resources, project, known, window),
-    )
-
-
-def losses_before(resources: Resources, project: Project, known: Reference, window: WindowKey) -> np.ndarray:
-    """Return the losses (N,) of the generation's newest labelled rows before a window, oldest first.
-
-    Without those under a fault or from before an accepted change; none where rows hang together in time, whose
-    losses are not looked at one by one.
-    """
-    if not known.exchangeable:
-        return np.zeros(0)
-    newest = resources.store.predictions.newest(window.project, window.generation, trial=0, since=EVER, limit=LONGEST)
-    counting = audit.sample(newest, project.labels).predictions
-    since = accepted_until(resources, window)
-    spoiled = spoiled_before(resources, window)
-    earlier = [one for one in reversed(counting) if _before(one, window) and not (since and _before(one, since))]
-    earlier = [one for one in earlier if not any(bad.holds(one) for bad in spoiled)]
-    return losses_in(earlier, known.task) if earlier else np.zeros(0)
-
-
-def accepted_until(resources: Resources, window: WindowKey) -> WindowKey | None:
-    """Return the end of the accepted change that a window is compared with, if there is one, as an empty window.
-
-    Errors from before it belong to a world that the reference no longer knows: held against them, what was accepted
-    would be a rise for ever.
-    """
-    store = resources.store
-    revisions = store.references.revisions(window.project, window.generation)
-    taken = [one.change for one in revisions if one.change is not None and one.change.first_window <= window.index]
-    if not taken:
-        return None
-    judged = [one.window for one in store.verdicts.of(window.project, window.generation)]
-    last = next((one for one in judged if one.index == taken[-1].last_window), None)
-    return None if last is None else replace(last, start=last.end, start_row=last.end_row)
-
-
-def spoiled_before(resources: Resources, window: WindowKey) -> list[WindowKey]:
-    """Return the earlier windows of a generation whose errors say nothing of the world: a check's fault or a person's.
-
-    Left among the errors, they would make the world look worse once the fault is mended.
-    """
-    store, number = resources.store, window.generation
-    found = store.verdicts.at_fault(window.project, number)
-    for one in store.incidents.declared(window.project):
-        if one.generation == number and one.first_window is not None:
-            last = window.index if one.closed_at is None or one.last_window is None else one.last_window
-            between = store.verdicts.between(window.project, number, "data", one.first_window, last)
-            found += [recorded.verdict.window for recorded in between]
-    return [one for one in dict.fromkeys(found) if one.index < window.index]
-
-
-def _before(one: Prediction, window: WindowKey) -> bool:
-    return one.sequence < window.start_row if window.start_row is not None else one.row_time < window.start
+def judge_labels(
+    resources: Resources, project: Project, known: Reference, predictor: Predictor, window: WindowKey
+) -> Verdict:
+    """Judge the performance of a window; what was asked is looked at only where the answers have become worse."""
+    store, read = resources.store, reader_for(shown(project.evaluation.metric))
+    also = ("label",) if project.labels.coverage == "all" else ("label", "id")
+    recorded = store.verdicts.get(window, "data")
+    data = recorded.verdict if recorded else None
+    answers = answers_in(store, window, read, also)
+    sample, around = audit.sample(answers, project.labels), around_of(resources, project, known, window, {})
+    said = verdicts.judge_performance(known, sample.answers, project.monitors, window, data, around)
+    if said.outcome == "degraded":
+        seen, answers = observed(store, predictor, window, read, also=also)
+        sample = audit.sample(answers, project.labels)
+        around = replace(around, slices=slices_of(known, take(seen, sample.which)))
+        said = verdicts.judge_performance(known, sample.answers, project.monitors, window, data, around)
+    return realised(project, said, sample, data, len(answers))
 
 
 def setting(

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from monitoring import events, telling
 from monitoring.effects import NewDecision, NewIncident, Update
-from monitoring.records import ORDER, Incident, IncidentKind, Message
+from monitoring.records import ORDER, Incident, IncidentKind, Message, Spell
 from monitoring.store import outbox
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.intents import stop_live
@@ -57,6 +57,21 @@ class Incidents:
     def declared(self, connection: Connection, project: str) -> list[Incident]:
         """Return the incidents, open or closed, of which a person said that they are broken sensors, oldest first."""
         return _all(connection, incidents.c.project == project, incidents.c.declared_by.is_not(None))
+
+    @reads
+    def skewed(self, connection: Connection, project: str) -> list[Spell]:
+        """Return the times in which the service was asked other values than the source has, oldest incident first."""
+        return skewed(connection, project)
+
+    @writes
+    def spoil(self, connection: Connection, id: int, since: datetime, until: datetime, now: datetime) -> None:  # noqa: A002
+        """Let an open incident's spell reach over the rows of [since, until) too."""
+        for found in _all(connection, incidents.c.id == id, incidents.c.closed_at.is_(None)):
+            known = found.detail
+            first = min(since.isoformat(), known.get("since", since.isoformat()), key=datetime.fromisoformat)
+            last = max(until.isoformat(), known.get("until", until.isoformat()), key=datetime.fromisoformat)
+            detail = {**known, "since": first, "until": last}
+            connection.execute(update(incidents).where(incidents.c.id == id).values(detail=detail, updated_at=now))
 
     @writes
     def acknowledge(
@@ -131,7 +146,9 @@ class Incidents:
         if connection.execute(select(decisions.c.id).where(*told).limit(1)).first() is not None:
             return False
         add_decision(connection, decision, now)
-        outbox.put(connection, messages)
+        after = _all(connection, incidents.c.id == id)[0]
+        risen = _event(events.UPDATED, after, f"updated-{decision.kind}", now, reason=decision.reason)
+        outbox.put(connection, [risen, *messages])
         return True
 
     @writes
@@ -152,9 +169,23 @@ class Incidents:
         return True
 
     @writes
+    def accept(self, connection: Connection, id: int, now: datetime, *, decision: NewDecision) -> bool:  # noqa: A002
+        """Close it as harmless, for the decision's reason; False, with nothing written, where it was closed before."""
+        if not close_once(connection, id, decision.reason, now):
+            return False
+        add_decision(connection, decision, now)
+        return True
+
+    @writes
     def close(self, connection: Connection, id: int, why: str, now: datetime) -> bool:  # noqa: A002
         """Close it; return False where it was closed before."""
         return close_once(connection, id, why, now)
+
+
+def skewed(connection: Connection, project: str) -> list[Spell]:
+    """Return the spells of a project's skew incidents, open or closed, oldest first."""
+    found = _all(connection, incidents.c.project == project, incidents.c.kind == "skew")
+    return [spell for one in found if (spell := one.spell)]
 
 
 def open_once(connection: Connection, new: NewIncident, now: datetime) -> tuple[Incident, bool]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, insert, select, update
 
 from monitoring.records import Label, WindowKey
 from monitoring.store.engine import Database, reads, writes
-from monitoring.store.predictions import chunks, in_window, known_ids
+from monitoring.store.incidents import skewed
+from monitoring.store.predictions import between, chunks, in_window, known_ids
 from monitoring.store.tables import incidents, labels, predictions, verdicts
 
 
@@ -70,15 +71,26 @@ class Labels:
 
     @reads
     def missing(
-        self, connection: Connection, project: str, generation: int, *, after: int, limit: int
+        self,
+        connection: Connection,
+        project: str,
+        generation: int,
+        *,
+        after: int,
+        limit: int,
+        since: datetime | None = None,
     ) -> list[tuple[int, str]]:
-        """Return the (sequence, id) of a generation's next predictions that have no label, oldest first."""
+        """Return the (sequence, id) of a generation's next predictions that have no label, oldest first.
+
+        `since`: of rows from then on.
+        """
         said = exists().where(labels.c.project == project, labels.c.prediction_id == predictions.c.id)
         query = select(predictions.c.sequence, predictions.c.id).where(
             predictions.c.project == project,
             predictions.c.generation == generation,
             predictions.c.trial == 0,
             predictions.c.sequence > after,
+            *between(since, None),
             ~said,
         )
         found = connection.execute(query.order_by(predictions.c.sequence).limit(limit))
@@ -88,10 +100,13 @@ class Labels:
     def count_unharvested(self, connection: Connection, project: str, until: datetime | None = None) -> int:
         """Return how many labelled predictions of rows up to `until` no batch holds yet, and one may hold.
 
-        Those of a window in fault, of one that could not be judged, and of one that a person declared a fault are
-        never harvested.
+        Those of a window in fault, of one that could not be judged, of one that a person declared a fault, and of a
+        time of training-serving skew are never harvested; those of a window that is over but ended after `until` wait
+        until its labels are judged.
         """
-        where = [] if until is None else [predictions.c.row_time <= until]
+        where = [~and_(*between(one.since, one.until)) for one in skewed(connection, project)]
+        if until is not None:
+            where += [predictions.c.row_time <= until, *_over(connection, project, until)]
         return _count(connection, project, labels.c.harvest.is_(None), ~exists().where(*_SPOILED), *where)
 
 
@@ -110,6 +125,20 @@ _SPOILED = (
     verdicts.c.outcome.in_(("fault", "failed")) | exists().where(*_DECLARED),
     case((verdicts.c.start_row.is_(None) | (predictions.c.trial != 0), _BY_TIME), else_=_BY_ROWS),
 )
+
+
+def _over(connection: Connection, project: str, until: datetime) -> list[ColumnElement[bool]]:
+    """Match the predictions before the first judged window of each generation that ended after a time."""
+    late = (verdicts.c.project == project, verdicts.c.check_name == "data", verdicts.c.window_end > until)
+    first = (verdicts.c.generation, func.min(verdicts.c.start_row), func.min(verdicts.c.window_start))
+    conditions = []
+    for number, row, start in connection.execute(select(*first).where(*late).group_by(verdicts.c.generation)):
+        by_time = predictions.c.row_time >= start
+        after = (
+            by_time if row is None else case((predictions.c.trial != 0, by_time), else_=predictions.c.sequence >= row)
+        )
+        conditions.append(~and_(predictions.c.generation == number, after))
+    return conditions
 
 
 def _what(label: Label, before: Label | None) -> str:

@@ -1,11 +1,11 @@
 """The log of answers: appended before each answer is sent, read by windows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, func, insert, select, type_coerce, update
 
 from monitoring.records import Prediction, WindowKey
 from monitoring.store.engine import Database, reads, writes
@@ -13,6 +13,7 @@ from monitoring.store.tables import labels, predictions
 
 T = TypeVar("T")
 CHUNK = 500  # ids in one IN list; every database takes as many parameters
+STRETCH = 8_192  # rows handed over at once: what is made of them stays in the processor's cache
 
 _COLUMNS = (*predictions.c, labels.c.value.label("label"))
 _LOG = predictions.outerjoin(
@@ -71,7 +72,7 @@ class PredictionLog:
             predictions.c.generation == generation,
             predictions.c.trial != 0,
             labels.c.value.is_not(None),
-            *_between(start, end),
+            *between(start, end),
         )
         return _all(connection, query.order_by(*_OLDEST_FIRST))
 
@@ -82,15 +83,28 @@ class PredictionLog:
         What a version on trial answered beside the generation is in no window.
         """
         query = _select(window.project).where(*in_window(window))
-        query = query.order_by(*_OLDEST_FIRST if window.start_row is None else (predictions.c.sequence,))
+        query = query.order_by(*_in_order(window))
         if labelled:
             query = query.where(labels.c.value.is_not(None))
         return _all(connection, query)
 
     @reads
+    def scan(self, connection: Connection, window: WindowKey, names: Sequence[str], take: Callable[..., None]) -> None:
+        """Hand a window's predictions over, oldest first, as columns of these names, a stretch at a time.
+
+        JSON, `output` and `label`, is handed over as it is stored; so a window is never in memory as a whole.
+        """
+        wanted = [_raw(name) for name in names]
+        source = _LOG if "label" in names else predictions
+        query = select(*wanted).select_from(source).where(*in_window(window)).order_by(*_in_order(window))
+        with connection.execute(query, execution_options={"yield_per": STRETCH}) as result:
+            for rows in result.partitions():
+                take(*zip(*rows, strict=True))
+
+    @reads
     def since(self, connection: Connection, project: str, at: datetime, limit: int | None = None) -> list[Prediction]:
         """Return the predictions of rows from `at` on, oldest first, all generations together."""
-        query = _select(project).where(*_between(at, None)).order_by(*_OLDEST_FIRST)
+        query = _select(project).where(*between(at, None)).order_by(*_OLDEST_FIRST)
         return _all(connection, query.limit(limit))
 
     @reads
@@ -107,6 +121,11 @@ class PredictionLog:
         """Return how many predictions the log holds of a generation, or of all."""
         query = select(func.count()).select_from(predictions).where(*_of(project, generation))
         return int(connection.scalar(query) or 0)
+
+    @reads
+    def count_in(self, connection: Connection, window: WindowKey) -> int:
+        """Return how many predictions a window holds."""
+        return int(connection.scalar(select(func.count()).select_from(predictions).where(*in_window(window))) or 0)
 
     @reads
     def answered(self, connection: Connection, project: str, generation: int) -> int:
@@ -168,11 +187,24 @@ def in_window(window: WindowKey) -> list[ColumnElement[bool]]:
     """Match a window's predictions: by sequence, or by row time."""
     of = _of(window.project, window.generation)
     if window.start_row is None or window.end_row is None:
-        return [*of, *_between(window.start, window.end)]
+        return [*of, *between(window.start, window.end)]
     return [*of, predictions.c.sequence >= window.start_row, predictions.c.sequence < window.end_row]
 
 
-def _between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+def _in_order(window: WindowKey) -> tuple[ColumnElement[Any], ...]:
+    """Order a window's predictions, oldest first."""
+    return _OLDEST_FIRST if window.start_row is None else (predictions.c.sequence,)
+
+
+def _raw(name: str) -> ColumnElement[Any]:
+    """Return a column with its JSON unread."""
+    if name == "label":
+        return type_coerce(labels.c.value, Text)
+    return type_coerce(predictions.c.output, Text) if name == "output" else predictions.c[name]
+
+
+def between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+    """Match the rows of [start, end); None leaves that side open."""
     conditions = []
     if start is not None:
         conditions.append(predictions.c.row_time >= start)

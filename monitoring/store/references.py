@@ -57,12 +57,10 @@ class References:
         revision: int | None = None,
         *,
         window: int | None = None,
-        at: datetime | None = None,
     ) -> bytes | None:
         """Return the payload of a revision, the newest unless named, or None.
 
-        `window`: the newest that is for this window, since a change that came later says nothing of it; `at`: the
-        newest there was by then.
+        `window`: the newest that is for this window, since a change that came later says nothing of it.
 
         Raises: Corrupt, it is not what was put.
         """
@@ -71,8 +69,6 @@ class References:
             query = query.where(references.c.revision == revision)
         if window is not None:
             query = query.where(func.coalesce(references.c.first_window, window) <= window)
-        if at is not None:
-            query = query.where((references.c.at <= at) | (references.c.revision == 1))
         row = connection.execute(query.order_by(references.c.revision.desc()).limit(1)).first()
         if row is None:
             return None
@@ -80,6 +76,14 @@ class References:
         if found != row.sha256:
             raise Corrupt(f"reference {row.revision} of {project} generation {generation}", row.sha256, found)
         return bytes(row.payload)
+
+    @reads
+    def newest(self, connection: Connection, project: str, generation: int, window: int) -> int | None:
+        """Return the newest revision that is for a window, or None."""
+        of = (references.c.project == project, references.c.generation == generation)
+        known = func.coalesce(references.c.first_window, window) <= window
+        found: int | None = connection.scalar(select(func.max(references.c.revision)).where(*of, known))
+        return found
 
     @reads
     def revisions(self, connection: Connection, project: str, generation: int) -> list[Revision]:

@@ -11,6 +11,15 @@ from monitoring.records import Check, Outcome, Verdict, WindowKey
 from monitoring.store.engine import Database, reads, writes
 from monitoring.store.tables import verdicts
 
+_KEY = (
+    verdicts.c.generation,
+    verdicts.c.window_index,
+    verdicts.c.window_start,
+    verdicts.c.window_end,
+    verdicts.c.start_row,
+    verdicts.c.end_row,
+)
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -66,9 +75,7 @@ class Verdicts:
     def at_fault(self, connection: Connection, project: str, generation: int | None = None) -> list[WindowKey]:
         """Return the windows whose rows or labels one of the checks calls a fault, or could not judge."""
         bad = (*_where(project, None, generation), verdicts.c.outcome.in_(("fault", "failed")))
-        key = (verdicts.c.generation, verdicts.c.window_index, verdicts.c.window_start, verdicts.c.window_end)
-        query = select(*key, verdicts.c.start_row, verdicts.c.end_row).where(*bad).distinct()
-        return [WindowKey(project, *row) for row in connection.execute(query)]
+        return [WindowKey(project, *row) for row in connection.execute(select(*_KEY).where(*bad).distinct())]
 
     @reads
     def history(self, connection: Connection, project: str, n: int, generation: int | None = None) -> list[Recorded]:
@@ -100,10 +107,31 @@ class Verdicts:
         return [_recorded(row) for row in connection.execute(query)]
 
     @reads
-    def of(self, connection: Connection, project: str, generation: int) -> list[Verdict]:
-        """Return every verdict of a generation, oldest window first."""
-        query = select(verdicts).where(*_where(project, None, generation))
-        return [_verdict(row) for row in connection.execute(query.order_by(verdicts.c.window_index, verdicts.c.id))]
+    def judged(self, connection: Connection, project: str, generation: int) -> set[tuple[int, Check]]:
+        """Return the (window, check) of a generation that have a verdict."""
+        query = select(verdicts.c.window_index, verdicts.c.check_name).where(*_where(project, None, generation))
+        return {(row.window_index, row.check_name) for row in connection.execute(query)}
+
+    @reads
+    def windows(
+        self,
+        connection: Connection,
+        project: str,
+        generation: int | None = None,
+        check: Check | None = None,
+        *,
+        first: int = 0,
+        outcomes: Collection[Outcome] = (),
+    ) -> list[WindowKey]:
+        """Return the windows from `first` on that have a verdict, of one of the `outcomes` if any are named.
+
+        By generation and window, oldest first, each once.
+        """
+        where = [*_where(project, check, generation), verdicts.c.window_index >= first]
+        if outcomes:
+            where.append(verdicts.c.outcome.in_(outcomes))
+        query = select(*_KEY).where(*where).distinct().order_by(verdicts.c.generation, verdicts.c.window_index)
+        return [WindowKey(project, *row) for row in connection.execute(query)]
 
     @reads
     def without_report(self, connection: Connection, project: str | None = None, limit: int = 100) -> list[Verdict]:

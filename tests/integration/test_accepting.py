@@ -1,5 +1,6 @@
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
 from monitoring.reference import Reference, from_bytes
 from monitoring.store.store import Store
-from tasks import accepting, rereferencing
+from tasks import accepting, rereferencing, watching
 from tasks.accepting import accept, ask, carry_out
+from tasks.reporting import window_of
 from tasks.watching import watch
 
 SHIFT = 2.5
@@ -135,13 +137,31 @@ def test_windows_of_before_and_reports_of_old_verdicts_keep_the_reference_they_h
     incident = changed(orchard)
     old = compared_with(orchard)
     verdict = orchard.verdicts()[-1]
-    judged = orchard.store.verdicts.get(verdict.window, "data")
-    assert judged is not None
     accept(orchard, incident.id, "a new supplier", "ada")
     first = orchard.verdicts()[0].window
     assert reference_of(orchard.store, first).rows == old.rows
     assert reference_of(orchard.store, verdict.window).rows != old.rows
-    assert reference_of(orchard.store, verdict.window, judged.at).rows == old.rows
+    assert window_of(orchard, verdict.window)[0].rows == old.rows
+
+
+def test_a_window_judged_while_somebody_accepts_is_reported_with_what_it_was_judged_by(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_labels(orchard)
+    incident = changed(orchard)
+    old, judge = compared_with(orchard), watching.verdicts.judge_data
+
+    def meanwhile(*arguments: Any) -> Verdict:
+        accept(orchard.another(), incident.id, "a new supplier", "ada")
+        return judge(*arguments)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(watching.verdicts, "judge_data", meanwhile)
+        live(orchard, 1, SHIFT)
+    verdict = orchard.verdicts()[-1]
+    assert verdict.outcome == "drift"
+    assert reference_of(orchard.store, verdict.window).rows != old.rows
+    assert window_of(orchard, verdict.window)[0].rows == old.rows
 
 
 def test_a_window_of_the_accepted_change_counts_no_more_when_its_labels_come_late(orchard: Orchard) -> None:

@@ -19,10 +19,13 @@ def judged(orchard: Orchard, outcomes: list[str]) -> None:
         rows = plums(WINDOW, seed=first)
         orchard.label(orchard.answer(rows, prefix=f"r{first:06d}-"), rows)
         index = first // WINDOW
-        window = WindowKey(orchard.name, 1, index, orchard.now(), orchard.now(), first, first + WINDOW)
+        then = orchard.now() - timedelta(hours=2)
+        window = WindowKey(orchard.name, 1, index, then, then + timedelta(seconds=WINDOW), first, first + WINDOW)
         met = watching.setting(orchard, orchard.declared, orchard.serving, window=window)
         said = Verdict(window, "data", outcome, WINDOW, f"{outcome} in window {index}", {})  # type: ignore[arg-type]
         assert orchard.store.record_verdict(said, effects(said, met), orchard.now())
+        labels_judged = Verdict(window, "performance", "insufficient", WINDOW, "insufficient: as a test says", {})
+        orchard.store.verdicts.record(labels_judged, orchard.now())
 
 
 def labels(orchard: Orchard) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loop_parts import Orchard, judgement, plant
+from loop_parts import WINDOW, Orchard, judgement, plant, plums
 from prefect_stack import Runner, until
 from store_parts import asked_for
 
@@ -19,8 +19,9 @@ from flows.keeper import keeper_of
 from flows.orphans import living
 from models.judging import Outcome
 from monitoring.store.approvals import Approval
-from tasks import retraining
+from tasks import accepting, retraining
 from tasks.settings import Settings
+from tasks.watching import watch
 
 
 @dataclass
@@ -146,6 +147,32 @@ def test_the_answer_in_the_form_makes_the_version_serve(stand: Stand, waiting: d
 
 def test_a_run_that_is_suspended_is_not_missed_by_the_automation_that_looks_for_dead_ones() -> None:
     assert {"prefect.flow-run.Suspended", "prefect.flow-run.Paused"} <= set(zombies("ours")["trigger"]["expect"])
+
+
+def test_a_word_given_on_a_page_is_carried_out_by_the_projects_deployment_and_once(stand: Stand) -> None:
+    orchard = stand.orchard
+    orchard.declare(("minimum_labels=30", 'minimum_labels=30, retrain="off"'))
+    orchard.serve("9")
+    for n in range(7):
+        orchard.answer(plums(WINDOW, shift=2.5 if n > 2 else 0.0, seed=1000 + n), prefix=f"w{n}-")
+    watch(orchard, orchard.name)
+    [incident] = orchard.store.incidents.open_ones(orchard.name, "drift")
+    accepting.ask(orchard, incident.id, "a new supplier", "ada")
+    [asked] = orchard.store.acceptances.open_ones()
+    for _ in range(2):
+        keeper = keeper_of(orchard.settings)
+        keeper.acceptor.attend()
+        keeper.resources.store.close()
+    until(lambda: orchard.store.acceptances.get(asked.id).ended_at, 90)  # type: ignore[union-attr]
+    run = orchard.store.acceptances.get(asked.id).run  # type: ignore[union-attr]
+    until(lambda: client.run_state(orchard.settings, str(run)) == "Completed", 30)
+    told = stand.api.call("GET", f"/flow_runs/{run}")
+    assert told["name"] == f"accept-{orchard.name}-{incident.id}"
+    assert "is accepted by ada: a new supplier" in told["state"]["message"]
+    assert orchard.store.incidents.get(incident.id).closed_why == "accepted by ada: a new supplier"  # type: ignore[union-attr]
+    assert len(orchard.store.references.revisions(orchard.name, orchard.serving.number)) == 2
+    mine = {"flow_runs": {"name": {"any_": [told["name"]]}}}
+    assert len(stand.api.call("POST", "/flow_runs/filter", mine)) == 1
 
 
 @pytest.mark.soak

@@ -304,10 +304,13 @@ def test_the_best_policy_is_chosen_and_of_equals_the_cheapest(
     assert choose(found, task) == best
 
 
-def test_every_policy_changes_a_projects_monitor_or_governor_and_nothing_else(stream: Stream) -> None:
+def test_every_policy_changes_a_projects_monitor_or_governor_or_rows_and_nothing_else(stream: Stream) -> None:
     project = stream.project
     changed = {name: policy.change(project) for name, policy in POLICIES.items()}
     assert changed.pop("declared") == project
+    training = changed.pop("since-drift").training
+    assert (training.rows, training.newest) == ("since_drift", project.governor.minimum_labels)
+    assert replace(training, rows=project.training.rows, newest=project.training.newest) == project.training
     for one in changed.values():
         assert (one.monitors, one.governor) != (project.monitors, project.governor)
         assert replace(one, monitors=project.monitors, governor=project.governor) == project

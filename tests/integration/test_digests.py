@@ -1,6 +1,7 @@
 """Many alerts at once: one message a channel, nothing lost, no other channel delayed (P16)."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from test_alerts import AT, Receiver, message, running
 
 from monitoring.alerts import Channels, Sender, drain
-from monitoring.digests import ABOVE, GATHER
+from monitoring.digests import ABOVE, GATHER, SHOWN
 from monitoring.effects import Effects, NewIncident
 from monitoring.records import Message
 from monitoring.store import Store, open_store
@@ -63,6 +64,17 @@ def test_a_few_alerts_go_out_one_by_one_and_many_as_one_that_lists_them(store: S
     assert told["text"].startswith("30 alerts at once, of 1 project: 30 fault\n- 3 of 200 frames are constant")
     assert told["alerts"][0]["id"] == many[7].id  # what is urgent comes first
     assert store.outbox.waiting() == []
+
+
+def test_the_log_shows_a_digests_alerts_below_it(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.outbox.put(
+        [message("log", f"many-{number:02d}", text=f"frame {number:02d}\nis dark") for number in range(30)]
+    )
+    with caplog.at_level(logging.WARNING, "monitoring.alerts"):
+        drain(store, Channels(), AT, wait=10)
+    head, *lines = caplog.messages
+    assert "30 alerts at once" in head
+    assert [line.split(" is dark")[0] for line in lines] == [f"ALERT - frame {number:02d}" for number in range(SHOWN)]
 
 
 def test_a_digest_that_fails_comes_again_under_its_id_and_nothing_of_it_is_lost(

@@ -9,6 +9,7 @@ from store_parts import race
 
 from data.errors import NoBatch
 from data.schema import Rows, length
+from monitoring.records import Label
 from monitoring.store.predictions import PredictionLog
 from tasks.harvesting import harvest
 from tasks.ingestion import write_snapshot
@@ -119,4 +120,53 @@ def test_rows_are_not_harvested_before_their_labels_are_mature_nor_before_their_
     with pytest.raises(NoBatch):
         orchard.batches.snapshot(orchard.name)
     orchard.ahead = timedelta(minutes=15)
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+    watch(orchard, orchard.name)
     assert f"{WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence
+
+
+def straddling(orchard: Orchard) -> None:
+    """A window the labels of whose older half are mature, all of them the same."""
+    ids = orchard.answer(plums(WINDOW, seed=99), ago=timedelta(hours=1, seconds=WINDOW // 2))
+    orchard.store.labels.record(orchard.name, [Label(one, "yes", orchard.now()) for one in ids], orchard.now())
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts()] == ["ok"]
+    assert orchard.verdicts("performance") == []
+
+
+def test_rows_wait_until_it_is_known_whether_the_labels_of_their_window_can_be_believed(orchard: Orchard) -> None:
+    orchard.serve()
+    straddling(orchard)
+    delay = orchard.declared.labels.delay
+    assert orchard.store.labels.count_unharvested(orchard.name, until=orchard.now() - delay) == 0
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+    orchard.ahead = timedelta(minutes=5)
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence  # due by now, and not given yet
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts("performance")] == ["fault"]
+    assert "no labelled traffic" in harvest(orchard, orchard.name).sentence
+
+
+def test_a_window_with_few_labels_and_one_of_a_replaced_generation_are_waited_for_no_longer_than_their_verdict(
+    orchard: Orchard,
+) -> None:
+    orchard.serve()
+    rows = plums(WINDOW + 5)
+    orchard.label(orchard.answer(rows)[-10:], {name: values[-10:] for name, values in rows.items()})
+    orchard.serve("2")
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts("performance")] == ["insufficient"] * 2
+    assert "10 rows accepted" in harvest(orchard, orchard.name).sentence
+
+
+def test_a_window_that_no_check_will_look_at_again_is_not_waited_for(orchard: Orchard) -> None:
+    orchard.serve()
+    rows = plums(2 * WINDOW)
+    orchard.label(orchard.answer(rows, ago=timedelta(minutes=50)), rows)
+    watch(orchard, orchard.name)
+    orchard.declare(("Window(rows=40)", "Window(rows=100)"))
+    orchard.serve("2")
+    orchard.ahead = timedelta(minutes=15)
+    watch(orchard, orchard.name)
+    assert [one.window.index for one in orchard.verdicts("performance")] == [0]  # the only one of 100 rows
+    assert f"{2 * WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence

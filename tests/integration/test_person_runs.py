@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ from monitoring.governor import Circumstances
 from monitoring.records import Incident
 from tasks import ingestion, retraining, watching
 from tasks.circumstances import circumstances
+from tasks.gathering import same_data
+from tasks.landing import Landed
 from tasks.observing import clock
 from tasks.person_runs import TERMINAL, begin, by_hand, retrain
 from tasks.retraining import leased
@@ -111,6 +114,36 @@ def test_a_run_by_hand_that_fails_is_over_and_nobody_starts_it_again(orchard: Or
     assert orchard.store.leases.current(orchard.name) is None
 
 
+def test_what_a_person_starts_is_told_and_neither_spends_the_budget_nor_trips_the_breaker_of_what_starts_by_itself(
+    orchard: Orchard,
+) -> None:
+    def failing() -> None:
+        orchard.ahead += timedelta(minutes=4)
+        raise KeyboardInterrupt
+
+    orchard.serve()
+    trained(orchard, 1)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt), by_hand(orchard, orchard.name, actor="ada", holder=HOLDER):
+            failing()
+    found = seen(orchard)
+    assert (found.failures, found.runs_today, found.runs_this_week) == (1, 1, 1)
+    assert found.minutes_today == pytest.approx(1, abs=0.2)
+    assert found.minutes_by_people == pytest.approx(12, abs=0.5)
+    orchard.ahead += timedelta(hours=2)
+    rows = plums(2 * WINDOW)
+    orchard.label(orchard.answer(rows), rows)
+    drifted(orchard)
+    watching.reconsider(orchard)
+    [line] = orchard.store.ledger.decisions(orchard.name, kinds=("retrain",), limit=1)
+    assert line.reason.startswith("nothing stands against a retraining")
+    assert line.inputs["minutes_by_people"] == pytest.approx(12, abs=0.5)
+    [mine] = orchard.store.intents.open_ones(orchard.name)
+    assert orchard.store.intents.end(mine.id, "refused", orchard.now())
+    begin(orchard, orchard.name, "ada")
+    assert "people's runs took 12 minutes in 7 days" in lines(orchard, "retrain")[0]
+
+
 def test_a_run_on_a_terminal_lives_as_long_as_its_lease_and_is_seen_through_when_it_was_killed(
     orchard: Orchard,
 ) -> None:
@@ -185,6 +218,47 @@ def test_a_run_that_nobody_asked_for_learns_no_snapshot_twice_and_its_incident_w
         retraining.collect(orchard, run)  # a person may
 
 
+def test_rows_that_land_while_a_training_runs_are_new_to_the_next(orchard: Orchard) -> None:
+    ingestion.ingest(orchard, orchard.name)
+    orchard.serve()
+    mine = begin(orchard, orchard.name, "ada")
+    with leased(orchard, orchard.name, holder="run-1", intent=mine) as run:
+        retraining.collect(orchard, run)
+        assert seen(orchard).new_rows == 0
+        ingestion.record(orchard, orchard.declared, Landed("monday", 50, 0, changed=True))
+        run.outcome = "kept"
+    assert seen(orchard).new_rows == 50
+    [line] = orchard.store.ledger.decisions(orchard.name, kinds=("gather",))
+    assert orchard.store.ledger.why(f"intent {mine}", orchard.name)[-1] == line
+
+
+def test_a_snapshot_is_new_to_a_project_that_learns_since_a_drift_once_there_is_another_drift(orchard: Orchard) -> None:
+    ingestion.ingest(orchard, orchard.name)
+    orchard.promote()
+    orchard.declare(("epochs=2", 'rows="since_drift", epochs=2'))
+
+    def learn(intent: int) -> str | None:
+        with leased(orchard, orchard.name, holder=f"run-{intent}", intent=intent) as run, suppress(NothingNew):
+            retraining.collect(orchard, run)
+            run.outcome = "kept"
+        return orchard.store.intents.get(intent).outcome  # type: ignore[union-attr]
+
+    def answering(incident: Incident) -> int:
+        orchard.store.record(Effects(intent=NewIntent(orchard.name, incident.id)), orchard.now())
+        return orchard.store.intents.open_ones(orchard.name)[0].id
+
+    first = drifted(orchard)
+    assert learn(begin(orchard, orchard.name, "ada")) == "kept"
+    assert learn(answering(first)) == "unneeded"
+    orchard.store.incidents.close(first.id, "quiet", orchard.now())
+    orchard.ahead += timedelta(hours=1)
+    second = drifted(orchard)
+    assert not same_data(orchard, orchard.declared)
+    assert learn(answering(second)) == "kept"
+    assert same_data(orchard, orchard.declared)
+    assert learn(answering(second)) == "unneeded"
+
+
 def test_budgets_count_runs_and_minutes_of_a_day_and_a_week_dead_attempts_among_them(orchard: Orchard) -> None:
     orchard.serve()
     orchard.ahead += timedelta(minutes=1)
@@ -218,7 +292,8 @@ def test_in_a_replay_cool_down_and_budgets_pass_as_the_rows_time_does(orchard: O
 
     come(0)
     incident = drifted(orchard)
-    retrain(orchard, orchard.name, incident.id, "the world did change", "ada")
+    promised = NewIntent(orchard.name, incident.id, clock=clock(orchard, orchard.declared))
+    orchard.store.record(Effects(intent=promised), orchard.now())
     [intent] = orchard.store.intents.open_ones(orchard.name)
     assert orchard.store.intents.end(intent.id, "kept", orchard.now())
     just = seen(orchard)

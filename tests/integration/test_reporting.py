@@ -16,6 +16,7 @@ from models.networks import build
 from models.predictor import read_version
 from models.writing import make_version
 from monitoring import reference
+from monitoring.answers import read_shortly
 from monitoring.effects import NewIncident
 from monitoring.records import Generation, Prediction, WindowKey
 from monitoring.verdicts import judge_data
@@ -110,7 +111,7 @@ def served(tmp_path: Path) -> Iterator[Resources]:
         ]
         resources.store.predictions.append(logged)
         window = WindowKey("pears", 1, index, NOW, NOW, index * WINDOW, (index + 1) * WINDOW)
-        seen = observed(predictor, resources.store.predictions.rows(window), projection)
+        seen = observed(resources.store, predictor, window, read_shortly, projection)[0]
         resources.store.verdicts.record(judge_data(built, seen, project.monitors, window), NOW)
     yield resources
     resources.store.close()

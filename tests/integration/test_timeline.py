@@ -220,6 +220,21 @@ def test_the_audit_sample_lists_what_was_asked_and_not_what_was_answered(orchard
     assert drawn(ids, 0.6).sum() == len(to_label(orchard, orchard.name, 1000))
 
 
+def test_audit_rows_of_a_replaced_generation_are_listed_as_long_as_they_say_what_replacing_it_was_worth(
+    orchard: Orchard,
+) -> None:
+    orchard.declare(AUDITED)
+    ids, rows = answered(orchard)
+    orchard.label(ids[:5], pick(rows, list(range(5))))
+    orchard.serve("2")
+    later = orchard.answer(rows, prefix="s")
+    kept = [[one for one in some if drawn([one], 0.6).all()] for some in (ids[5:], later)]
+    assert [one["id"] for one in to_label(orchard, orchard.name, 1000)] == [*kept[0], *kept[1]]
+    assert [one["id"] for one in to_label(orchard, orchard.name, 3)] == kept[0][:3]
+    orchard.ahead += timedelta(days=15)
+    assert [one["id"] for one in to_label(orchard, orchard.name, 1000)] == kept[1]
+
+
 @pytest.mark.parametrize(("change", "outcome"), [(None, "promoted"), (CHOSEN, "challenger"), (AUDITED, "promoted")])
 def test_selected_labels_without_an_audit_sample_promote_nothing_without_a_person(
     orchard: Orchard, change: tuple[str, str] | None, outcome: str

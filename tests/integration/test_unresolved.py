@@ -1,8 +1,10 @@
 from datetime import timedelta
+from typing import Any
 
 from loop_parts import WINDOW, Orchard, plums
 from store_parts import race
 
+from monitoring import events
 from tasks import unresolved
 from tasks.acting import declare_fault
 from tasks.watching import judge_due, watch
@@ -29,6 +31,11 @@ def alerts(orchard: Orchard) -> list[str]:
     return [str(one.payload["text"]) for one in waiting if "UNRESOLVED" in str(one.payload.get("text"))]
 
 
+def risen(orchard: Orchard) -> list[dict[str, Any]]:
+    waiting = orchard.store.outbox.due(orchard.now() + timedelta(days=1), 1000)
+    return [one.payload["payload"] for one in waiting if one.payload.get("event") == events.UPDATED]
+
+
 def test_drift_whose_labels_do_not_come_is_told_once_more_and_only_once(orchard: Orchard) -> None:
     orchard.serve()
     drifting(orchard, ago=timedelta(minutes=30))  # their labels take an hour
@@ -42,6 +49,8 @@ def test_drift_whose_labels_do_not_come_is_told_once_more_and_only_once(orchard:
     [text] = alerts(orchard)
     assert "labels for the drifted windows (0, 1) should be here by now" in text
     assert "nobody can say whether accuracy held" in text
+    [event] = risen(orchard)
+    assert (event["incident"], event["severity"]) == (incident.id, "critical")
     orchard.store.outbox.delivered(f"{orchard.name}.incident-{incident.id}.unresolved.log", orchard.now())
     orchard.ahead = timedelta(days=3)
     drifting(orchard, ago=timedelta(hours=2))

@@ -8,6 +8,7 @@ import pytest
 
 from data.schema import Category, Column, Number, Rows
 from monitoring import projections
+from monitoring.answers import answers_of
 from monitoring.declarations import Monitors
 from monitoring.estimates import estimate
 from monitoring.frames import frames, showable, titles
@@ -155,7 +156,7 @@ def test_a_broken_column_does_not_stop_an_estimate(kind: str) -> None:
         seed=0,
     )
     answered = [Prediction(str(at), "plums", 1, NOW, NOW, b"", {"value": 1.0}, at) for at in range(200)]
-    found = estimate(held, "mae", break_(break_(shifted(), "level", kind), "number", kind), answered)
+    found = estimate(held, "mae", break_(break_(shifted(), "level", kind), "number", kind), answers_of(answered))
     assert found.value is not None
     assert np.isfinite(found.value)
 

@@ -10,10 +10,10 @@ import pytest
 
 from data.schema import Number, Rows
 from models.metrics import per_row, value_of
+from monitoring.answers import Answers, answers_of
 from monitoring.binning import bin_column
 from monitoring.estimates import BLIND, Estimate, estimate
 from monitoring.held_out import HeldOut, from_arrays, keep
-from monitoring.realised import answers as answers_of
 from monitoring.realised import measure
 from monitoring.records import Prediction
 from monitoring.reference import losses_of
@@ -23,8 +23,8 @@ LEVELS = ("no", "yes")
 WORLDS = 25
 
 
-def logged(outputs: list[dict[str, object]], truth: Sequence[str | float]) -> list[Prediction]:
-    return [Prediction(str(n), "p", 1, NOW, NOW, b"", said, n, truth[n]) for n, said in enumerate(outputs)]
+def logged(outputs: list[dict[str, object]], truth: Sequence[str | float]) -> Answers:
+    return answers_of([Prediction(str(n), "p", 1, NOW, NOW, b"", said, n, truth[n]) for n, said in enumerate(outputs)])
 
 
 def classes(rows: int, seed: int, spread: float = 1.0, turned: float = 1.0) -> tuple[Rows, np.ndarray, np.ndarray]:
@@ -38,12 +38,14 @@ def classes(rows: int, seed: int, spread: float = 1.0, turned: float = 1.0) -> t
     return {"x": x, "prediction": said, "confidence": answers.max(axis=1)}, answers, truth
 
 
-def told(seen: Rows, answers: np.ndarray, truth: np.ndarray) -> list[Prediction]:
+def told(seen: Rows, answers: np.ndarray, truth: np.ndarray, mute: int = 0) -> Answers:
+    """Without the confidence of the first `mute` rows."""
     shares = [dict(zip(LEVELS, row, strict=True)) for row in answers.tolist()]
     outputs = [
         {"class": said, "confidence": sure, "probabilities": share}
         for said, sure, share in zip(seen["prediction"], seen["confidence"].tolist(), shares, strict=True)
     ]
+    outputs[:mute] = [{"class": one["class"]} for one in outputs[:mute]]
     return logged(outputs, truth.tolist())
 
 
@@ -69,7 +71,7 @@ def held_values(rows: int, seed: int) -> HeldOut:
     return keep(seen, answers, truth, losses, levels=(), binnings=binnings, exchangeable=True, seed=0)
 
 
-def numbers(seen: Rows, truth: np.ndarray) -> list[Prediction]:
+def numbers(seen: Rows, truth: np.ndarray) -> Answers:
     return logged([{"value": value} for value in seen["prediction"].tolist()], truth.tolist())
 
 
@@ -81,9 +83,10 @@ def honest(found: Sequence[tuple[Estimate, float]]) -> int:
     )
 
 
-def realised(metric: str, predictions: list[Prediction]) -> float:
-    given, levels = answers_of(predictions)
-    truth = np.array([one.label for one in predictions], dtype=object if levels else float)
+def realised(metric: str, predictions: Answers) -> float:
+    assert predictions.labels is not None
+    given, levels = predictions.values
+    truth = predictions.labels.astype(object if levels else float)
     return float(value_of(metric, per_row(metric, truth, given, levels).sum(axis=0)))
 
 
@@ -155,7 +158,7 @@ def test_an_estimate_without_grounds_is_none_and_says_why() -> None:
     assert (few.value, few.past_error) == (None, None)
     assert "40 held-out rows, 50 are needed" in few.sentence
     assert "0 held-out rows" in estimate(None, "accuracy", seen, predictions).sentence
-    assert "no rows" in estimate(held_classes(100, 1), "accuracy", {}, []).sentence
+    assert "no rows" in estimate(held_classes(100, 1), "accuracy", {}, answers_of([])).sentence
     orjson.dumps(few.to_json())
 
 
@@ -164,14 +167,12 @@ def test_rows_without_a_confidence_are_left_out_and_counted(metric: str) -> None
     held = held_classes(200, 1)
     seen, answers, truth = classes(100, 2)
     seen["confidence"][:30] = np.nan
-    predictions = told(seen, answers, truth)
-    mute = [replace(one, output={"class": one.output["class"]}) for one in predictions[:30]]
-    found = estimate(held, metric, seen, [*mute, *predictions[30:]])
+    found = estimate(held, metric, seen, told(seen, answers, truth, mute=30))
     assert found.rows == 70
     assert "30 rows without a confidence left out" in found.sentence
     assert found.value is not None
     seen["confidence"][:] = np.nan
-    nothing = [replace(one, output={"class": one.output["class"]}) for one in predictions]
+    nothing = told(seen, answers, truth, mute=100)
     assert "no answer came with a confidence" in estimate(held, metric, seen, nothing).sentence
 
 
@@ -224,4 +225,4 @@ def test_a_metric_on_labels_has_an_interval_that_is_wider_where_rows_depend_on_e
     assert tied is not None
     assert free.value == tied.value
     assert tied.high - tied.low > 1.5 * (free.high - free.low)
-    assert measure("accuracy", [replace(one, label=None) for one in predictions], exchangeable=True) is None
+    assert measure("accuracy", replace(predictions, labels=None), exchangeable=True) is None

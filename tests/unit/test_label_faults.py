@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.schema import Category, Number
+from monitoring.answers import answers_of
 from monitoring.concentration import concentrated, told
 from monitoring.concept import rise
 from monitoring.declarations import Monitors
@@ -86,7 +87,7 @@ def test_a_window_cut_to_a_few_rows_says_nothing_of_how_many_labels_come() -> No
     for least, outcome in ((20, "insufficient"), (3, "fault")):
         window = WindowKey("plums", 1, 9, noon, noon, 0, 3)
         said = judge_performance(
-            reference(wrong(0.1, 400, 1)), rows, Monitors(minimum_rows=least), window, None, around
+            reference(wrong(0.1, 400, 1)), answers_of(rows), Monitors(minimum_rows=least), window, None, around
         )
         assert said.outcome == outcome
 

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from data.schema import Category, Column, Number, Rows
+from monitoring.answers import answers_of
 from monitoring.declarations import Monitors
 from monitoring.records import Prediction, Verdict, WindowKey
 from monitoring.reference import Reference, build
@@ -198,7 +199,7 @@ def answered(rows: int, right: int, labelled: int | None = None) -> list[Predict
     ],
 )
 def test_answers_are_held_against_the_held_out_score(predictions: list[Prediction], outcome: str, said: str) -> None:
-    verdict = judge_performance(REFERENCE, predictions, Monitors(), WINDOW)
+    verdict = judge_performance(REFERENCE, answers_of(predictions), Monitors(), WINDOW)
     assert verdict.outcome == outcome
     assert said in verdict.reason
     orjson.dumps(verdict.detail)
@@ -206,7 +207,7 @@ def test_answers_are_held_against_the_held_out_score(predictions: list[Predictio
 
 def test_a_window_in_fault_is_in_fault_in_both_checks() -> None:
     data = judged(set_to("image.contrast", 0.0))
-    assert judge_performance(REFERENCE, answered(200, 192), Monitors(), WINDOW, data).outcome == "fault"
+    assert judge_performance(REFERENCE, answers_of(answered(200, 192)), Monitors(), WINDOW, data).outcome == "fault"
 
 
 def test_values_are_degraded_by_their_errors_and_rarely_without_cause() -> None:
@@ -222,7 +223,7 @@ def test_values_are_degraded_by_their_errors_and_rarely_without_cause() -> None:
                 Prediction(str(i), "p", 1, NOW, NOW, b"", {"value": 1.0}, i, 1.0 + error)
                 for i, error in enumerate(errors.tolist())
             ]
-            return judge_performance(known, rows, Monitors(), WINDOW).outcome
+            return judge_performance(known, answers_of(rows), Monitors(), WINDOW).outcome
 
         assert check(2.5) == "degraded"
         wrong += sum(check(1.0) == "degraded" for _ in range(150))
