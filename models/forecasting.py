@@ -20,12 +20,15 @@ LEVELS = ("last", "mean")
 class Channels(nn.Module):
     """Forecasts each target channel from its own past: (B, T, C) -> (B, steps * targets).
 
-    `each`: (N, T) -> (N, steps), for windows that were brought to one level; with `mean` also to one spread.
+    `each`: (N, T) -> (N, steps), for windows that were brought to one level; with `mean` also to one spread. With a
+    `season` it says how the coming steps differ from the last season repeated, instead of from the level.
     """
 
-    def __init__(self, each: nn.Module, targets: tuple[int, ...], level: Literal["last", "mean"]) -> None:
+    def __init__(
+        self, each: nn.Module, targets: tuple[int, ...], level: Literal["last", "mean"], season: int = 0
+    ) -> None:
         super().__init__()
-        self.each, self.level = each, level
+        self.each, self.level, self.season = each, level, season
         self.targets = list(targets)
 
     def forward(self, series: Tensor) -> Tensor:
@@ -38,7 +41,11 @@ class Channels(nn.Module):
             spread = ((past - level) ** 2).mean(dim=2, keepdim=True).sqrt() + SPREAD
         count, steps = past.shape[1], past.shape[2]
         coming = self.each(((past - level) / spread).reshape(-1, steps))
-        coming = coming.reshape(-1, count, coming.shape[1]) * spread + level
+        coming = coming.reshape(-1, count, coming.shape[1])
+        if self.season:
+            turns = -(-coming.shape[2] // self.season)
+            level = past[:, :, -self.season :].repeat(1, 1, turns)[:, :, : coming.shape[2]]
+        coming = coming * spread + level
         answer: Tensor = coming.transpose(1, 2).flatten(1)
         return answer
 
