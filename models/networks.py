@@ -163,7 +163,8 @@ def lstm(
     if spec.task == "forecast":
         past, coming = horizon("lstm", spec)
         each = Patched(past, coming, patch=patch, width=width, layers=layers, dropout=dropout)
-        return Channels(each, spec.targets, "mean", season)
+        like = [past - season + step % season for step in range(coming)] if season else ()
+        return Channels(each, spec.targets, "mean", like)
     trunk = Remembering(spec.inputs["series"][0][1], width=width, layers=layers, dropout=dropout)
     return Joined(spec, {"series": trunk}, hidden, dropout, activation)
 
