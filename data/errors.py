@@ -14,6 +14,7 @@
   + Corrupt            a file does not have the content that was recorded for it
   + NotReplicated      the remote does not hold everything it should
   + TooFewRows         a step needs more rows than it was given
+  + OneClass           rows that should tell classes apart are all of one
   + OutOfMemory        the device has no room for this training
   + NoChampion         a project has no serving model yet
   + NoSuchVersion      the registry has no such version
@@ -139,6 +140,14 @@ class TooFewRows(HoldfastError):
     def __init__(self, what: str, rows: int, minimum: int) -> None:
         self.rows, self.minimum = rows, minimum
         super().__init__(f"{what}: {rows} rows given, at least {minimum} needed")
+
+
+class OneClass(HoldfastError):
+    """Rows that should teach to tell classes apart are all of one."""
+
+    def __init__(self, what: str, found: Iterable[object]) -> None:
+        told = " and ".join(map(repr, found)) or "none"
+        super().__init__(f"{what} know one class only, {told}: at least two are needed to tell them apart")
 
 
 class OutOfMemory(HoldfastError):

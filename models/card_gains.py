@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.wording import significant
-from models.card_words import bounded, number
+from models.card_words import bounded, number, size
 from models.metrics import BOUNDED, HIGHER_IS_BETTER
 
 
 def added(card: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
-    """Return the network and the simple models beside it, a line each: name, metric, gain, seconds, megabytes.
+    """Return the network and the simple models beside it, a line each: name, metric, gain, seconds, size.
 
     The gain is how much better the network's metric is, in points where it is a share, with its bounds.
     """
@@ -20,10 +20,10 @@ def added(card: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
         return []
     ours = found.get("judge", {}).get(metric, {})
     seconds = card.get("training", {}).get("seconds")
-    lines = [("network", bounded(ours), "", number(rounded(seconds)), number(rounded(found.get("size_mb"))))]
+    lines = [("network", bounded(ours), "", number(rounded(seconds)), size(found))]
     for name, one in beside.items():
-        costs = [number(rounded(one.get(cost) or None)) for cost in ("seconds", "mb")]
-        lines.append((name, number(one.get("value")), gained(one, metric), costs[0], costs[1]))
+        pace, room = number(rounded(one.get("seconds") or None)), size({"size_mb": rounded(one.get("mb") or None)})
+        lines.append((name, number(one.get("value")), gained(one, metric), pace, room))
     return lines
 
 

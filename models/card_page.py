@@ -25,6 +25,7 @@ from models.card_words import (
     size,
     thresholds,
     unnamed,
+    unshown,
     when,
     worst_first,
     worth,
@@ -155,13 +156,9 @@ def scores(card: Mapping[str, Any]) -> str:
     lines += [
         f'<tr><th scope="row">{escape(str(found.get("metric")))} of the {escape(name)} baseline</th>'
         f"<td>{escape(number(value))}</td><td></td></tr>"
-        for name, value in baselines(found).items()
+        for name, value in unshown(found).items()
     ]
-    head = (
-        "metric",
-        f"judge rows ({number(counts.get('judge', 0))})",
-        f"anchor rows ({number(counts.get('anchor', 0))})",
-    )
+    head = ("metric", *(f"{role} rows ({number(counts.get(role, 0))})" for role in ("judge", "anchor")))
     note = "In brackets: one-sided 95 % bounds. None of these rows was learned from."
     shown = str(found.get("detectable", {}).get("sentence", ""))
     version = f"Anchor set {found['anchor_version']}." if found.get("anchor_version") else ""
@@ -172,7 +169,7 @@ def scores(card: Mapping[str, Any]) -> str:
 
 def gains(card: Mapping[str, Any]) -> str:
     """Return the network beside the simple models: how good, how much better, how long, how large."""
-    head = ("model", str(card["quality"].get("metric")), "the network gains", "seconds to train", "MB")
+    head = ("model", str(card["quality"].get("metric")), "the network gains", "seconds to train", "size")
     lines = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
         for name, *cells in added(card)

@@ -56,6 +56,11 @@ def baselines(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
+def unshown(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the baselines that no table of their own shows: cards of earlier releases have none."""
+    return {} if found.get("beside") else baselines(found)
+
+
 def worst_first(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the slices, those with the worst value first; one without a number is the worst."""
     errors = not HIGHER_IS_BETTER.get(str(found.get("metric")), True)

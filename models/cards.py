@@ -17,7 +17,6 @@ from models.card_gains import added, adds
 from models.card_words import (
     KEPT,
     answers,
-    baselines,
     bounded,
     cell,
     contestants,
@@ -31,6 +30,7 @@ from models.card_words import (
     serving,
     thresholds,
     unnamed,
+    unshown,
     worst_first,
     worth,
 )
@@ -91,7 +91,7 @@ def scores(found: Mapping[str, Any]) -> str:
         return ""
     metric, counts, anchor = found.get("metric", ""), found.get("rows", {}), found.get("anchor", {})
     lines = [(name, bounded(found["judge"][name]), bounded(anchor.get(name, {}))) for name in ordered(found)]
-    lines += [(f"{metric} of the {name} baseline", number(value), "") for name, value in baselines(found).items()]
+    lines += [(f"{metric} of the {name} baseline", number(value), "") for name, value in unshown(found).items()]
     columns = ("metric", f"judge rows ({counts.get('judge', 0):,})", f"anchor rows ({counts.get('anchor', 0):,})")
     shown = escaped(found.get("detectable", {}).get("sentence", ""))
     return "\n\n".join(part for part in (table(columns, lines), BOUNDS, shown) if part)
@@ -100,7 +100,7 @@ def scores(found: Mapping[str, Any]) -> str:
 def gains(card: Mapping[str, Any]) -> str:
     """Tabulate the network beside the simple models: how good, how much better, how long, how large."""
     lines = added(card)
-    columns = ("model", str(card.get("quality", {}).get("metric")), "the network gains", "seconds to train", "MB")
+    columns = ("model", str(card.get("quality", {}).get("metric")), "the network gains", "seconds to train", "size")
     return f"{escaped(adds(card))}\n\n{table(columns, lines)}" if lines else ""
 
 

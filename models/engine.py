@@ -32,11 +32,12 @@ class Engine:
         cls, fabric: "Fabric", training: Training, network: nn.Module, optimizer: torch.optim.Optimizer
     ) -> "Engine":
         """Put the network on the device, compiled where that is declared."""
-        module = torch.compile(network) if training.compile else network
+        module: Any = torch.compile(network) if training.compile else network
         if training.devices == 1 and training.precision != "16-mixed":
             network.to(fabric.device)
             return cls(fabric, module, optimizer, alone=True)
-        return cls(fabric, *fabric.setup(module, optimizer), alone=False)
+        module, optimizer = fabric.setup(module, optimizer)
+        return cls(fabric, module, optimizer, alone=False)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         """Ask the network, in the declared precision."""

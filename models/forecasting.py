@@ -5,6 +5,7 @@ forecasting?, arXiv:2205.13504 (its NLinear). Windows brought to one level and s
 al. 2022, Reversible instance normalization. Channels by the same weights: Nie et al. 2023, arXiv:2211.14730.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,12 +21,15 @@ LEVELS = ("last", "mean")
 class Channels(nn.Module):
     """Forecasts each target channel from its own past: (B, T, C) -> (B, steps * targets).
 
-    `each`: (N, T) -> (N, steps), for windows that were brought to one level; with `mean` also to one spread.
+    `each`: (N, T) -> (N, steps), for windows that were brought to one level; with `mean` also to one spread. Where it
+    says how the coming steps differ from earlier ones instead of from the level, `like` are the places of these.
     """
 
-    def __init__(self, each: nn.Module, targets: tuple[int, ...], level: Literal["last", "mean"]) -> None:
+    def __init__(
+        self, each: nn.Module, targets: tuple[int, ...], level: Literal["last", "mean"], like: Sequence[int] = ()
+    ) -> None:
         super().__init__()
-        self.each, self.level = each, level
+        self.each, self.level, self.like = each, level, list(like)
         self.targets = list(targets)
 
     def forward(self, series: Tensor) -> Tensor:
@@ -38,7 +42,8 @@ class Channels(nn.Module):
             spread = ((past - level) ** 2).mean(dim=2, keepdim=True).sqrt() + SPREAD
         count, steps = past.shape[1], past.shape[2]
         coming = self.each(((past - level) / spread).reshape(-1, steps))
-        coming = coming.reshape(-1, count, coming.shape[1]) * spread + level
+        coming = coming.reshape(-1, count, coming.shape[1])
+        coming = coming * spread + (past[:, :, self.like] if self.like else level)
         answer: Tensor = coming.transpose(1, 2).flatten(1)
         return answer
 

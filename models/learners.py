@@ -19,6 +19,7 @@ from models.encoding import Encoder
 CELLS = 4_000_000  # rows times columns that a learner is given at most; about ten seconds on one core
 MOST_ROWS = 20_000
 MOST_WORDS = 50_000  # words and pairs of words of a text, the commonest
+FOR_WORDS = 10.0  # strength of a line on words: each says little, and there are tens of thousands
 BOOSTED_WORDS = 300  # of them that boosted trees are given: they take no sparse matrix
 MOST_LEVELS = 50  # of one category, the commonest; rarer ones have no column of their own
 SIDE = 32  # pixels: larger pictures are averaged down
@@ -107,7 +108,7 @@ def answers(name: str, encoder: Encoder, known: Any, truth: np.ndarray, asked: A
     if len(present) == 1:
         values[:, present[0]] = 1.0
         return Learned(values)
-    learner, seconds = fitted(classifier(name, seed), known, truth)
+    learner, seconds = fitted(classifier(name, seed, 1.0 if isinstance(known, np.ndarray) else FOR_WORDS), known, truth)
     values[:, present] = learner.predict_proba(asked)
     return Learned(values, seconds, megabytes(learner))
 
@@ -127,13 +128,13 @@ def megabytes(learner: Any) -> float:
     return len(pickle.dumps(learner)) / 1e6
 
 
-def classifier(name: str, seed: int) -> Any:
-    """Return the learner of classes."""
+def classifier(name: str, seed: int, strength: float = 1.0) -> Any:
+    """Return the learner of classes; `strength`: how closely a line follows its rows."""
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
     if name == "linear":
-        return LogisticRegression(max_iter=ROUNDS, random_state=seed)
+        return LogisticRegression(C=strength, max_iter=ROUNDS, random_state=seed)
     if name == "boosted":
         return HistGradientBoostingClassifier(random_state=seed)
     return RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed)

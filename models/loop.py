@@ -77,7 +77,8 @@ class Loop:
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
         engine = Engine.start(fabric, training, network, optimizer_for(training, network))
         weights = None if weights is None else weights.to(fabric.device)
-        return cls(training, encoder, fabric, network, engine, *feeds, identity, layout, weights)
+        learning, judging = feeds
+        return cls(training, encoder, fabric, network, engine, learning, judging, identity, layout, weights)
 
     def run(self, workdir: Path, progress: Callable[[Epoch], None], resume: bool, threads: int) -> State:
         """Run the epochs that are left, until the last one or until none has been better for `patience`."""
@@ -242,6 +243,7 @@ def fingerprint(training: Training, network: nn.Module, seen: list[Any]) -> str:
 
     `seen`: the network's code, the encoder, the device and the rows, in JSON values.
     """
-    declared = {**asdict(training), "augment": training.augment and code_sha256(training.augment)}
+    augment = training.augment
+    declared = {**asdict(training), "augment": code_sha256(augment) if callable(augment) else augment}
     parts = [declared, repr(network), weights_sha256(network), torch.__version__, *seen]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -148,20 +148,23 @@ def lstm(
     width: int = 64,
     layers: int = 1,
     patch: int = 1,
+    season: int = 0,
     hidden: Sequence[int] = (),
     dropout: float = 0.1,
     activation: str = "relu",
 ) -> nn.Module:
     """Read the series step by step (models/recurrent.py), join the rest, then hidden layers.
 
-    A forecast reads each channel by itself, `patch` steps at a time (models/forecasting.py).
+    A forecast reads each channel by itself, `patch` steps at a time, and starts from the last `season`, where one is
+    given (models/forecasting.py).
     """
     if "series" not in spec.inputs:
         raise BadDeclaration("network 'lstm' needs a Series column")
     if spec.task == "forecast":
         past, coming = horizon("lstm", spec)
         each = Patched(past, coming, patch=patch, width=width, layers=layers, dropout=dropout)
-        return Channels(each, spec.targets, "mean")
+        like = [past - season + step % season for step in range(coming)] if season else ()
+        return Channels(each, spec.targets, "mean", like)
     trunk = Remembering(spec.inputs["series"][0][1], width=width, layers=layers, dropout=dropout)
     return Joined(spec, {"series": trunk}, hidden, dropout, activation)
 

@@ -58,12 +58,13 @@ class Residual(nn.Module):
     def __init__(self, given: int, count: int, stride: int, activation: Activation) -> None:
         super().__init__()
         self.first, self.second = convolution(given, count, stride), convolution(count, count)
-        self.norms = nn.ModuleList([nn.BatchNorm2d(count), nn.BatchNorm2d(count)])
+        last = nn.BatchNorm2d(count)
+        nn.init.zeros_(last.weight)  # each block begins as its shortcut (Goyal et al. 2017, arXiv:1706.02677)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(count), last])
         self.between, self.after = activation(), activation()
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or given != count:
             self.shortcut = nn.Sequential(nn.Conv2d(given, count, 1, stride, bias=False), nn.BatchNorm2d(count))
-        nn.init.zeros_(self.norms[1].weight)  # each block begins as its shortcut (Goyal et al. 2017, arXiv:1706.02677)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Add."""

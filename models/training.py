@@ -199,16 +199,15 @@ def fabric_for(training: Training) -> "Fabric":
 def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None]:
     """Make torch deterministic while this lasts, and leave its settings and random state as they were."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS at its first use
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = (
-            False  # a pass over each new tensor, for no network's good
-        )
+        # filling is a pass over every new tensor
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         try:
             yield
@@ -216,7 +215,7 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
             torch.backends.cudnn.benchmark = before[2]
-            torch.utils.deterministic.fill_uninitialized_memory = filled
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ asks about just those.
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from projects.declaration import (
     Batch,
@@ -44,9 +44,8 @@ def daily(pictures: "pd.DataFrame") -> Iterator[Batch]:
     mixed["taken_at"] = pd.Timestamp(FIRST_DAY, tz="UTC") + pd.to_timedelta(mixed.index * 86_400 / A_DAY, unit="s")
     for start in range(0, len(mixed), A_DAY):
         batch = mixed.iloc[start : start + A_DAY]
-        yield Batch(
-            f"{batch['taken_at'].iloc[0]:%Y-%m-%d}", batch.assign(image=[unpacked(file) for file in batch["jpeg"]])
-        )
+        images: list[Any] = [unpacked(file) for file in batch["jpeg"]]
+        yield Batch(f"{batch['taken_at'].iloc[0]:%Y-%m-%d}", batch.assign(image=images))
 
 
 def unpacked(file: bytes) -> "np.ndarray":

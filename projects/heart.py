@@ -1,8 +1,8 @@
 """Are this patient's arteries narrowed? Few of the sick may be missed, and each hospital is another world.
 
 Data: UCI heart disease (Janosi, Steinbrunn, Pfisterer & Detrano 1988), 920 patients of four hospitals. Cleveland's and
-Hungary's are learned from; Switzerland's and the Veterans' are what a move to another hospital brings. The threshold
-holds a recall of 0.9: at least nine in ten of the sick are told so.
+Hungary's are learned from; Switzerland's and the Veterans' are what a move to another hospital brings, where much is
+not measured. The threshold holds a recall of 0.9: nine in ten of the sick are told so.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEARNED = ("cleveland", "hungarian")
+BATCHES = 3
 
 
-def hospitals(patients: "pd.DataFrame") -> Iterator[Batch]:
-    """Give the patients of the hospitals that are learned from, one batch each; the others are traffic."""
-    for name in LEARNED:
-        yield Batch(name, patients[patients["hospital"] == name])
+def months(patients: "pd.DataFrame") -> Iterator[Batch]:
+    """Deal out the patients of the hospitals that are learned from, drawn, for their files put the healthy first."""
+    known = patients[patients["hospital"].isin(LEARNED)].sample(frac=1, random_state=0)
+    known = known.assign(key=[f"patient-{number:03d}" for number in range(len(known))])
+    size = -(-len(known) // BATCHES)
+    for number in range(BATCHES):
+        yield Batch(f"month-{number + 1}", known.iloc[number * size : (number + 1) * size])
 
 
 def one_of(*codes: str, nullable: bool = False) -> Category:
@@ -65,7 +69,7 @@ project = Project(
         key="key",
         sensitive=("sex",),
     ),
-    source=Catalogued(name="heart_disease", split=hospitals),
+    source=Catalogued(name="heart_disease", split=months),
     model=Model(network="mlp", options={"hidden": (16,), "dropout": 0.2}),
     # three in ten of the learned patients choose the threshold: a tenth of few sick people says little
     training=Training(

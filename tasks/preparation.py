@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data.batches import digests, read_batch, write_batch
-from data.errors import TooFewRows
+from data.errors import OneClass, TooFewRows
 from data.schema import Rows, Schema, concatenate, length, take
 from data.versions import DataRegistry, Snapshot
 from models.encoding import Encoder
@@ -132,7 +132,7 @@ def deal(
     `found`: the role of each row; of those that train only what the project's policy chooses is written. `snapshot`:
     its hash.
 
-    Raises: TooFewRows, Corrupt.
+    Raises: TooFewRows, OneClass, Corrupt.
     """
     target = folder / "prepared"
     target.mkdir(parents=True, exist_ok=True)
@@ -145,6 +145,9 @@ def deal(
     for role, minimum in (("train", 20), ("judge", 20)):
         if counts[role] < minimum:
             raise TooFewRows(f"{role} rows of {project.name}", counts[role], minimum)
+    known = set(rows[project.schema.target][found == "train"].tolist()) if project.task == "classification" else None
+    if known is not None and len(known) < 2:
+        raise OneClass(f"the rows that train {project.name}", known)
     for role in ROLES:
         write_role(folder, project.schema, role, take(rows, found == role))
     train = take(rows, found == "train")

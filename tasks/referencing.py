@@ -75,6 +75,8 @@ def build_reference(
         importance=importance_of(project, predictor, take(chosen, held_out), projection),
         projection=projection,
     )
+    if outputs.channels:  # what a forecast is worth is not estimated without labels
+        return reference.to_bytes(built), cut
     held = keep(
         take(seen, held_out),
         outputs.values[held_out],

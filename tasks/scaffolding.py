@@ -141,7 +141,7 @@ def written(values: "pd.Series") -> bool:
     known = values.dropna()
     if known.dtype != object or known.nunique() <= FEW_LEVELS or not known.map(lambda one: isinstance(one, str)).all():
         return False
-    return bool(known.str.strip().ne("").all() and known.str.split().str.len().median() >= WORDS)
+    return bool(known.str.strip().ne("").all() and known.map(lambda one: len(one.split())).median() >= WORDS)
 
 
 def is_key(name: str, values: "pd.Series") -> bool:

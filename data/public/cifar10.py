@@ -21,7 +21,8 @@ def read(paths: list[Path]) -> "pd.DataFrame":
 
     if paths[0].suffix == ".parquet":
         parts = [pq.read_table(path).to_pandas().assign(split=split) for split, path in zip(SPLITS, paths, strict=True)]
-        return pd.concat(parts, ignore_index=True)
+        found: pd.DataFrame = pd.concat(parts, ignore_index=True)
+        return found
     try:
         with zipfile.ZipFile(paths[0]) as archive:
             names = [name for name in archive.namelist() if name.endswith(".jpg")]

@@ -23,7 +23,7 @@ def read(paths: list[Path]) -> "pd.DataFrame":
     import pandas as pd
 
     parts = []
-    for split, images, labels in (("train", *paths[:2]), ("test", *paths[2:])):
+    for split, (images, labels) in (("train", paths[:2]), ("test", paths[2:])):
         pixels, digits = idx(content(images)), idx(content(labels))
         cells = [picture.tobytes() for picture in pixels]
         parts.append(pd.DataFrame({"split": split, "image": cells, "digit": digits.astype(str).astype(object)}))

@@ -11,9 +11,12 @@ import torch
 from data.errors import BadDeclaration
 from data.schema import Audio, Category, Column, Number, Rows, Schema, Series, Text
 from data.wav import write_wav
+from models.baselines import repeated
 from models.declarations import Model, Training
 from models.encoding import Encoder
 from models.exporting import export
+from models.learners import learned_answers
+from models.metrics import score
 from models.networks import build
 from models.predictor import Predictor, open_session
 from models.training import fit
@@ -121,3 +124,82 @@ def test_a_transformers_width_must_be_shared_by_its_heads() -> None:
     spec = Encoder.fit(schema(Text()), None, rows).spec
     with pytest.raises(BadDeclaration, match="multiple"):
         build(Model(network="transformer", options={"width": 10, "heads": 4}), spec)
+
+
+COMING = Schema(
+    columns={
+        "past": Series(length=24, channels=("a", "b")),
+        "coming": Series(length=6, channels=("b",)),
+    },
+    target="coming",
+    key="id",
+)
+
+
+def waves(count: int, seed: int) -> Rows:
+    """Two channels of a wave of twelve steps, each window at a level of its own."""
+    generator = np.random.default_rng(seed)
+    steps = np.arange(30) + generator.integers(0, 12, (count, 1))
+    level = generator.uniform(100, 1000, (count, 1))
+    wave = level * (1 + 0.2 * np.sin(2 * np.pi * steps / 12)) + generator.normal(0, 0.5, steps.shape)
+    both = np.stack([level + 0 * wave, wave], axis=2)
+    ids = np.array([f"window-{seed}-{at}" for at in range(count)], dtype=object)
+    return {"id": ids, "past": both[:, :24], "coming": both[:, 24:, 1:]}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Model(network="linear"),
+        Model(network="lstm", options={"patch": 6, "width": 32, "dropout": 0.0}),
+        Model(network="lstm", options={"patch": 5, "width": 8, "season": 12}),
+    ],
+)
+def test_a_forecast_of_one_channel_is_learned_exported_and_better_than_repeating(model: Model, tmp_path: Path) -> None:
+    rows, fresh = waves(300, 0), waves(100, 1)
+    encoder = Encoder.fit(COMING, None, rows)
+    assert (encoder.task, encoder.spec.outputs, encoder.spec.targets) == ("forecast", 6, (1,))
+    assert encoder.decode(encoder.target(rows)).predictions == pytest.approx(rows["coming"], rel=1e-4)
+    training = Training(epochs=15, learning_rate=0.01, batch_size=16, patience=15)
+    trained = fit(model, training, encoder, rows, workdir=tmp_path, progress=lambda _: None, resume=False, threads=1)
+    export(trained.network, encoder, tmp_path / "network.onnx")
+    predictor = Predictor(encoder, open_session((tmp_path / "network.onnx").read_bytes(), 1))
+    outputs = predictor.predict(fresh)
+    found = score("forecast", fresh["coming"], outputs.values)
+    assert found["mae"] == pytest.approx(np.abs(outputs.predictions - fresh["coming"]).mean())
+    repeat = score("forecast", fresh["coming"], repeated(fresh["past"][:, :, 1:], 6))
+    assert found["mae"] < repeat["mae"] / 4
+    assert set(predictor.observe(fresh, outputs)) == set(predictor.monitored) > {"prediction.b.trend", "past.a.mean"}
+    assert outputs.answers()[0]["forecast"].keys() == {"b"}
+
+
+def test_what_repeats_the_last_season_fills_gaps_by_what_was_known_last() -> None:
+    past = np.array([[[1.0], [2.0], [np.nan], [4.0]]])
+    assert repeated(past, 3).tolist() == [[4.0, 4.0, 4.0]]
+    assert repeated(past, 5, season=2).tolist() == [[2.0, 4.0, 2.0, 4.0, 2.0]]
+    assert repeated(np.full((1, 4, 1), np.nan), 2).tolist() == [[0.0, 0.0]]
+
+
+def test_simple_learners_stand_beside_texts_clips_and_forecasts() -> None:
+    for kind in ("text", "audio", "series"):
+        rows, fresh = rows_of(kind, 300, 0), rows_of(kind, 100, 1)
+        found = learned_answers(
+            ("linear", "tree", "boosted"), Encoder.fit(schema(KINDS[kind][0]), None, rows), rows, fresh, seed=0
+        )
+        for name, one in found.items():
+            assert (np.where(one.values[:, 0] > 0.5, "high", "low") == fresh["kind"]).mean() > 0.8, (kind, name)
+    rows, fresh = waves(300, 0), waves(50, 1)
+    found = learned_answers(("linear", "tree"), Encoder.fit(COMING, None, rows), rows, fresh, seed=0)
+    assert list(found) == ["linear"]
+    assert np.abs(found["linear"].values.reshape(fresh["coming"].shape) - fresh["coming"]).mean() < 10
+
+
+def test_a_forecasting_network_without_the_channels_past_says_what_it_needs() -> None:
+    other = Schema(columns={**COMING.columns, "coming": Series(length=6, channels=("c",))}, target="coming", key="id")
+    spec = Encoder.fit(other, None, waves(20, 0)).spec
+    assert spec.targets == ()
+    for network in ("linear", "lstm"):
+        with pytest.raises(BadDeclaration, match="own past"):
+            build(Model(network=network), spec)
+    with pytest.raises(BadDeclaration, match="can't have gaps"):
+        Schema(columns={"x": Series(length=2, channels=("a",), nullable=True)}, target="x", key="id")

@@ -134,9 +134,12 @@ def test_half_precision_learns_what_whole_precision_does(tmp_path: Path, network
     }
     encoder = Encoder.fit(schema, None, rows)
     model = Model(network=network, options={"channels": (4, 8)})
-    for precision in ("32-true", "bf16-mixed"):
-        training = dataclasses.replace(TRAINING, precision=precision, augment={"shift": 1, "flip": 0.5})  # type: ignore[type-var]
+    weights = set()
+    for precision, pixels in (("32-true", 1), ("bf16-mixed", 1), ("bf16-mixed", 2)):  # the last in the folder before
+        training = dataclasses.replace(TRAINING, precision=precision, augment={"shift": pixels, "flip": 0.5})  # type: ignore[type-var]
         work = tmp_path / precision
         result = fit(model, training, encoder, rows, workdir=work, progress=lambda epoch: None, threads=1)
         assert result.history[-1].metric > 0.9
         assert {tensor.dtype for tensor in result.network.parameters()} == {torch.float32}
+        weights.add(weights_sha256(result.network))
+    assert len(weights) == 3

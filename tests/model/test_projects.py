@@ -24,7 +24,7 @@ from tasks.checking import tiny_version
 ROWS = 300
 LOADED, BROKEN = discovery.load_all(())
 NEVER_SEEN = "never seen before"
-CLOSE = 1e-5
+CLOSE = 1e-5  # of a probability, or of a value in the target's standard deviations: what float32 may differ by
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ def made(rows_of: tuple[Project, Rows], tmp_path_factory: pytest.TempPathFactory
     return Made(project, rows, folder / "model", predictor)
 
 
+def close(made: Made) -> float:
+    return CLOSE * max(1.0, float(made.predictor.encoder.unit[1].max()))
+
+
 def weights_of(folder: Path) -> str:
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
@@ -85,7 +89,7 @@ def test_schema_guards_each_of_its_columns(name: str) -> None:
 
 def test_first_rows_of_the_source_meet_every_expectation(rows_of: tuple[Project, Rows]) -> None:
     project, rows = rows_of
-    assert 100 <= length(rows) <= ROWS
+    assert 50 <= length(rows) <= ROWS
     validation = validate(rows, project.schema, project.expectations)
     assert validation.refused is None
     assert validation.good.all(), validation.reasons
@@ -93,7 +97,7 @@ def test_first_rows_of_the_source_meet_every_expectation(rows_of: tuple[Project,
 
 def test_answers_are_finite_and_probabilities_sum_to_one(made: Made) -> None:
     outputs = made.predictor.predict(made.rows)
-    assert outputs.values.shape == (length(made.rows), max(len(made.predictor.levels), 1))
+    assert outputs.values.shape == (length(made.rows), made.predictor.encoder.spec.outputs)
     assert np.isfinite(outputs.values).all()
     if made.project.task == "classification":
         assert (outputs.values >= 0).all()
@@ -106,7 +110,7 @@ def test_answers_are_finite_and_probabilities_sum_to_one(made: Made) -> None:
 def test_answers_keep_the_order_of_the_rows(made: Made) -> None:
     shuffle = np.random.default_rng(1).permutation(length(made.rows))
     straight, shuffled = made.predictor.predict(made.rows), made.predictor.predict(take(made.rows, shuffle))
-    assert np.abs(shuffled.values - straight.values[shuffle]).max() < CLOSE
+    assert np.abs(shuffled.values - straight.values[shuffle]).max() < close(made)
     assert len(np.unique(straight.values[:, 0])) > length(made.rows) / 10  # rows do differ, or any order would do
 
 
@@ -114,7 +118,7 @@ def test_a_row_alone_is_answered_as_in_a_batch(made: Made) -> None:
     together = made.predictor.predict(made.rows).values
     for i in range(0, length(made.rows), 30):
         alone = made.predictor.predict(take(made.rows, np.array([i]))).values
-        assert np.abs(alone[0] - together[i]).max() < CLOSE
+        assert np.abs(alone[0] - together[i]).max() < close(made)
 
 
 def test_what_the_log_keeps_of_a_row_gives_the_same_answer(made: Made) -> None:
@@ -131,7 +135,7 @@ def test_strange_values_are_answered_and_disturb_no_other_row(made: Made) -> Non
             rows[name][0] = strange
             found = made.predictor.predict(rows).values
             assert np.isfinite(found).all(), (name, strange)
-            assert np.abs(found[1:] - usual[1:]).max() < CLOSE, (name, strange)
+            assert np.abs(found[1:] - usual[1:]).max() < close(made), (name, strange)
 
 
 def strange_values(column: Column) -> list[object]:

@@ -1,11 +1,12 @@
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from data.errors import BadDeclaration
+from data.errors import BadDeclaration, OneClass
 from data.schema import Rows
 from data.versions.snapshot import Snapshot, SnapshotFile
 from projects.declaration import (
@@ -20,7 +21,8 @@ from projects.declaration import (
     Schema,
     Window,
 )
-from tasks.preparation import BATCH, place, roles, roles_by_entity
+from tasks.plans import Plan
+from tasks.preparation import BATCH, deal, place, roles, roles_by_entity
 from tasks.rejudging import came_since
 
 
@@ -146,3 +148,11 @@ def test_rows_that_came_since_judge_a_version_anew() -> None:
     assert (since(schema=timeless) == (stream[BATCH] == "two")).all()
     exchangeable = Evaluation(exchangeable=True)
     assert (since(evaluation=exchangeable) == (roles(project(evaluation=exchangeable), stream) == "judge")).all()
+
+
+def test_rows_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    given = {**rows(200), BATCH: np.array(["b"] * 200, dtype=object)}
+    found = np.array(["train"] * 150 + ["judge"] * 50, dtype=object)
+    with pytest.raises(OneClass, match="train p know one class only, 'a'"):
+        deal(project(), Plan(), given, found, tmp_path, "hash")
+    assert list((tmp_path / "prepared").iterdir()) == []

@@ -64,7 +64,7 @@ def read(**changes: Any) -> Any:
         ({"photo": [[0, 1, 2], [3, True, 1]]}, "rows[0].photo[1][1]", "not true or false"),
         ({"photo": [[0, 1, 2], [3, 0.5, 1]]}, "rows[0].photo[1][1]", "not 0.5"),
         ({"photo": [[0, 1, 2], [3, [1], 1]]}, "rows[0].photo[1][1]", "not a list"),
-        ({"photo": "aGk="}, "rows[0].photo", "axis 0 has text"),
+        ({"photo": "aGk="}, "rows[0].photo", "is not a PNG file"),
         ({"agee": 3}, "rows[0].agee", "did you mean 'age'?"),
         ({"bought": "yes"}, "rows[0].bought", "send it later, as a label"),
         ({"id": ""}, "rows[0].id", "1 to 200"),
