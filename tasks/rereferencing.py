@@ -67,9 +67,7 @@ def remake(resources: Resources, project: Project, serving: Generation, incident
     made, rows, labelled, used = built
     losses = f"errors are compared with those on their {labelled} labels"
     if not labelled:
-        losses = (
-            "errors are still compared with those on rows held out from training, since too few labels are there"
-        )
+        losses = "errors are still compared with those on rows held out from training, since too few labels are there"
     budget = calibration_for(made, window_rows(made, project), project.monitors).budget.sentence
     return Remade(
         payload=reference.to_bytes(made),
