@@ -133,6 +133,8 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
     names = list(wrong) or [verdict.check]
     before = next(iter(setting.of_kind(kind)), None)
     joined = [name for name in names if before is not None and name not in before.detail.get("columns", names)]
+    if before is not None and harmless_rate(before) and not of_rate(wrong):
+        joined = names  # whoever calls so many labels usual does not mean wrong ones
     if before is not None and not joined:
         return _updated(verdict, before)
     what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason

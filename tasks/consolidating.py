@@ -21,15 +21,16 @@ from tasks.resources import Resources
 def consolidate(resources: Resources, project: Project, serving: Generation, met: Callable[[], Setting]) -> None:
     """Promise the retraining that a promotion made due, unless something stands against it.
 
-    Only where incidents may retrain by themselves. `met`: what a verdict on the serving generation would meet.
+    Only where incidents may retrain by themselves, and not before all that had been asked by the last one has its
+    label. `met`: what a verdict on the serving generation would meet.
     """
     made = made_by(resources, serving) if project.governor.retrain == "auto" else None
     if made is None:
         return
     intent, incident = made
-    began, learned = first_window(resources, incident), ours(intent, intent.opened_at)
-    delay = project.labels.delay
-    if clock(resources, project) - delay - began < 2 * (learned - delay - began):
+    began, asked = first_window(resources, incident), ours(intent, intent.opened_at)
+    learned = asked - project.labels.delay  # may be before the change: what was learned then holds nothing of it
+    if clock(resources, project) - project.labels.delay < max(began + 2 * (learned - began), asked):
         return
     setting = met()
     ruling = governor.decide(incident.kind, project.governor, setting.circumstances)
@@ -44,14 +45,22 @@ def consolidate(resources: Resources, project: Project, serving: Generation, met
 def made_by(resources: Resources, serving: Generation) -> tuple[Intent, Incident] | None:
     """Return the retraining that the serving generation came from, and the change of the world that it answered.
 
-    None where it did not come from one, or where something was asked for since.
+    None where it did not come from one, where a person called that a fault, or where something was asked for since.
     """
     store = resources.store
     newest = next(iter(store.intents.recent(serving.project, 1)), None)
-    if newest is None or newest.outcome != "promoted" or newest.incident_id is None:
+    if newest is None or newest.incident_id is None or not came_from(resources, serving, newest):
         return None
     since = [one for one in store.ledger.generations(serving.project) if one.at > newest.opened_at]
     incident = store.incidents.get(newest.incident_id)
-    if len(since) != 1 or incident is None or incident.kind not in incidents.WORLD:
+    if len(since) != 1 or incident is None or incident.kind not in incidents.WORLD or incident.declared_by is not None:
         return None
     return newest, incident
+
+
+def came_from(resources: Resources, serving: Generation, intent: Intent) -> bool:
+    """Tell whether a retraining made what serves, by itself or by the yes of a person who was asked."""
+    about = f"version {serving.version}"
+    asked = resources.store.ledger.decisions(serving.project, subject=about, kinds=("ask",), limit=1)
+    allowed = intent.outcome == "challenger" and any(one.inputs.get("intent") == intent.id for one in asked)
+    return intent.outcome == "promoted" or allowed

@@ -32,6 +32,8 @@ def rehearse(resources: Resources, name: str, columns: list[str], size: float) -
     if not rows:
         raise NotRehearsed(f"nobody knows how many rows a window of {name} has; its schema has no time column")
     found, where = calibration_for(reference, rows, project.monitors), stages_for(reference, rows, project.monitors)
+    if not where:
+        raise NotRehearsed(f"nothing is watched in {name}, or its history is shorter than two windows of {rows:,} rows")
     for one in columns:
         if one not in where:
             raise NotRehearsed(f"no column {one!r} is watched in {name}; {nearest(one, where)}")

@@ -20,6 +20,7 @@ from monitoring.drift import write_report
 from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
 from monitoring.reference import Reference
+from monitoring.store.verdicts import Recorded
 from tasks.observing import observed, predictor_of
 from tasks.resources import Resources, connect
 
@@ -69,7 +70,7 @@ def window_of(resources: Resources, window: WindowKey) -> tuple[Reference, Rows]
     Raises: Corrupt, BadDeclaration: the version, its reference or the project's code is not what it was.
     """
     recorded = resources.store.verdicts.get(window, "data")
-    revision = recorded.verdict.detail.get("revision") if recorded else None
+    revision = revision_of(resources, recorded) if recorded else None
     reference = reference_of(resources.store, window, resources.calibrations, revision=revision)
     generations = resources.store.ledger.generations(window.project)
     generation = next((one for one in generations if one.number == window.generation), None)
@@ -77,6 +78,18 @@ def window_of(resources: Resources, window: WindowKey) -> tuple[Reference, Rows]
         raise Corrupt(f"ledger of {window.project}", f"generation {window.generation}", "none")
     predictor = predictor_of(resources, generation)
     return reference, observed(resources.store, predictor, window, read_shortly, reference.projection)[0]
+
+
+def revision_of(resources: Resources, recorded: Recorded) -> int | None:
+    """Return the revision of the reference that a verdict was made with; one that does not say so: in force then."""
+    window = recorded.verdict.window
+    if "revision" in recorded.verdict.detail:
+        told: int | None = recorded.verdict.detail["revision"]
+        return told
+    known = resources.store.references.revisions(window.project, window.generation)
+    past = [one for one in known if one.at <= recorded.at]
+    for_it = [one.number for one in past if one.change is None or one.change.first_window <= window.index]
+    return max(for_it, default=None)
 
 
 def prune(resources: Resources, project: str) -> list[Path]:

@@ -11,9 +11,9 @@ from data.schema import Rows, concatenate
 from models.predictor import Predictor
 from monitoring import audit, reference
 from monitoring.answers import Answers, join, read_shortly
-from monitoring.calibration import calibration_for
+from monitoring.calibration import calibration_for, in_time
 from monitoring.logged import reference_of
-from monitoring.performance import losses_in
+from monitoring.performance import WINDOWS, losses_in
 from monitoring.records import Generation, Incident, WindowKey
 from monitoring.reference import Reference
 from projects.declaration import Project
@@ -67,7 +67,7 @@ def remake(resources: Resources, project: Project, serving: Generation, incident
     made, rows, labelled, used = built
     losses = f"errors are compared with those on their {labelled} labels"
     if not labelled:
-        losses = "errors are still compared with those on the rows held out from training, since labels are not there"
+        losses = "errors are still compared with those on rows held out from training, since too few labels are there"
     budget = calibration_for(made, window_rows(made, project), project.monitors).budget.sentence
     return Remade(
         payload=reference.to_bytes(made),
@@ -96,12 +96,11 @@ def fit(
     if len(answers) < max(reference.MINIMUM, project.monitors.minimum_rows):
         return None
     losses = mature_losses(resources, project, known, answers)
-    enough = len(losses) >= project.monitors.minimum_rows
     seen = concatenate([rows for rows, _ in filled])
-    made = build(project, predictor, known, seen, answers, losses if enough else known.losses)
+    made = build(project, predictor, known, seen, answers, losses if len(losses) else known.losses)
     if not calibration_for(made, window_rows(made, project), project.monitors).supported:
         return None
-    return made, len(answers), len(losses) if enough else 0, len(parts)
+    return made, len(answers), len(losses), len(parts)
 
 
 def build(
@@ -130,12 +129,19 @@ def build(
 
 
 def mature_losses(resources: Resources, project: Project, known: Reference, answers: Answers) -> np.ndarray:
-    """Return the losses of the answers whose labels are there and due, oldest first."""
+    """Return the losses of the answers whose labels are there and due, oldest first; none where they are too few.
+
+    Where rows hang together in time, less than a few windows can't tell how much windows differ: with such a reference
+    no error would ever be judged.
+    """
     horizon = clock(resources, project) - project.labels.delay
-    ripe = np.array([one <= horizon for one in times_of(answers)], dtype=bool)
-    due = audit.sample(answers.take(ripe), project.labels)
+    ripe = answers.take(np.array([one <= horizon for one in times_of(answers)], dtype=bool))
+    due, rows, least = audit.sample(ripe, project.labels), window_rows(known, project), project.monitors.minimum_rows
     labelled = due.answers.labelled
-    return losses_in(labelled, known.task) if len(labelled) and not due.selected else np.zeros(0)
+    if len(labelled) and in_time(known, rows):
+        fullest = np.add.reduceat(due.which & ripe.known, np.arange(0, len(ripe), rows), dtype=int).max()
+        least = max(least, WINDOWS * int(fullest))
+    return losses_in(labelled, known.task) if len(labelled) >= least and not due.selected else np.zeros(0)
 
 
 def times_of(answers: Answers) -> list[datetime]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loop_parts import WINDOW, Orchard, Orchestra, plums
+from sqlalchemy import update
 from store_parts import race
 
 from data.errors import HoldfastError, NotAcceptable
@@ -13,6 +14,7 @@ from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
 from monitoring.reference import Reference, from_bytes
 from monitoring.store.store import Store
+from monitoring.store.tables import verdicts
 from tasks import accepting, rereferencing, watching
 from tasks.accepting import accept, ask, carry_out
 from tasks.reporting import window_of
@@ -142,6 +144,8 @@ def test_windows_of_before_and_reports_of_old_verdicts_keep_the_reference_they_h
     assert reference_of(orchard.store, first).rows == old.rows
     assert reference_of(orchard.store, verdict.window).rows != old.rows
     assert window_of(orchard, verdict.window)[0].rows == old.rows
+    orchard.store.database.write(lambda connection: connection.execute(update(verdicts).values(detail={})))
+    assert window_of(orchard, verdict.window)[0].rows == old.rows  # a verdict that does not say what it was made with
 
 
 def test_a_window_judged_while_somebody_accepts_is_reported_with_what_it_was_judged_by(

@@ -16,7 +16,7 @@ from data.schema import Rows
 from data.versions import DataRegistry
 from models.predictor import read_version
 from monitoring.logged import reference_of
-from monitoring.records import Incident, Prediction
+from monitoring.records import Incident, Label, Prediction
 from tasks import fitting, preparation
 from tasks.accepting import accept
 from tasks.ingestion import ingest, write_snapshot
@@ -58,7 +58,7 @@ class Stream:
     rng: np.random.Generator
     day: int = DAYS
 
-    def live(self, days: int, shift: float = 0.0) -> list[str]:
+    def live(self, days: int, shift: float = 0.0, *, labelled: bool = False) -> list[str]:
         """Let days go by; return what was said of each."""
         rows, first = season(self.rng, days, shift), self.day * DAY
         predictor = read_version(self.orchard.trained / "model")
@@ -71,6 +71,10 @@ class Stream:
         self.orchard.store.predictions.append(
             [Prediction(ids[n], NAME, number, times[n], times[n], packed[n], answers[n]) for n in range(days * DAY)]
         )
+        if labelled:
+            told = np.where(rows["size"] + rows["sugar"] > 0, "yes", "no").tolist()
+            said = [Label(id_, truth, times[-1]) for id_, truth in zip(ids, told, strict=True)]
+            self.orchard.store.labels.record(NAME, said, times[-1])
         self.day += days
         watch(self.orchard, NAME)
         return [one.outcome for one in self.orchard.verdicts()][-days:]
@@ -123,3 +127,14 @@ def test_a_permanent_harmless_change_of_a_series_is_one_incident_then_quiet_and_
     assert [one.id for one in stream.incidents] == [incident.id]
     assert "drift" in stream.live(4, 4.0)
     assert [one.closed_at is None for one in stream.incidents] == [False, True]
+
+
+def test_labels_of_too_few_windows_do_not_become_what_errors_in_time_are_compared_with(stream: Stream) -> None:
+    stream.live(6, 2.0)
+    [incident] = stream.incidents
+    stream.live(2, 2.0, labelled=True)
+    said = accept(stream.orchard, incident.id, "a new supplier, as announced", "ada").sentence
+    assert "held out from training, since too few labels are there" in said
+    stream.live(2, 2.0, labelled=True)
+    last = stream.orchard.store.verdicts.latest(NAME, "performance", 1)[0].verdict
+    assert last.outcome != "insufficient", last.reason

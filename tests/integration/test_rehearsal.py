@@ -34,3 +34,10 @@ def test_what_can_not_be_rehearsed_is_said(orchard: Orchard) -> None:
         rehearse(orchard, orchard.name, ["sizes"], 0.5)
     with pytest.raises(NotRehearsed, match="share of rows that move"):
         rehearse(orchard, orchard.name, ["prediction"], 1.5)
+
+
+def test_a_history_too_short_to_rehearse_anything_is_said(orchard: Orchard) -> None:
+    orchard.declare(("exchangeable=True", "exchangeable=False"), ("Window(rows=40)", "Window(rows=100_000)"))
+    orchard.serve()
+    with pytest.raises(NotRehearsed, match="shorter than two windows of 100,000 rows"):
+        rehearse(orchard, orchard.name, [], 0.5)

@@ -5,7 +5,7 @@ from typing import Any
 from monitoring.declarations import Governor, Monitors
 from monitoring.effects import NOTHING
 from monitoring.governor import Circumstances, decide
-from monitoring.incidents import Setting, effects, reconsidered
+from monitoring.incidents import Setting, effects, harmless_rate, reconsidered
 from monitoring.records import Decision, Incident, Outcome, Severity, Verdict, WindowKey
 from monitoring.severity import severity
 
@@ -68,6 +68,21 @@ def test_labels_at_fault_and_a_broken_sensor_neither_hide_nor_end_each_other() -
         effects(verdict("ok", 5, check), setting(incidents=[sensor, labels])) for check in ("data", "performance")
     ]
     assert [[number for number, _ in found.closed] for found in healthy] == [[1], [2]]
+
+
+def test_wrong_labels_are_told_although_it_is_known_that_fewer_come() -> None:
+    def said(why: str) -> Verdict:
+        return replace(verdict("fault", 4, "performance"), detail={"faults": {"labels": why}, "own": True})
+
+    few, alike = "came for 9% of 200 rows, for 90% in the 5 windows before", "all 90 are 'no'"
+    known = replace(incident("labels"), detail={"columns": ["labels"], "faults": {"labels": few}}, acknowledged_at=NOW)
+    found = effects(said(alike), setting(incidents=[known]))
+    assert found.closed == ((7, "more is at fault now: labels"),)
+    assert found.opened is not None
+    assert not harmless_rate(replace(known, detail=found.opened.detail))
+    assert effects(said(few), setting(incidents=[known])).opened is None
+    known = replace(known, detail={"columns": ["labels"], "faults": {"labels": alike}})
+    assert effects(said(few), setting(incidents=[known])).opened is None
 
 
 def test_the_fault_of_an_old_window_found_again_by_the_late_check_opens_nothing() -> None:
