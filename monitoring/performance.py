@@ -20,7 +20,7 @@ POWER = 0.8
 WINDOWS = 3  # of history that are needed to say how much windows differ; days, likewise
 ENOUGH = 8  # stretches of history, from which on they can contradict that rows are exchangeable
 UNLIKELY = 1e-3
-PARTS = 12  # stretches of history that say it well: halves or quarters of windows where there are fewer windows
+PARTS = 12  # stretches of history that say it well: halves or quarters where windows are fewer, and differ no more
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,14 @@ def against_past(reference: Reference, losses: np.ndarray, rule: Rule) -> Degrad
     windows = len(known) // rows
     if windows < WINDOWS:
         return None
+    whole = known[len(known) - rows * windows :].reshape(-1, rows).mean(1)
     means, size = _stretches(known, rows)
+    if whole.std(ddof=1) > means.std(ddof=1) * np.sqrt(size / rows):
+        means, size = whole, rows  # parts of a window hang together, so they say too little of how much windows differ
     apart, freedom = float(means.std(ddof=1)) * np.sqrt(size / rows), len(means) - 1
     spread = float(max(apart, _spread(known) / np.sqrt(rows)) * np.sqrt(1 + 1 / windows))
     alpha = performance_rate_in_time(rule)
     found = _judged(known, losses, alpha, spread=spread, freedom=freedom, rule=rule)
-    whole = known[len(known) - rows * windows :].reshape(-1, rows).mean(1)
     runs = np.lib.stride_tricks.sliding_window_view(whole, min(rule.n, windows))
     passed = np.sort(runs, axis=1)[:, -min(rule.k, windows)]
     level, days = _worst_of_days(whole, passed, rule)

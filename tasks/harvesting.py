@@ -85,8 +85,9 @@ def harvestable(resources: Resources, project: Project) -> list[Prediction]:
             and prediction.row_time <= horizon
             and not any(spell.holds(prediction) for spell in skewed)
         ]
-    done = resources.store.predictions.harvested(project.name, [prediction.id for prediction in found])
-    return [prediction for prediction in found if prediction.id not in done]
+    once = {prediction.id: prediction for prediction in found}  # windows that were declared anew overlap older ones
+    done = resources.store.predictions.harvested(project.name, list(once))
+    return [prediction for id_, prediction in once.items() if id_ not in done]
 
 
 def sound(resources: Resources, project: Project, judged: list[WindowKey]) -> list[WindowKey]:

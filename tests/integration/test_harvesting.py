@@ -11,7 +11,7 @@ from data.errors import NoBatch
 from data.schema import Rows, length
 from monitoring.records import Label
 from monitoring.store.predictions import PredictionLog
-from tasks.harvesting import harvest
+from tasks.harvesting import harvest, harvestable
 from tasks.ingestion import write_snapshot
 from tasks.preparation import gather, prepare
 from tasks.watching import watch
@@ -170,3 +170,17 @@ def test_a_window_that_no_check_will_look_at_again_is_not_waited_for(orchard: Or
     watch(orchard, orchard.name)
     assert [one.window.index for one in orchard.verdicts("performance")] == [0]  # the only one of 100 rows
     assert f"{2 * WINDOW} rows accepted" in harvest(orchard, orchard.name).sentence
+
+
+def test_a_row_is_harvested_once_where_windows_are_declared_anew(orchard: Orchard) -> None:
+    by_time = ("window=Window(rows=40)", "window=Window(span=timedelta(hours=2))")
+    orchard.declare(("delay=timedelta(hours=1)", "delay=timedelta(0)"), by_time)
+    orchard.serve()
+    rows = plums(4 * WINDOW)
+    orchard.label(orchard.answer(rows), rows)
+    orchard.ahead += timedelta(hours=3)
+    watch(orchard, orchard.name)
+    orchard.declare(by_time[::-1])
+    watch(orchard, orchard.name)
+    found = [one.id for one in harvestable(orchard, orchard.declared)]
+    assert len(found) == len(set(found)) == 4 * WINDOW

@@ -101,6 +101,18 @@ def test_what_is_announced_of_values_that_hang_together_in_time_is_seen_about_fo
     assert np.mean(seen) >= 0.7
 
 
+def test_a_history_of_three_days_that_differ_opens_no_more_than_a_long_one() -> None:
+    daily, opened = Rule(1.0, 91.3, 2, 3), 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        losses = np.abs(rng.normal(size=(3 + 91, A_DAY))) * np.exp(0.4 * rng.normal(size=(3 + 91, 1)))
+        known = reference_of(losses[:3].ravel())
+        found = [against_past(known, window, daily) for window in losses[3:]]
+        alarms = np.array([float(one is not None and one.degraded) for one in found])
+        opened += len(Episodes(alarms, daily.k, daily.n).heights(0.5))
+    assert opened <= 5  # 0.19 a quarter are asked; quarters of days, taken as independent, open about sixteen
+
+
 def test_errors_of_rows_that_are_exchangeable_are_held_against_all_that_were_held_out() -> None:
     rng = np.random.default_rng(2)
     rows, losses = {"n0": rng.normal(size=2000)}, np.abs(rng.standard_t(4, 1000))
