@@ -52,7 +52,7 @@ class Features:
 
 @declared
 class Model:
-    """The network: a built-in's name (`classic_cnn`, `cnn`, `mlp`, `resnet`) or a factory `(EncodedSpec) -> nn.Module`.
+    """The network: a built-in's name (docs/kinds.md says what each reads) or a factory `(EncodedSpec) -> nn.Module`.
 
     The factory imports torch inside itself; what ONNX can't express is served by a torch worker, slower, and the
     factory stays in the file as long as its version serves. `options` are passed to a built-in: `hidden` (widths),

@@ -90,6 +90,10 @@ def test_a_training_holds_its_tournament_and_the_monitor_settles_what_is_due(set
     [(state, said, steps)] = ended(api, "train")
     assert (state, said.split(":")[0]) == ("Completed", "version 1 serves as generation 1")
     assert steps == ["collect", "tournament", "prepare", "fit", "evaluate", "register", "judge", "settle"]
+    shown = api.call("POST", "/artifacts/filter", {"artifacts": {"type": {"any_": ["image"]}}})
+    plots = {one["description"]: one["data"] for one in shown if one["key"].startswith("train-")}
+    assert set(plots) == {"confusion", "curves", "learning"}
+    assert all(data.startswith("data:image/png;base64,iVBOR") for data in plots.values())
     resources.store.ledger.decide(
         NAME, kind="refuse", subject="version 9", reason="refused", inputs={}, now=resources.now()
     )
