@@ -143,3 +143,10 @@ def test_half_precision_learns_what_whole_precision_does(tmp_path: Path, network
         assert {tensor.dtype for tensor in result.network.parameters()} == {torch.float32}
         weights.add(weights_sha256(result.network))
     assert len(weights) == 3
+
+
+@pytest.mark.soak
+def test_a_compiled_training_learns_the_same_each_time(tmp_path: Path) -> None:
+    first, again = (trained(tmp_path / name, compile=True) for name in "ab")
+    assert first.history[-1].metric > 0.9
+    assert weights_sha256(first.network) == weights_sha256(again.network)
