@@ -156,7 +156,7 @@ def test_a_fit_stops_at_the_epoch_after_the_lease_was_lost(orchard: Orchard) -> 
 def test_a_lease_is_renewed_while_its_run_works_even_if_the_store_was_away_for_a_moment(
     orchard: Orchard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orchard.settings = orchard.settings.model_copy(update={"lease_seconds": 0.6})
+    orchard.settings = orchard.settings.model_copy(update={"lease_seconds": 3.0})
     renewed, away = Leases.renew, [True]
 
     def shaky(*arguments: object) -> object:
@@ -167,7 +167,7 @@ def test_a_lease_is_renewed_while_its_run_works_even_if_the_store_was_away_for_a
 
     monkeypatch.setattr(Leases, "renew", shaky)
     with leased(orchard, orchard.name, holder="run-1") as run:
-        time.sleep(1.5)
+        time.sleep(4.5)  # a busy machine may hold a renewal up for a second or two
         with pytest.raises(Busy), leased(orchard.another(), orchard.name, holder="run-2"):
             raise AssertionError("a living training lost its lease")
         assert not run.lost.is_set()
