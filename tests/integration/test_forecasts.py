@@ -17,7 +17,7 @@ from models.predictor import Predictor, read_version
 from models.training import fit
 from models.writing import make_version
 from monitoring import reference
-from monitoring.logged import answered
+from monitoring.answers import answers_of
 from monitoring.performance import losses_in
 from monitoring.realised import measure
 from monitoring.records import Prediction, WindowKey
@@ -91,7 +91,7 @@ def test_an_evaluation_of_forecasts_stands_beside_the_season_and_a_line(tmp_path
 
 def test_what_was_answered_is_watched_measured_and_held_against_what_came(predictor: Predictor) -> None:
     fresh = tides(200, 3)
-    logged = predictions(predictor, fresh)
+    logged = answers_of(predictions(predictor, fresh))
     outputs = predictor.predict(fresh)
     losses = reference.losses_of(fresh["coming"], outputs.predictions, "forecast")
     assert losses_in(logged, "forecast") == pytest.approx(losses)
@@ -99,7 +99,7 @@ def test_what_was_answered_is_watched_measured_and_held_against_what_came(predic
     assert found is not None
     assert found.value == pytest.approx(losses.mean())
     seen = predictor.observe(fresh, outputs)
-    assert all(np.allclose(values, seen[name]) for name, values in answered(logged).items())
+    assert all(np.allclose(values, seen[name]) for name, values in logged.watched.items())
     built = reference.build(
         predictor.monitored,
         seen,

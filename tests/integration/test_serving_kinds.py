@@ -18,7 +18,7 @@ from models.declarations import Model
 from models.encoding import Encoder
 from models.networks import build
 from models.writing import make_version
-from monitoring.logged import answered
+from monitoring.answers import answers_of
 from monitoring.performance import losses_in
 from monitoring.store import open_store
 from serving.openapi import ARROW
@@ -182,5 +182,5 @@ def test_a_forecast_is_answered_by_channel_and_its_truth_told_as_steps(service: 
     finally:
         store.close()
     forecast = np.array([answer["forecast"]["north"], answer["forecast"]["south"]]).T
-    assert losses_in([logged], "forecast") == pytest.approx(np.abs(forecast - [[12, 13], [14, 16]]).mean())
-    assert answered([logged])["prediction.south.last"] == pytest.approx(forecast[-1, 1])
+    assert losses_in(answers_of([logged]), "forecast") == pytest.approx(np.abs(forecast - [[12, 13], [14, 16]]).mean())
+    assert answers_of([logged]).watched["prediction.south.last"] == pytest.approx(forecast[-1, 1])

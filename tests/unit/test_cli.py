@@ -34,8 +34,9 @@ COMMANDS += ("retrain", "accept")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, value in os.environ.items():  # a command leads its own process to a home; here it is undone
         monkeypatch.setenv(name, value)
-    for name in ("PREFECT", "MLFLOW", "SERVICE"):
-        monkeypatch.setenv(f"HOLDFAST_{name}_PORT", str(free_ports(1)[0]))
+    names = ("PREFECT", "MLFLOW", "SERVICE")
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        monkeypatch.setenv(f"HOLDFAST_{name}_PORT", str(port))
     before = set(os.environ)
     yield tmp_path / "home"
     for name in set(os.environ) - before:
