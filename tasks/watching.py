@@ -4,7 +4,7 @@ import logging
 import socket
 from dataclasses import replace
 
-from data.errors import HoldfastError, NoChampion
+from data.errors import HoldfastError, LostRace, NoChampion
 from data.markdown import escaped
 from data.schema import take
 from models.predictor import Predictor
@@ -59,12 +59,10 @@ def watch(resources: Resources, name: str) -> Report:
 
 def judge_due(resources: Resources, project: Project, generation: Generation, *, replaced: bool) -> list[Verdict]:
     """Judge the due windows of one generation; each verdict is recorded before the next is made."""
-    store = resources.store
     given = []
     for window, check in due(resources, project, generation, replaced=replaced):
         verdict = judge(resources, project, generation, window, check)
-        effects = incidents.effects(verdict, setting(resources, project, generation, replaced=replaced, window=window))
-        if store.record_verdict(verdict, effects, resources.now()):
+        if recorded(resources, project, generation, verdict, replaced=replaced):
             logger.info("%s window %d %s: %s", project.name, window.index, check, verdict.reason)
             given.append(verdict)
     return given
@@ -89,6 +87,18 @@ def due(
         replaced=replaced,
         at_once=at_once,
     )
+
+
+def recorded(
+    resources: Resources, project: Project, generation: Generation, verdict: Verdict, *, replaced: bool
+) -> bool:
+    """Write a verdict with what follows from it: nothing is opened for a generation that was replaced meanwhile."""
+    met = setting(resources, project, generation, replaced=replaced, window=verdict.window)
+    try:
+        return resources.store.record_verdict(verdict, incidents.effects(verdict, met), resources.now())
+    except LostRace:
+        late = incidents.effects(verdict, replace(met, replaced=True))
+        return resources.store.record_verdict(verdict, late, resources.now())
 
 
 def judge(

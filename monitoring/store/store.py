@@ -70,9 +70,15 @@ class Store:
 
     @writes
     def record_verdict(self, connection: Connection, verdict: Verdict, effects: Effects, now: datetime) -> bool:
-        """Write a verdict with all its effects; return False, with nothing changed, where its window has one."""
+        """Write a verdict with all its effects; return False, with nothing changed, where its window has one.
+
+        Raises: LostRace, with nothing changed: it would open an incident, and another generation serves by now.
+        """
         if not insert_once(connection, verdict, now):
             return False
+        newest = serving(connection, verdict.window.project)
+        if effects.opened is not None and newest is not None and newest.number != verdict.window.generation:
+            raise LostRace(f"generation {verdict.window.generation} was replaced while it was judged")
         apply(connection, effects, now)
         return True
 

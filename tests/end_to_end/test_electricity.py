@@ -145,7 +145,7 @@ def test_one_incident_waits_for_labels_and_gets_one_retraining(replay: Replay) -
     assert len(about) == 3
     assert {f"window 1.{index}" for index in range(5, 10)} <= set(replay.decisions("suppress"))
     asked = store.ledger.decisions(NAME, kinds=("retrain",), subject=subject)[0]
-    assert asked.inputs["labels"] == governor.minimum_labels
+    assert asked.inputs["labels"] == governor.minimum_labels + DAY  # a window's labels are judged before they count
     intents = store.intents.all(NAME)
     assert [(one.incident_id, one.state, one.run) for one in intents] == [(incidents[0].id, "ended", "the event's run")]
     about_it = {"project": NAME, "incident": incidents[0].id, "intent": intents[0].id, "token": intents[0].token}

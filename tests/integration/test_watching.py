@@ -1,5 +1,6 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from loop_parts import WINDOW, Orchard, Orchestra, plums
@@ -214,3 +215,24 @@ def test_a_fault_that_a_person_knows_of_blocks_nothing_more(orchard: Orchard) ->
     assert after.open_faults == ()
     with pytest.raises(HoldfastError, match="open incidents: 1"):
         acknowledge(orchard, 99, actor="somebody", reason="a slip")
+
+
+def test_a_generation_that_is_replaced_while_it_is_judged_opens_nothing(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orchard.serve()
+    send(orchard, 3, shift=3.0)
+    given = watching.judge
+
+    def slowly(*arguments: Any) -> Verdict:
+        said = given(*arguments)
+        if said.window.index == 1 and orchard.serving.number == 1:
+            orchard.another().serve("2")
+        return said
+
+    monkeypatch.setattr(watching, "judge", slowly)
+    watch(orchard, orchard.name)
+    assert [one.outcome for one in orchard.verdicts()] == ["drift"] * 3
+    assert orchard.store.incidents.recent(orchard.name, 10) == []
+    assert orchard.store.intents.all(orchard.name) == []
+    assert orchard.outbox() == []
