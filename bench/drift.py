@@ -1,16 +1,20 @@
 """Our verdict beside raw Evidently and plain numpy on the same rows: seconds, memory, and whether all see what shifted.
 
-    python bench/drift.py [--rows 100000] [--columns 30] [--rounds 3] [--preset-rows 100000] [--peers 1]
+    python bench/drift.py [--rows 100000] [--columns 30] [--rounds 3] [--preset-rows 100000] [--peers 1] [--others]
 
 Variants take turns within a round, each in a process of its own that is forked once everything is imported and our
 calibration, which is cached for a champion, is there. Seconds are of the wall and of the CPU; memory is what a variant
 took on top of the rows, which all share, and the whole of it. "from the log" reads its rows from the log in a
 SQLite file; the others have them in memory. Ends with status 1 where two variants disagree on what has drifted.
+`--others` installs DuckDB, frouros, NannyML and whylogs into an environment of their own, since some want an older
+numpy, and lets each read the same rows from Parquet (bench/drift_peers.py); what they call drifted is printed beside.
 """
 
 import argparse
+import json
 import multiprocessing
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,6 +46,11 @@ PSI = 0.1  # the usual threshold
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 WINDOW = WindowKey("bench", 1, 0, NOW, NOW + timedelta(days=365))
 AT_ONCE = 20_000  # rows logged in one commit
+
+
+OTHERS = Path(tempfile.gettempdir()) / "holdfast-bench-drift"
+NAMED = ("duckdb", "frouros", "nannyml", "whylogs")
+UNNAMED = ("numpy<2", "pyarrow<21", "ipython", "statsmodels")  # what they need and don't all say
 
 
 class Cost(NamedTuple):
@@ -88,7 +97,8 @@ def logged(url: str, current: Rows) -> Predictor:
             [answer(id_, features, sure[int(id_)]) for id_, features in zip(ids, packed, strict=True)]
         )
     store.close()
-    return Predictor(Encoder.fit(schema, None, current), None)  # type: ignore[arg-type] (nothing is answered anew)
+    truth = np.resize(np.array(["no", "yes"], dtype=object), length(current))
+    return Predictor(Encoder.fit(schema, None, {**current, "truth": truth}), None)  # type: ignore[arg-type] (nothing is answered anew)
 
 
 def answer(id_: str, features: bytes, sure: float) -> Prediction:
@@ -176,6 +186,48 @@ def measured(work: Callable[[], set[str]]) -> tuple[Cost, set[str]]:
     return answer
 
 
+def installed() -> str:
+    """Return the Python of the others' environment, made where there is none."""
+    python = OTHERS / "bin" / "python"
+    if not python.exists():
+        print(f"installing {', '.join(NAMED)} into {OTHERS}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(OTHERS)], check=True)
+        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *NAMED, *UNNAMED]
+        subprocess.run([str(python), *words], check=True)
+    return str(python)
+
+
+def others(known: Rows, current: Rows, rounds: int, unit: float) -> None:
+    """Print what each other detector takes for the same rows, and what it calls drifted. `unit`: our CPU seconds."""
+    import pandas as pd
+
+    python = installed()
+    with tempfile.TemporaryDirectory() as folder:
+        for place, rows in (("", length(known)), ("tiny", 500)):
+            (Path(folder) / place).mkdir(exist_ok=True)
+            for name, part in (("known", known), ("current", current)):
+                pd.DataFrame(take(part, np.arange(rows))).to_parquet(Path(folder) / place / f"{name}.parquet")
+        for name in NAMED:
+            told = [peer(python, name, folder) for _ in range(rounds)]
+            if not all(told):
+                print(f"{name:34} did not run")
+                continue
+            wall, cpu = (statistics.median(one[i] for one in told if one) for i in (0, 1))
+            said = told[-1][2] if told[-1] else []
+            print(f"{name:34} {wall:8.2f} s  CPU {cpu:8.2f} s x{cpu / unit:6.1f}  drifted: {', '.join(said) or 'none'}")
+
+
+def peer(python: str, name: str, folder: str) -> tuple[float, float, list[str]] | None:
+    """Run another detector once: seconds of the wall and of the CPU, and the columns that it calls drifted."""
+    script = Path(__file__).parent / "drift_peers.py"
+    done = subprocess.run([python, str(script), name, folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
+        return None
+    wall, cpu, found = json.loads(done.stdout.splitlines()[-1])
+    return wall, cpu, found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
@@ -183,6 +235,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--preset-rows", type=int, default=100_000, help="the preset takes a while: 0 leaves it out")
     parser.add_argument("--peers", type=int, default=1, help="0 leaves out Evidently as well, which takes a while")
+    parser.add_argument("--others", action="store_true", help="DuckDB, frouros, NannyML and whylogs too")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         return compared(asked, f"sqlite:///{folder}/log.db")
@@ -224,6 +277,8 @@ def compared(asked: argparse.Namespace, url: str) -> int:
             f"{name:34} {cost.wall:8.2f} s  CPU {cost.cpu:8.2f} s x{ratio:6.1f}  "
             f"memory +{cost.extra:6.0f} MB of {cost.whole:6.0f}  drifted: {', '.join(sorted(found[name])) or 'none'}"
         )
+    if asked.others:
+        others(known, current, asked.rounds, medians["ours"].cpu)
     agreed = all(one == SHIFTED for one in found.values())
     print("all agree on what drifted" if agreed else f"they disagree: only {', '.join(SHIFTED)} was shifted")
     return 0 if agreed else 1
