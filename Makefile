@@ -10,7 +10,7 @@ ROOMS := holdfast flows serving tasks projects monitoring models data
 
 help:
 	@echo 'make demo    install, then close the whole loop on real images (about 3 minutes after installation)'
-	@echo 'make test    install, then run every test (about 25 minutes on 2 cores)'
+	@echo 'make test    install, then run every test (about half an hour on 2 cores)'
 	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make up      start the stack in the foreground; make down stops it'
 	@echo 'make docs    write the generated pages; make bench and make reference measure; make soak [SEED=7] runs the long failure tests'
