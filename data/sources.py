@@ -37,6 +37,17 @@ class Batch:
             raise BadDeclaration(f"batch name {self.name!r}: 1 to 80 letters, digits, '.', '_' or '-', no '.' first")
 
 
+def equal_parts(count: int, name: str = "part") -> Split:
+    """Return what deals a frame's rows out, in order, as so many batches of one size, `part-1` and so on."""
+
+    def split(frame: "pd.DataFrame") -> Iterator[Batch]:
+        size = -(-len(frame) // count)
+        for number in range(count):
+            yield Batch(f"{name}-{number + 1}", frame.iloc[number * size : (number + 1) * size])
+
+    return split
+
+
 @dataclass(frozen=True)
 class Files:
     """CSV and Parquet files of a folder, each a batch named by its file.

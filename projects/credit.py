@@ -4,11 +4,7 @@ Data: Give Me Some Credit (Kaggle 2011), 150,000 borrowers. Numbers run over man
 logarithms too; 269 rows count 96 or 98 times late, which are codes and are put in quarantine, as is an age of 0.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from projects.declaration import (
-    Batch,
     Catalogued,
     Category,
     Evaluation,
@@ -23,20 +19,10 @@ from projects.declaration import (
     Schema,
     Training,
     Window,
+    equal_parts,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-BATCHES = 6
 WIDE = ("utilization", "debt_ratio", "monthly_income", "late_30_to_59", "late_60_to_89", "late_90")
-
-
-def parts(borrowers: "pd.DataFrame") -> Iterator[Batch]:
-    """Deal the borrowers out as six batches."""
-    size = -(-len(borrowers) // BATCHES)
-    for number in range(BATCHES):
-        yield Batch(f"part-{number + 1}", borrowers.iloc[number * size : (number + 1) * size])
 
 
 def logarithms(rows: Rows) -> Rows:
@@ -68,7 +54,7 @@ project = Project(
         target="outcome",
         key="key",
     ),
-    source=Catalogued(name="gmsc", split=parts),
+    source=Catalogued(name="gmsc", split=equal_parts(6)),
     features=Features(
         columns={f"log_{name}": Number(nullable=name == "monthly_income") for name in WIDE}, compute=logarithms
     ),

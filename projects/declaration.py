@@ -9,7 +9,7 @@ from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
 from data.schema import Audio, Category, Column, Image, Number, Rows, Schema, Series, Text
-from data.sources import Batch, Bundled, Catalogued, Files, Query
+from data.sources import Batch, Bundled, Catalogued, Files, Query, equal_parts
 from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
 from models.metrics import DECIDING as METRICS
 from monitoring.declarations import Governor, Labels, Monitors, Rollout, Schedule, Window
@@ -47,6 +47,7 @@ __all__ = [
     "Threshold",
     "Training",
     "Window",
+    "equal_parts",
 ]
 
 Source = Callable[[], "pd.DataFrame | Iterable[Batch]"]

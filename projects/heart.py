@@ -5,7 +5,7 @@ Hungary's are learned from; Switzerland's and the Veterans' are what a move to a
 not measured. The threshold holds a recall of 0.9: nine in ten of the sick are told so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from projects.declaration import (
@@ -23,6 +23,7 @@ from projects.declaration import (
     Threshold,
     Training,
     Window,
+    equal_parts,
 )
 
 if TYPE_CHECKING:
@@ -32,13 +33,11 @@ LEARNED = ("cleveland", "hungarian")
 BATCHES = 3
 
 
-def months(patients: "pd.DataFrame") -> Iterator[Batch]:
+def months(patients: "pd.DataFrame") -> Iterable[Batch]:
     """Deal out the patients of the hospitals that are learned from, drawn, for their files put the healthy first."""
     known = patients[patients["hospital"].isin(LEARNED)].sample(frac=1, random_state=0)
     known = known.assign(key=[f"patient-{number:03d}" for number in range(len(known))])
-    size = -(-len(known) // BATCHES)
-    for number in range(BATCHES):
-        yield Batch(f"month-{number + 1}", known.iloc[number * size : (number + 1) * size])
+    return equal_parts(BATCHES, "month")(known)
 
 
 def one_of(*codes: str, nullable: bool = False) -> Category:

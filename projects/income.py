@@ -4,11 +4,7 @@ Data: UCI Adult (Kohavi 1996), 48,842 people of 1994. Nothing dates them and non
 person's key decides its role. They arrive in five batches, as the files have them.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from projects.declaration import (
-    Batch,
     Catalogued,
     Category,
     Evaluation,
@@ -23,19 +19,8 @@ from projects.declaration import (
     Schema,
     Training,
     Window,
+    equal_parts,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-BATCHES = 5
-
-
-def parts(people: "pd.DataFrame") -> Iterator[Batch]:
-    """Deal the people out as five batches."""
-    size = -(-len(people) // BATCHES)
-    for number in range(BATCHES):
-        yield Batch(f"part-{number + 1}", people.iloc[number * size : (number + 1) * size])
 
 
 def shares_of_capital(rows: Rows) -> Rows:
@@ -89,7 +74,7 @@ project = Project(
         key="key",
         sensitive=("sex", "race"),
     ),
-    source=Catalogued(name="adult", split=parts),
+    source=Catalogued(name="adult", split=equal_parts(5)),
     features=Features(columns={"log_capital_gain": Number(), "log_capital_loss": Number()}, compute=shares_of_capital),
     model=Model(network="mlp", options={"hidden": (128, 64), "dropout": 0.2}),
     training=Training(epochs=20, batch_size=256, optimizer="adamw", learning_rate=2e-3, weight_decay=1e-3, patience=4),
