@@ -123,7 +123,7 @@ def apply(settings: Settings, loaded: Mapping[str, Project], broken: Mapping[str
             known = {name.partition("/")[2] for name in applied.deployments}
             plan = [one for project in loaded.values() for one in wanted(project)]
             for project in sorted(known - set(loaded)):
-                why = str(broken.get(project, f"no project file named {project}.py is there any more"))
+                why = str(broken.get(project, f"no project file named {project}.py is at work any more"))
                 plan += disabled(applied, project, why)
             ids = placed(api, applied, plan)
             apply_automations(api, applied, ids)

@@ -52,11 +52,11 @@ class Served(RunnerDeployment):
 class Watched:
     """The project files as they were last loaded."""
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
-        self.folders = folders
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.loaded: dict[str, Project] = {}
         self.broken: dict[str, BrokenProject] = {}
-        self._seen: dict[str, tuple[int, int]] | None = None
+        self._seen: tuple[frozenset[str], dict[str, tuple[int, int]]] | None = None
         self._tried = 0.0
 
     def forget(self) -> None:
@@ -64,13 +64,14 @@ class Watched:
         self._seen = None
 
     def changed(self, now: float) -> bool:
-        """Load everything anew if a file has changed, or if a broken one is due for another try."""
-        seen = footprint((discovery.SHIPPED, *self.folders))
+        """Load everything anew if a file or what is at work has changed, or a broken one is due for another try."""
+        folders, examples = self.settings.project_folders, self.settings.examples_at_work
+        seen = examples, footprint((discovery.SHIPPED, *folders))
         again = bool(self.broken) and now - self._tried > RETRY_BROKEN
         if seen == self._seen and not again:
             return False
         before = set(self.broken)
-        self.loaded, self.broken = discovery.load_all(self.folders)
+        self.loaded, self.broken = discovery.load_all(folders, examples)
         for name in sorted(set(self.broken) - before):
             logger.error("%s", self.broken[name])
         first_or_new = seen != self._seen or set(self.broken) != before
@@ -104,7 +105,7 @@ class Service:
             limit=settings.runner_limit,
             pause_on_shutdown=False,
         )
-        self.projects = Watched(settings.project_folders)
+        self.projects = Watched(settings)
         self.ids: dict[str, str] = {}
         self.orphans: list[dict[str, str]] = []
         self.cancelling: dict[str, float] = {}

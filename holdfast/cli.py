@@ -73,6 +73,9 @@ def main(
 def up(
     home: Home = HERE,
     projects: Projects = None,
+    examples: Annotated[
+        str | None, typer.Option("--examples", help="Shipped projects to run: names separated by ',', or `all`.")
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is ready; `holdfast down` ends it.")
     ] = False,
@@ -90,11 +93,13 @@ def up(
     if detach:
         words = ["--home", str(home), *(["--free-ports"] if free_ports else [])]
         words += [word for folder in projects or [] for word in ("--projects", str(folder))]
+        words += [] if examples is None else ["--examples", examples]
         usual = Path(os.environ.get("HOLDFAST_HOME", HERE)).expanduser().absolute()
         at = "" if home == usual else f" --home {home}"
         announce(stacks.detach(words, home, console.say)[0], f"ready; `holdfast down{at}` stops it")
         return
-    settings = read_settings(home=home, **({"projects": folders(projects)} if projects else {}))
+    asked = {"projects": folders(projects) if projects else None, "examples": examples}
+    settings = read_settings(home=home, **{name: value for name, value in asked.items() if value is not None})
     settings = stacks.with_free_ports(settings) if free_ports else settings
     console.say(f"starting in {home}")
     try:

@@ -24,13 +24,24 @@ Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
 
 @app.command()
 def projects(home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
-    """List the project files found, and those that fail to import."""
-    loaded, broken = lead_to(home, folders).projects()
+    """List the project files found, those that fail to import, and which of them the stack runs."""
+    from projects.discovery import load_all
+
+    resources = lead_to(home, folders)
+    loaded, broken = load_all(resources.settings.project_folders)
+    runs = {name for some in resources.projects() for name in some}
     rows: list[dict[str, Any]] = [
-        {"project": name, "task": project.task, "state": "ok"} for name, project in sorted(loaded.items())
+        {"project": name, "task": project.task, "state": "ok", "runs": name in runs}
+        for name, project in sorted(loaded.items())
     ]
-    rows += [{"project": name, "task": None, "state": f"{error.where}: {error.why}"} for name, error in broken.items()]
-    console.give_json(rows) if as_json else console.table(rows)
+    rows += [
+        {"project": name, "task": None, "state": f"{error.where}: {error.why}", "runs": False}
+        for name, error in broken.items()
+    ]
+    if as_json:
+        console.give_json(rows)
+    else:
+        console.table([{**row, "runs": "yes" if row["runs"] else "no"} for row in rows])
 
 
 @app.command()

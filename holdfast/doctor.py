@@ -229,7 +229,7 @@ def project_files(settings: Settings) -> Iterator[Finding]:
     """Whether every project file can be imported."""
     from projects.discovery import load_all
 
-    loaded, failed = load_all(settings.project_folders)
+    loaded, failed = load_all(settings.project_folders, settings.examples_at_work)
     for error in failed.values():
         yield Finding("project", "broken", str(error), "mend the line it names, then `holdfast check`")
     yield Finding("projects", "ok", ", ".join(sorted(loaded)) or "none")

@@ -49,6 +49,7 @@ def shared_variables(settings: Settings) -> dict[str, str]:
         "HOLDFAST_MLFLOW_PORT": str(settings.mlflow_port),
         "HOLDFAST_SERVICE_PORT": str(settings.service_port),
         "HOLDFAST_PROJECTS": ":".join(map(str, settings.project_folders)),
+        "HOLDFAST_EXAMPLES": settings.examples,
         "HOLDFAST_EMBEDDED": "1",
         "PREFECT_RUNNER_POLL_FREQUENCY": "2",
         "PYTHONUNBUFFERED": "1",

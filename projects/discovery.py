@@ -10,7 +10,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,14 +37,21 @@ class Found:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
-def find(folders: Iterable[Path]) -> dict[str, Found]:
-    """Return every project file by name, shipped ones first; a user's file of the same name wins."""
-    found = {}
-    for folder in (SHIPPED, *folders):
+def shipped() -> dict[str, Found]:
+    """Return the project files that come with Holdfast, by name."""
+    paths = (path for path in sorted(SHIPPED.glob("*.py")) if path.stem not in RESERVED)
+    return {path.stem: Found(path.stem, path.resolve()) for path in paths if not path.stem.startswith("_")}
+
+
+def find(folders: Iterable[Path], examples: Container[str] | None = None) -> dict[str, Found]:
+    """Return every project file by name, shipped ones first; a user's file of the same name wins.
+
+    `examples` keeps only those shipped ones that it names.
+    """
+    found = {name: one for name, one in shipped().items() if examples is None or name in examples}
+    for folder in folders:
         for path in sorted(folder.glob("*.py")):
-            if path.stem.startswith("_") or (folder == SHIPPED and path.stem in RESERVED):
-                continue
-            if folder == SHIPPED or "Project(" in path.read_text(errors="replace"):
+            if not path.stem.startswith("_") and "Project(" in path.read_text(errors="replace"):
                 found[path.stem] = Found(path.stem, path.resolve())
     return found
 
@@ -69,12 +76,17 @@ def load(name: str, folders: Iterable[Path]) -> Project:
     return project
 
 
-def load_all(folders: Iterable[Path]) -> tuple[dict[str, Project], dict[str, BrokenProject]]:
-    """Load every project file; those that fail are returned beside the others and disable nothing else."""
+def load_all(
+    folders: Iterable[Path], examples: Container[str] | None = None
+) -> tuple[dict[str, Project], dict[str, BrokenProject]]:
+    """Load every project file, of the shipped ones those in `examples`.
+
+    Files that fail are returned beside the others and disable nothing else.
+    """
     folders = tuple(folders)
     loaded: dict[str, Project] = {}
     broken: dict[str, BrokenProject] = {}
-    for name in find(folders):
+    for name in find(folders, examples):
         try:
             loaded[name] = load(name, folders)
         except BrokenProject as error:

@@ -66,8 +66,8 @@ class Resources:
         return discovery.load(name, self.settings.project_folders)
 
     def projects(self) -> tuple[dict[str, Project], dict[str, BrokenProject]]:
-        """Load every project file; broken ones beside the others."""
-        return discovery.load_all(self.settings.project_folders)
+        """Load the users' project files and the shipped ones at work; broken ones beside the others."""
+        return discovery.load_all(self.settings.project_folders, self.settings.examples_at_work)
 
     def project_file(self, name: str) -> Path:
         """Return where a project is declared."""

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.errors import BadSetting
 from monitoring.addresses import APPRISE, HTTP, objection
+from projects import discovery
 
 CLONE = Path(__file__).resolve().parents[1]
 
@@ -20,6 +21,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".holdfast"), description="Folder of all state.")
     projects: str = Field(default="", description="Folders with project files, separated by ':'.")
+    examples: str = Field(
+        default="digits",
+        description="Shipped projects that the stack runs beside yours: names separated by ',', or `all`; those that "
+        "were ingested into this home run in any case.",
+    )
     datasets: Path | None = Field(default=None, description="Folder looked into before downloading a public data set.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where training runs.")
     threads: int | None = Field(
@@ -85,6 +91,16 @@ class Settings(BaseSettings):
         """Paths are absolute once read, so that a child's folder doesn't matter."""
         return home.expanduser().absolute()
 
+    @field_validator("examples")
+    @classmethod
+    def shipped(cls, examples: str) -> str:
+        """Only what is shipped can be named."""
+        known = discovery.shipped()
+        for name in named(examples):
+            if name != "all" and name not in known:
+                raise ValueError(f"no shipped project is named {name!r}; there are {', '.join(known)}")
+        return examples
+
     @field_validator("alert_urls", "webhook_url")
     @classmethod
     def safe(cls, urls: str, info: ValidationInfo) -> str:
@@ -99,6 +115,13 @@ class Settings(BaseSettings):
     def project_folders(self) -> tuple[Path, ...]:
         """Folders with users' project files, absolute."""
         return tuple(Path(part).expanduser().absolute() for part in self.projects.split(":") if part)
+
+    @property
+    def examples_at_work(self) -> frozenset[str]:
+        """The shipped projects that run here: those asked for, and those of which this home holds batches."""
+        asked, all_ = named(self.examples), discovery.shipped()
+        ingested = (path.name for path in (self.home / "registry").glob("*") if path.name in all_)
+        return frozenset(all_ if "all" in asked else (*asked, *ingested))
 
     @property
     def store_url(self) -> str:
@@ -134,6 +157,11 @@ class Settings(BaseSettings):
     def service_url(self) -> str:
         """URL under which this machine reaches the service."""
         return f"http://127.0.0.1:{self.service_port}"
+
+
+def named(examples: str) -> list[str]:
+    """Return the names in a list separated by commas."""
+    return [name.strip() for name in examples.split(",") if name.strip()]
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -15,6 +15,7 @@ QUICK = {
     "HOLDFAST_INTENT_GRACE_SECONDS": "15",
     "HOLDFAST_WEBHOOK_SECRET": "tests",
     "HOLDFAST_ALERTS_LOOPBACK": "true",
+    "HOLDFAST_EXAMPLES": "digits,electricity",
 }
 
 

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import BadDeclaration, BrokenProject, NoSuchProject
+from data.errors import BadDeclaration, BadSetting, BrokenProject, NoSuchProject
 from data.schema import Number
 from projects import discovery
+from tasks.resources import connect
+from tasks.settings import Settings, read_settings
 
 GOOD = """
 from projects.declaration import Category, Model, Number, Project, Schema
@@ -113,3 +115,26 @@ def test_names_that_no_tool_would_take_are_refused(name: str) -> None:
             source=list,
             model=Model(network="mlp"),
         )
+
+
+def test_the_stack_runs_the_examples_asked_for_and_those_that_were_ingested(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert connect(Settings(home=home)).projects()[0].keys() == {"digits"}
+    (home / "registry" / "iris").mkdir(parents=True)
+    assert connect(Settings(home=home)).projects()[0].keys() == {"digits", "iris"}
+    assert connect(Settings(home=home, examples="")).projects()[0].keys() == {"iris"}
+    assert connect(Settings(home=home, examples="heart, mnist")).projects()[0].keys() == {"iris", "heart", "mnist"}
+    assert connect(Settings(home=home, examples="all")).projects()[0].keys() == set(discovery.shipped())
+
+
+def test_an_example_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"HOLDFAST_EXAMPLES: no shipped project is named 'iriss'; there are .*iris"):
+        read_settings(home=tmp_path, examples="digits,iriss")
+
+
+def test_a_user_s_file_runs_beside_the_examples_and_in_place_of_one_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "mine")
+    write(tmp_path, "heart")
+    loaded, _ = connect(Settings(home=tmp_path / "home", projects=str(tmp_path), examples="")).projects()
+    assert loaded.keys() == {"mine", "heart"}
+    assert discovery.file_of(loaded["heart"]) == tmp_path / "heart.py"
