@@ -15,6 +15,7 @@ from data.public.base import Public, rows_sha256
 from data.public.bike_sharing import BIKE_SHARING
 from data.public.card_fraud import CARD_FRAUD
 from data.public.cifar10 import CIFAR10
+from data.public.cmapss import CMAPSS
 from data.public.elec2 import ELEC2
 from data.public.etth1 import ETTH1
 from data.public.gmsc import GMSC
@@ -35,6 +36,7 @@ SETS = (
     BIKE_SHARING,
     CARD_FRAUD,
     CIFAR10,
+    CMAPSS,
     ELEC2,
     ETTH1,
     GMSC,
