@@ -21,8 +21,10 @@ from tasks.evaluation import baseline_values, blocks, unit
 from tasks.resources import Resources
 
 
-def prospects(resources: Resources, project: Project, folder: Path) -> Detectable:
+def prospects(resources: Resources, project: Project, folder: Path) -> Detectable | None:
     """Say what gain over the champion the prepared rows in `folder` can show; without one, over the trivial baseline.
+
+    A simple learner stands in for the version that is not trained yet; None where none can.
 
     Raises: TooFewRows when the anchor could not show the margin, so that no training is wasted on it.
     """
@@ -34,7 +36,10 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
     known = answered or Outputs(baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
-    pilot = learned_answers(("tree",), encoder, held.train, held.fresh, seed=project.training.seed)["tree"].values
+    kinds = ("linear",) if encoder.task == "forecast" else ("tree",)
+    learned = [*learned_answers(kinds, encoder, held.train, held.fresh, seed=project.training.seed).values()]
+    if not learned:
+        return None
     metric, truth = project.evaluation.metric, held.fresh[project.schema.target]
     pair = sample(
         metric,
@@ -42,7 +47,7 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
         blocks(project, held.fresh),
         candidate=known.values,
         levels=known.levels,
-        champion=pilot,
+        champion=learned[0].values,
         champion_levels=encoder.answers,
         cutoffs=(known.cutoff, None),
     )

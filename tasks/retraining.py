@@ -211,7 +211,7 @@ def prepare(resources: Resources, run: Run) -> Report:
     counts = prepare_rows(run.project, resources.batches, run.folder)
     hoped = prospects(resources, run.project, run.folder)
     sentence = f"{counts['train']:,} rows train, {counts['judge']:,} judge, {counts['anchor']:,} anchor; "
-    sentence += chosen(run.folder) + hoped.sentence
+    sentence += chosen(run.folder) + (hoped.sentence if hoped else "")
     return Report(sentence, table=[{"role": role, "rows": rows} for role, rows in counts.items()])
 
 
