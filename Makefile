@@ -6,14 +6,16 @@ BIN := .venv/bin
 JOBS ?= 2
 ROOMS := holdfast flows serving tasks projects monitoring models data
 
-.PHONY: help demo test check up down docs bench reference soak format install
+.PHONY: help demo test check up down docs bench reference calibration soak format install
 
 help:
 	@echo 'make demo    install, then close the whole loop on real images (about 3 minutes after installation)'
 	@echo 'make test    install, then run every test (about half an hour on 2 cores)'
 	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make up      start the stack in the foreground; make down stops it'
-	@echo 'make docs    write the generated pages; make bench and make reference measure; make soak [SEED=7] runs the long failure tests'
+	@echo 'make docs    write the generated pages; make bench measures speed, make calibration false alarms'
+	@echo 'make reference [ONLY="iris heart"] runs every project at full size (an hour or two) and writes docs/reference.md'
+	@echo 'make soak    the long failure tests; SEED=7 repeats a run'
 
 install: .venv/.installed
 
@@ -57,7 +59,11 @@ bench: install
 	@$(BIN)/python bench/drift.py
 	@$(BIN)/python bench/serving.py
 
+# Goes on where it was; ONLY="iris heart", AGAIN=1
 reference: install
+	@$(BIN)/python bench/reference.py $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
+
+calibration: install
 	@$(BIN)/python bench/false_alarms.py
 
 soak: install

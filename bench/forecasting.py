@@ -1,6 +1,6 @@
 """Forecasts as the literature measures them, beside the rules to beat.
 
-    HOLDFAST_DATASETS=… python bench/forecasting.py [energy passengers] [--horizons 96 192 336]
+    HOLDFAST_DATASETS=… python bench/forecasting.py [energy passengers] [--horizons 96 192 336] [--json]
 
 `energy`: ETTh1 by its usual borders (12 months to learn from, 4 of validation, 4 asked about, every hour an origin), in
 standard deviations of the first 12 months; `passengers`: the last 24 months from one origin, in thousands. Ends with
@@ -9,11 +9,13 @@ status 1 where a network does not beat the rules.
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,52 +63,67 @@ def learned(model: Model, training: Training, asked: Schema, train: Rows) -> tup
         return Predictor(encoder, open_session((Path(folder) / "network.onnx").read_bytes(), 1), difference), seconds
 
 
-def errors(found: np.ndarray, truth: np.ndarray, unit: np.ndarray) -> str:
-    """Say the errors of forecasts (N, T, C) in a unit a channel: MSE, MAE and RMSE."""
+def errors(found: np.ndarray, truth: np.ndarray, unit: np.ndarray) -> dict[str, float]:
+    """Return the errors of forecasts (N, T, C) in a unit a channel."""
     apart = (found - truth) / unit
     mse = float((apart**2).mean())
-    return f"MSE {mse:.3f}  MAE {np.abs(apart).mean():.3f}  RMSE {mse**0.5:.3f}"
+    return {"mse": mse, "mae": float(np.abs(apart).mean()), "rmse": mse**0.5}
 
 
-def forecast_energy(horizons: list[int]) -> bool:
-    """Measure ETTh1; return whether both networks beat repeating the last value everywhere."""
+def say(name: str, model: str, found: dict[str, float], seconds: float | None = None) -> None:
+    """Print what a model came to; not to standard output, which is for `--json`."""
+    said = "  ".join(f"{metric.upper()} {value:.3f}" for metric, value in found.items())
+    pace = f"  {seconds:.0f} s" if seconds is not None else ""
+    print(f"{name:15}  {model:11}  {said}{pace}", file=sys.stderr, flush=True)
+
+
+def fact(protocol: str, metric: str, ours: dict[str, float], rules: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a network's errors beside those of the rules, as `holdfast evaluate --json` has them."""
+    table = {
+        each: {"value": value, **{rule: {"value": found[each]} for rule, found in rules.items()}}
+        for each, value in ours.items()
+    }
+    return {"protocol": protocol, "metric": metric, "metrics": table, "seconds": seconds}
+
+
+def forecast_energy(horizons: list[int]) -> list[dict[str, Any]]:
+    """Measure ETTh1: both networks at each horizon."""
     values = load("etth1")[list(energy.CHANNELS)].to_numpy()
     unit = values[: BORDERS[0]].std(axis=0)
-    beaten = True
+    told = []
     for coming in horizons:
         origins = range(energy.PAST, BORDERS[0] - coming + 1, LEARNED_EVERY)
         train = cut(values, origins, energy.PAST, coming)
         test = cut(values, range(BORDERS[1], BORDERS[2] - coming + 1), energy.PAST, coming)
         asked = schema(energy.PAST, coming, energy.CHANNELS)
-        rule = repeated(test["past"], coming).reshape(test["coming"].shape)
-        least = float((((rule - test["coming"]) / unit) ** 2).mean())
-        print(f"energy {coming:4d}  repeat-last  {errors(rule, test['coming'], unit)}", flush=True)
-        day = repeated(test["past"], coming, 24).reshape(test["coming"].shape)
-        print(f"energy {coming:4d}  repeat-day   {errors(day, test['coming'], unit)}", flush=True)
+        rules = {}
+        for name, season in (("repeat-last", 1), ("repeat-day", 24)):
+            found = repeated(test["past"], coming, season).reshape(test["coming"].shape)
+            rules[name] = errors(found, test["coming"], unit)
+            say(f"energy {coming}", name, rules[name])
         for name, model in (("lstm", energy.project.model), ("linear", Model(network="linear"))):
             predictor, seconds = learned(model, energy.project.training, asked, train)
-            found = predictor.predict(test).predictions
-            said = errors(found, test["coming"], unit)
-            print(f"energy {coming:4d}  {name:11}  {said}  {seconds:.0f} s", flush=True)
-            beaten &= bool((((found - test["coming"]) / unit) ** 2).mean() < least)
-    return beaten
+            ours = errors(predictor.predict(test).predictions, test["coming"], unit)
+            say(f"energy {coming}", name, ours, seconds)
+            told.append(fact(f"{coming} hours, {name}", "mse", ours, rules, seconds))
+    return told
 
 
-def forecast_passengers() -> bool:
-    """Measure the last 24 months from one origin; return whether the LSTM beats repeating the last year."""
+def forecast_passengers() -> list[dict[str, Any]]:
+    """Measure the last 24 months from one origin."""
     values = load("airline_passengers")["passengers"].to_numpy()[:, None]
     past, coming = passengers.PAST, passengers.COMING
     end = len(values) - coming
     train = cut(values, range(past, end - coming + 1), past, coming)
     test = cut(values, range(end, end + 1), past, coming)
-    asked = schema(past, coming, ("passengers",))
-    rule = repeated(test["past"], coming, 12).reshape(test["coming"].shape)
     unit = np.ones(1)
-    print(f"passengers  repeat-year  {errors(rule, test['coming'], unit)}")
+    rule = errors(repeated(test["past"], coming, 12).reshape(test["coming"].shape), test["coming"], unit)
+    say("passengers", "repeat-year", rule)
+    asked = schema(past, coming, ("passengers",))
     predictor, seconds = learned(passengers.project.model, passengers.project.training, asked, train)
-    found = predictor.predict(test).predictions
-    print(f"passengers  lstm         {errors(found, test['coming'], unit)}  {seconds:.0f} s")
-    return bool(((found - test["coming"]) ** 2).mean() < ((rule - test["coming"]) ** 2).mean())
+    ours = errors(predictor.predict(test).predictions, test["coming"], unit)
+    say("passengers", "lstm", ours, seconds)
+    return [fact(f"the last {coming} months from one origin", "rmse", ours, {"repeat-year": rule}, seconds)]
 
 
 def main() -> int:
@@ -115,13 +132,23 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=["energy", "passengers"], choices=["energy", "passengers"])
     parser.add_argument("--horizons", nargs="+", type=int, default=[96, 192, 336])
     parser.add_argument("--epochs", type=int, help="Instead of the projects' own.")
+    parser.add_argument("--json", action="store_true", help="Print what was found as JSON.")
     wanted = parser.parse_args()
     if wanted.epochs:
         training = dataclasses.replace(energy.project.training, epochs=wanted.epochs)
         energy.project = dataclasses.replace(energy.project, training=training)
-    found = [forecast_energy(wanted.horizons)] if "energy" in wanted.names else []
-    found += [forecast_passengers()] if "passengers" in wanted.names else []
-    return 0 if all(found) else 1
+    told = forecast_energy(wanted.horizons) if "energy" in wanted.names else []
+    told += forecast_passengers() if "passengers" in wanted.names else []
+    if wanted.json:
+        print(json.dumps(told))
+    return 0 if all(beaten(one) for one in told) else 1
+
+
+def beaten(one: dict[str, Any]) -> bool:
+    """Whether a network is better than the first rule beside it, by what decides."""
+    decides = one["metrics"][one["metric"]]
+    rule = next(each for each in decides.values() if isinstance(each, dict))
+    return bool(decides["value"] < rule["value"])
 
 
 if __name__ == "__main__":

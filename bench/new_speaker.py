@@ -1,6 +1,6 @@
 """A speaker nobody has heard: is he noticed before anybody labels what he says, and what does retraining give?
 
-    HOLDFAST_DATASETS=… python bench/new_speaker.py [--new george] [--epochs 12]
+    HOLDFAST_DATASETS=… python bench/new_speaker.py [--new george] [--epochs 12] [--json]
 
 A version learns from the other five speakers of `spoken`; windows of what they say, and then of what the new one says,
 are held against its reference as a monitor would. Then half of the new one's takes are learned too, and the rest
@@ -10,9 +10,11 @@ below 0.90.
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,7 +94,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--new", default="george")
     parser.add_argument("--epochs", type=int, default=12)
-    wanted = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="Print what was found as JSON.")
+    wanted, started = parser.parse_args(), time.monotonic()
     rows, speaker, take_number = clips()
     order = np.random.default_rng(0).permutation(len(speaker))
     old, new = order[speaker[order] != wanted.new], order[speaker[order] == wanted.new]
@@ -102,16 +105,22 @@ def main() -> int:
         windows = [kept[-WINDOW:], *(new[at : at + WINDOW] for at in (0, WINDOW))]
         said = watched(first, take(rows, kept[:-WINDOW]), [take(rows, which) for which in windows])
         for name, (outcome, why) in zip(["five known", wanted.new, wanted.new], said, strict=True):
-            print(f"{name:>12}: {outcome}: {why}", flush=True)
+            print(f"{name:>12}: {outcome}: {why}", file=sys.stderr, flush=True)
         known, unknown = (accuracy(first, take(rows, which)) for which in (kept, new))
-        print(f"known speakers {known:.3f}, {wanted.new} {unknown:.3f}")
+        print(f"known speakers {known:.3f}, {wanted.new} {unknown:.3f}", file=sys.stderr)
     half = new[take_number[new] >= 25]
     rest = new[take_number[new] < 25]
     with tempfile.TemporaryDirectory() as folder:
         second = version(take(rows, np.concatenate([learned, half])), wanted.epochs, Path(folder))
     reached = accuracy(second, take(rows, rest))
-    print(f"with half of his takes: {wanted.new} {reached:.3f}, known {accuracy(second, take(rows, kept)):.3f}")
+    still = accuracy(second, take(rows, kept))
+    print(f"with half of his takes: {wanted.new} {reached:.3f}, known {still:.3f}", file=sys.stderr)
     flagged = said[0][0] == "ok" and said[1][0] == said[2][0] == "drift"
+    if wanted.json:
+        values = {"value": reached, "before": {"value": unknown}}
+        told = {"metric": "accuracy", "metrics": {"accuracy": values}, "seconds": time.monotonic() - started}
+        was = "flagged" if flagged else "not flagged"
+        print(json.dumps([{"protocol": f"{wanted.new}, {was}; half of his takes learned", **told}]))
     return 0 if flagged and reached >= WANTED else 1
 
 
