@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-import httpx
 import numpy as np
 
 from data.errors import ServerUnavailable
 from data.sources import bundled_frame
 from projects.digits import HISTORY, project
+from tasks.client import Declined, Service
 from tasks.injection import dead_frames, new_cameras
 from tasks.preparation import roles_by_entity
 
@@ -56,7 +56,7 @@ class Cameras:
         self.held_out = role != "train"
         self.generator = np.random.default_rng(seed)
         self.order = self.shuffled()
-        self.client = httpx.Client(base_url=service, timeout=10, headers={"x-api-key": key} if key else {})
+        self.service = Service(service, key)
 
     def __enter__(self) -> Self:
         """Return the cameras; the block ends their connection."""
@@ -64,7 +64,7 @@ class Cameras:
 
     def __exit__(self, *_: object) -> None:
         """Hang up."""
-        self.client.close()
+        self.service.http.close()
 
     def shuffled(self) -> Iterator[int]:
         """Yield pictures for ever, each once a round."""
@@ -94,13 +94,11 @@ class Cameras:
             for key, i, image in zip(ids, chosen, images, strict=True)
         ]
         try:
-            answer = self.client.post(f"/v1/{project.name}/predict", json={"rows": rows})
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
+            body = self.service.predict(project.name, rows)
+        except (ServerUnavailable, Declined) as error:
             sent.failed += len(chosen)
-            sent.why = refusal(error)
+            sent.why = str(error)
             return
-        body = answer.json()
         sent.ids += ids
         sent.truth += [self.truth[i] for i in chosen]
         sent.held_out += [bool(self.held_out[i]) for i in chosen]
@@ -110,23 +108,10 @@ class Cameras:
     def label(self, sent: Sent) -> int:
         """Tell the service what the pictures showed; return how many labels were new.
 
-        Raises: ServerUnavailable, with the service's reason.
+        Raises: ServerUnavailable, Declined, with the service's reason.
         """
         labels = [{"id": key, "label": truth} for key, truth in zip(sent.ids, sent.truth, strict=True)]
-        try:
-            answer = self.client.post(f"/v1/{project.name}/labels", json={"labels": labels})
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
-            raise ServerUnavailable(f"the labels were not taken: {refusal(error)}") from error
-        return int(answer.json()["new"])
-
-
-def refusal(error: httpx.HTTPError) -> str:
-    """Return why the service did not answer, in its own words if it said any."""
-    try:
-        return str(error.response.json()["error"]) if isinstance(error, httpx.HTTPStatusError) else str(error)
-    except (ValueError, KeyError, TypeError):
-        return str(error)
+        return int(self.service.label(project.name, labels)["new"])
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Clips of sound."""
 
+import base64
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from data.columns.image import unbase64
 from data.columns.number import Number
 from data.declared import declared
 from data.errors import BadDeclaration
-from data.wav import read_wav
+from data.wav import read_wav, write_wav
 
 LOUDEST = 2.0**15
 QUIET = -100.0  # decibels below full scale, of a clip without any sound
@@ -57,6 +59,10 @@ class Audio(ArrayColumn):
         if not ((np.abs(samples) <= LOUDEST) & (samples < LOUDEST) & (samples == np.floor(samples))).all():
             raise ValueError("its samples are not whole numbers from -32768 to 32767")
         return self.padded(samples.astype(np.int16))
+
+    def to_request(self, values: np.ndarray) -> list[Any]:
+        """Return WAV files in base64."""
+        return [base64.b64encode(write_wav(self.rate, clip)).decode() for clip in values]
 
     def wav(self, content: bytes) -> np.ndarray:
         """Read a WAV file; ValueError says what is wrong with it."""

@@ -51,6 +51,10 @@ class ArrayColumn:
         """Return the values as a frame holds them."""
         return list(values)
 
+    def to_request(self, values: np.ndarray) -> list[Any]:
+        """Return the values as a request in JSON gives them."""
+        return list(values.tolist())
+
     def to_arrow(self, values: np.ndarray) -> Any:
         """Return the values as Arrow's bytes of one size."""
         import pyarrow as pa

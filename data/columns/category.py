@@ -24,6 +24,10 @@ class TextColumn:
         """Return the values as a frame holds them."""
         return values
 
+    def to_request(self, values: np.ndarray) -> list[Any]:
+        """Return the values as a request in JSON gives them."""
+        return list(values.tolist())
+
     def to_arrow(self, values: np.ndarray) -> Any:
         """Return Arrow's strings."""
         import pyarrow as pa

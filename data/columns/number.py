@@ -51,6 +51,10 @@ class Number:
         """Return the values as a frame holds them."""
         return values
 
+    def to_request(self, values: np.ndarray) -> list[Any]:
+        """Return the values as a request in JSON gives them."""
+        return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 (NaN)
+
     def to_arrow(self, values: np.ndarray) -> Any:
         """Return Arrow's float64, null for NaN."""
         import pyarrow as pa

@@ -1,6 +1,7 @@
 """Windows of series: several channels over time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,10 @@ class Series(ArrayColumn):
         if gaps.any() and not self.nullable:
             raise ValueError(f"has a gap{self.place(gaps)}")
         return np.where(gaps, np.nan, array)  # one and the same NaN, so that equal windows are equal bytes
+
+    def to_request(self, values: np.ndarray) -> list[Any]:
+        """Return a list a step, null in a gap."""
+        return list(np.where(np.isnan(values), None, values.astype(object)).tolist())
 
     def place(self, found: np.ndarray) -> str:
         """Say where the first of some values stands."""

@@ -39,6 +39,6 @@ def test_cameras_without_a_service_say_why_nobody_answered() -> None:
     with Cameras("http://127.0.0.1:9", key="hf_secret") as cameras:
         sent = cameras.send(10)
         assert (sent.failed, len(sent.ids), "refused" in sent.why) == (10, 0, True)
-        assert cameras.client.headers["x-api-key"] == "hf_secret"
-        with pytest.raises(ServerUnavailable, match="the labels were not taken"):
+        assert cameras.service.http.headers["x-api-key"] == "hf_secret"
+        with pytest.raises(ServerUnavailable, match="does not answer"):
             cameras.label(sent)
