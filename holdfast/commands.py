@@ -73,11 +73,21 @@ def new(
 
 
 @app.command()
-def ingest(project: Project, home: Home = HERE, folders: Projects = None, as_json: Json = False) -> None:
+def ingest(
+    project: Project,
+    *,
+    without: Annotated[
+        str | None,
+        typer.Option(help="A change that the project declares: its rows stay out of this home's batches from now on."),
+    ] = None,
+    home: Home = HERE,
+    folders: Projects = None,
+    as_json: Json = False,
+) -> None:
     """Fetch, validate and version what the project's source has. Needs no server."""
     from tasks.ingestion import ingest as run
 
-    console.report(run(lead_to(home, folders), project), as_json=as_json)
+    console.report(run(lead_to(home, folders), project, hold=without), as_json=as_json)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """The one thing a project file makes, and every word it needs: `from projects.declaration import …`."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from data.declared import declared
@@ -61,6 +62,10 @@ class Project:
     `source` gives rows with their labels, to learn from; `scoring` rows without, for `score/<project>` to answer.
     There a key names one answer for ever: rows that are asked about again each day need a key for the row and the day,
     or none at all.
+
+    `changes`: what the world has in store, by name: labelled rows that come after, or that could be held back from the
+    source's, as another hospital's or next year's. `holdfast replay` sends them, `holdfast backtest` plays them and
+    `holdfast ingest --without` keeps them out of what is learned from.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Project:
     rollout: Rollout = Rollout()
     schedule: Schedule = Schedule()
     scoring: Source | None = None
+    changes: Mapping[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):

@@ -11,7 +11,7 @@ from data.markdown import escaped, table
 from data.sources import fetch
 from data.versions import Snapshot
 from projects.declaration import Project
-from tasks import plans
+from tasks import changes, plans
 from tasks.landing import Landed, land
 from tasks.reports import Report
 from tasks.resources import Resources
@@ -20,17 +20,26 @@ from tasks.skew import look_for_skew
 logger = logging.getLogger(__name__)
 
 
-def ingest(resources: Resources, name: str) -> Report:
+def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Report:
     """Land every batch the source has; what is there already changes nothing.
 
+    `hold`: a declared change whose rows are kept out, now and whenever this home ingests again.
+
     Raises:
+        BadSetting: no such change is declared.
         SourceUnavailable: the source can't be read.
         BatchRefused: no batch was fit as a whole; the message names the first and why.
     """
     project = resources.project(name)
     landings: list[Landed] = []
+    if hold is not None:
+        changes.hold_back(resources, project, hold)
+    keys = changes.held_keys(resources, project)
     try:
-        for batch in fetch(project.source):
+        for given in fetch(project.source):
+            batch = changes.without(given, project.schema.key, keys)
+            if batch is None:
+                continue
             landings.append(land(resources, project, batch))
             if unrecorded(resources, project, landings[-1]):
                 look_for_skew(resources, project, batch.name, landings[-1].rows or {})

@@ -16,11 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from data.batches import coerce
-from data.errors import NoBatch, TooFewRows
-from data.schema import Rows, concatenate, length, take
-from data.sources import fetch
-from data.validation import validate
+from data.errors import NoBatch
+from data.schema import Rows, length, take
 from models.encoding import Encoder
 from models.learners import learned_answers
 from models.outputs import Outputs
@@ -29,11 +26,12 @@ from models.torch_session import Inside
 from models.training import fit
 from projects import discovery
 from projects.declaration import Project
+from tasks.changes import good_rows
 from tasks.choosing import learned
 from tasks.evaluation import baseline_values
 from tasks.fitting import cutoff_of
 from tasks.plans import Plan
-from tasks.preparation import BATCH, gather, newest_of_each_key
+from tasks.preparation import BATCH, gather
 from tasks.protocols import Fold, deal
 from tasks.resources import Resources
 
@@ -127,7 +125,7 @@ def once(project: Project, rows: Rows, fold: Fold, seed: int, threads: int | Non
     train = take(train, learned(project, train, Plan(), warm=False)[0])
     started = time.perf_counter()
     plain = {name: values for name, values in train.items() if name != BATCH}
-    encoder = Encoder.fit(project.schema, project.features, plain)
+    encoder = Encoder.fit(project.schema, project.features, plain, project.model)
     with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as work:
         trained = fit(
             project.model,
@@ -160,28 +158,11 @@ def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:
     try:
         snapshot = resources.batches.snapshot(project.name)
     except NoBatch:
-        rows = source_rows(project)
+        rows = good_rows(project, project.source)
         return rows, f"{length(rows):,} rows of its source"
     with tempfile.TemporaryDirectory(prefix="holdfast-evaluate-") as cache:
         rows = gather(resources.batches, snapshot, project.schema, Path(cache))
     return rows, f"{length(rows):,} rows of snapshot {snapshot.hash[:12]}"
-
-
-def source_rows(project: Project) -> Rows:
-    """Return the rows of the source that meet every expectation, as accepted batches would have them.
-
-    Raises: SourceUnavailable, TooFewRows.
-    """
-    parts = []
-    for batch in fetch(project.source):
-        typed, _ = coerce(batch.frame.reset_index(drop=True), project.schema)
-        checked = validate(typed, project.schema, project.expectations)
-        if checked.refused is None and checked.good.any():
-            good = take(typed, checked.good)
-            parts.append({**good, BATCH: np.full(length(good), batch.name, dtype=object)})
-    if not parts:
-        raise TooFewRows(f"good rows in the source of {project.name}", 0, 1)
-    return newest_of_each_key(concatenate(parts), project.schema)
 
 
 def cores() -> int:

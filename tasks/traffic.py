@@ -14,7 +14,7 @@ from data.errors import ServerUnavailable
 from data.sources import bundled_frame
 from projects.digits import HISTORY, project
 from tasks.client import Declined, Service
-from tasks.injection import dead_frames, new_cameras
+from data.injection import dead_frames, new_cameras
 from tasks.preparation import roles_by_entity
 
 REQUEST_ROWS = 10

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.injection import blurred, dead_frames, new_cameras
+from data.injection import blurred, dead_frames, new_cameras
 
 HIGH = 16
 

@@ -1,0 +1,115 @@
+"""Rows that no training has seen: what a project file says the world has in store, and changes put into known rows.
+
+A change that a project declares is rows of their own; an injection (`data.injection`) is put into the source's rows, of
+any project that has a column for it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.batches import coerce
+from data.errors import BadSetting, TooFewRows, nearest
+from data.injection import INJECTIONS
+from data.schema import Rows, concatenate, length, take
+from data.sources import Batch, fetch
+from data.validation import validate
+from projects.declaration import Project, Source
+from tasks.preparation import BATCH, newest_of_each_key
+from tasks.resources import Resources
+
+HOLD = "hold"  # the ledger's word for a change that is kept out of the batches
+
+
+def good_rows(project: Project, source: Source) -> Rows:
+    """Return the rows of a source that meet every expectation, as accepted batches would have them.
+
+    Raises: SourceUnavailable, TooFewRows.
+    """
+    parts = []
+    for batch in fetch(source):
+        typed, _ = coerce(batch.frame.reset_index(drop=True), project.schema)
+        checked = validate(typed, project.schema, project.expectations)
+        if checked.refused is None and checked.good.any():
+            good = take(typed, checked.good)
+            parts.append({**good, BATCH: np.full(length(good), batch.name, dtype=object)})
+    if not parts:
+        raise TooFewRows(f"good rows in the source of {project.name}", 0, 1)
+    return newest_of_each_key(concatenate(parts), project.schema)
+
+
+def later(project: Project, name: str) -> Rows:
+    """Return the labelled rows that a declared change brings.
+
+    Raises: BadSetting, SourceUnavailable, TooFewRows.
+    """
+    if name not in project.changes:
+        raise BadSetting(f"{project.name} declares no change {name!r}; {nearest(name, project.changes)}")
+    rows = good_rows(project, project.changes[name])
+    return {column: values for column, values in rows.items() if column != BATCH}
+
+
+def changed(project: Project, name: str, dial: float, columns: Sequence[str], seed: int) -> Rows:
+    """Return the rows of a change by its name: a declared one's as they are, else the source's with an injection.
+
+    `dial`: 0 to 1, how much an injection changes; `columns`: into which, all that it fits where none is named. Rows
+    with an injection have keys of their own.
+
+    Raises: BadSetting, SourceUnavailable, TooFewRows.
+    """
+    if name in project.changes:
+        return later(project, name)
+    features = project.schema.features
+    fitting = {} if name not in INJECTIONS else {c: f for c, f in features.items() if INJECTIONS[name].fits(f)}
+    if not fitting:
+        known = {*project.changes, *(n for n, one in INJECTIONS.items() if any(map(one.fits, features.values())))}
+        raise BadSetting(f"{project.name} has no change {name!r}; {nearest(name, known)}")
+    for column in columns:
+        if column not in fitting:
+            raise BadSetting(f"{name} can't be put into {column!r}; {nearest(column, fitting)}")
+    rows, drawn = good_rows(project, project.source), np.random.default_rng(seed)
+    found = {column: values for column, values in rows.items() if column != BATCH}
+    for column in columns or fitting:
+        found[column] = INJECTIONS[name].apply(fitting[column], rows[column], dial, drawn)
+    key = project.schema.key
+    found[key] = np.array([f"{one}~{name}" for one in rows[key].tolist()], dtype=object)
+    return found
+
+
+def hold_back(resources: Resources, project: Project, name: str) -> None:
+    """Keep the rows of a change out of this home's batches from now on, until another change is named.
+
+    Raises: BadSetting.
+    """
+    if name not in project.changes:
+        raise BadSetting(f"{project.name} declares no change {name!r}; {nearest(name, project.changes)}")
+    if held(resources, project) != name:
+        resources.store.ledger.decide(
+            project.name,
+            kind=HOLD,
+            subject=f"change {name}",
+            reason=f"the rows of {name} are kept out of the batches, to be met later",
+            inputs={"change": name},
+            now=resources.now(),
+        )
+
+
+def held(resources: Resources, project: Project) -> str | None:
+    """Return the declared change that is kept out of this home's batches, if one is."""
+    lines = resources.store.ledger.decisions(project.name, kinds=(HOLD,), limit=1)
+    name = str(lines[0].inputs["change"]) if lines else None
+    return name if name in project.changes else None
+
+
+def held_keys(resources: Resources, project: Project) -> frozenset[str]:
+    """Return the keys of the rows that are kept out of this home's batches."""
+    name = held(resources, project)
+    return frozenset() if name is None else frozenset(later(project, name)[project.schema.key].tolist())
+
+
+def without(batch: Batch, key: str, keys: frozenset[str]) -> Batch | None:
+    """Return a batch without the rows of these keys; None where none is left."""
+    if not keys or key not in batch.frame.columns:
+        return batch
+    kept = batch.frame[~batch.frame[key].astype(str).isin(keys)]
+    return Batch(batch.name, kept) if len(kept) else None
