@@ -7,6 +7,7 @@ what was rented at this hour a week ago.
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from projects.declaration import (
@@ -30,13 +31,13 @@ from projects.declaration import (
 if TYPE_CHECKING:
     import pandas as pd
 
-LEARNED_YEAR = 2011
+LEARNED_YEAR, NEXT_YEAR = 2011, 2012
 
 
-def monthly(hours: "pd.DataFrame") -> Iterator[Batch]:
-    """Deal the first year out as one batch a month."""
-    first = hours[hours["at"].dt.year == LEARNED_YEAR]
-    for _, batch in first.groupby(first["at"].dt.month):
+def monthly(hours: "pd.DataFrame", year: int = LEARNED_YEAR) -> Iterator[Batch]:
+    """Deal one year out as one batch a month."""
+    chosen = hours[hours["at"].dt.year == year]
+    for _, batch in chosen.groupby(chosen["at"].dt.month):
         yield Batch(f"{batch['at'].iloc[0]:%Y-%m}", batch)
 
 
@@ -69,6 +70,7 @@ project = Project(
         time="at",
     ),
     source=Catalogued(name="bike_sharing", split=monthly),
+    changes={"next_year": Catalogued(name="bike_sharing", split=partial(monthly, year=NEXT_YEAR))},
     labels=Labels(delay=timedelta(days=7)),
     model=Model(network="mlp", options={"hidden": (128, 64), "dropout": 0.1}),
     training=Training(epochs=60, batch_size=64, optimizer="adamw", learning_rate=2e-3, weight_decay=1e-3, patience=10),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HISTORY = 1197  # pictures that arrive as batches; the other 600 are what the cameras see later
 BATCHES = 7
 FIRST_DAY = "2026-01-05"
+OTHER = 0.6  # of the most that other cameras can differ by
 DEAD = 5  # labels that were lost, and as many pictures cut short, in one batch
 
 
@@ -48,6 +49,22 @@ def daily(pictures: "pd.DataFrame") -> Iterator[Batch]:
         day = pd.Timestamp(FIRST_DAY, tz="UTC") + pd.Timedelta(days=number)
         batch["taken_at"] = [day + pd.Timedelta(seconds=60 * i) for i in range(len(batch))]
         yield Batch(f"{day:%Y-%m-%d}", damaged(batch) if number == 3 else batch)
+
+
+def other_cameras(pictures: "pd.DataFrame") -> Iterator[Batch]:
+    """Give the rest of the pictures as another fleet of cameras takes them, ten minutes apart."""
+    import numpy as np
+    import pandas as pd
+
+    from data.injection import new_cameras
+
+    rest = pictures.iloc[HISTORY:]
+    images = np.stack(list(rest["image"])).astype(np.uint8)
+    changed = new_cameras(images, OTHER, np.random.default_rng(0), 16)
+    names = [f"scene-{i:04d}" for i in range(len(rest))]
+    day = pd.Timestamp(FIRST_DAY, tz="UTC") + pd.Timedelta(days=BATCHES)
+    at = [day + pd.Timedelta(minutes=10 * i) for i in range(len(rest))]
+    yield Batch("other-cameras", rest.assign(id=names, source=names, taken_at=at, image=list(changed)))
 
 
 def damaged(batch: "pd.DataFrame") -> "pd.DataFrame":
@@ -81,6 +98,7 @@ project = Project(
         entity="source",
     ),
     source=Bundled(name="digits", split=daily),
+    changes={"other_cameras": Bundled(name="digits", split=other_cameras)},
     labels=Labels(delay=timedelta(seconds=2)),
     model=Model(network="cnn", options={"channels": (32, 64), "hidden": (64,), "dropout": 0.25}),
     training=Training(epochs=40, batch_size=64, learning_rate=2e-3, patience=10, augment=shifted),

@@ -45,6 +45,11 @@ def weekly(stream: "pd.DataFrame") -> Iterator[Batch]:
         yield Batch(f"{batch['time'].iloc[0]:%Y-%m-%d}", batch)
 
 
+def traffic(stream: "pd.DataFrame") -> Iterator[Batch]:
+    """Give what follows those weeks."""
+    yield Batch("traffic", stream.iloc[HISTORY_WEEKS * WEEK :])
+
+
 share = Number(low=0.0, high=1.0)
 
 project = Project(
@@ -66,6 +71,7 @@ project = Project(
         time="time",
     ),
     source=Catalogued(name="elec2", split=weekly),
+    changes={"new_market": Catalogued(name="elec2", split=traffic)},
     labels=Labels(delay=timedelta(days=1)),
     model=Model(network="mlp", options={"hidden": (64, 32), "dropout": 0.1}),
     training=Training(epochs=30, batch_size=128, learning_rate=1e-3, patience=6),

@@ -30,6 +30,7 @@ CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 PAST, COMING = 336, 96  # hours
 EVERY = 6  # hours from one row to the next
 WEEKS = 4  # in a batch
+SECOND_YEAR = "2017-07"
 
 
 def windows(hours: "pd.DataFrame") -> Iterator[Batch]:
@@ -52,6 +53,11 @@ def windows(hours: "pd.DataFrame") -> Iterator[Batch]:
         yield Batch(batch["moment"].iloc[0][:10], batch)
 
 
+def second_year(hours: "pd.DataFrame") -> Iterator[Batch]:
+    """Give the rows from the second summer on."""
+    yield from (batch for batch in windows(hours) if batch.name >= SECOND_YEAR)
+
+
 project = Project(
     name="energy",
     task="forecast",
@@ -65,6 +71,7 @@ project = Project(
         time="at",
     ),
     source=Catalogued(name="etth1", split=windows),
+    changes={"second_year": Catalogued(name="etth1", split=second_year)},
     labels=Labels(delay=timedelta(hours=COMING)),
     model=Model(network="lstm", options={"patch": 24, "width": 64, "dropout": 0.2}),
     training=Training(epochs=8, batch_size=32, learning_rate=1e-3, patience=8, schedule="cosine"),

@@ -39,6 +39,12 @@ def half_days(payments: "pd.DataFrame") -> Iterator[Batch]:
         yield Batch(f"{half:%Y-%m-%dT%H}", batch)
 
 
+def second_day(payments: "pd.DataFrame") -> Iterator[Batch]:
+    """Give the payments of the second day."""
+    day = payments["at"].dt.floor("D")
+    yield from half_days(payments[day > day.iloc[0]])
+
+
 component = Number(low=-200, high=200)
 
 project = Project(
@@ -55,6 +61,7 @@ project = Project(
         time="at",
     ),
     source=Catalogued(name="card_fraud", split=half_days),
+    changes={"second_day": Catalogued(name="card_fraud", split=second_day)},
     model=Model(network="mlp", options={"hidden": (64, 32), "dropout": 0.3, "activation": "tanh"}),
     training=Training(
         epochs=60, batch_size=64, optimizer="adamw", learning_rate=2e-3, weight_decay=0.02, patience=12, balanced=True

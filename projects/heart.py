@@ -5,7 +5,7 @@ Hungary's are learned from; Switzerland's and the Veterans' are what a move to a
 not measured. The threshold holds a recall of 0.9: nine in ten of the sick are told so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from projects.declaration import (
@@ -40,6 +40,12 @@ def months(patients: "pd.DataFrame") -> Iterable[Batch]:
     return equal_parts(BATCHES, "month")(known)
 
 
+def moved(patients: "pd.DataFrame") -> Iterator[Batch]:
+    """Deal out the patients of the hospitals that were not learned from, one after the other."""
+    for hospital, batch in patients[~patients["hospital"].isin(LEARNED)].groupby("hospital"):
+        yield Batch(str(hospital), batch)
+
+
 def one_of(*codes: str, nullable: bool = False) -> Category:
     """One of the survey's codes."""
     return Category(levels=codes, nullable=nullable)
@@ -69,6 +75,7 @@ project = Project(
         sensitive=("sex",),
     ),
     source=Catalogued(name="heart_disease", split=months),
+    changes={"other_hospital": Catalogued(name="heart_disease", split=moved)},
     model=Model(network="mlp", options={"hidden": (16,), "dropout": 0.2}),
     # three in ten of the learned patients choose the threshold: a tenth of few sick people says little
     training=Training(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAST, COMING = 36, 24  # months
+JETS = "1957"
 
 
 def windows(months: "pd.DataFrame") -> Iterator[Batch]:
@@ -48,6 +49,11 @@ def windows(months: "pd.DataFrame") -> Iterator[Batch]:
         yield Batch(batch["month"].iloc[0], batch)
 
 
+def jet_age(months: "pd.DataFrame") -> Iterator[Batch]:
+    """Give the rows from the first jets on."""
+    yield from (batch for batch in windows(months) if batch.name >= JETS)
+
+
 project = Project(
     name="passengers",
     task="forecast",
@@ -61,6 +67,7 @@ project = Project(
         time="at",
     ),
     source=Catalogued(name="airline_passengers", split=windows),
+    changes={"jet_age": Catalogued(name="airline_passengers", split=jet_age)},
     labels=Labels(delay=timedelta(days=2 * 366)),
     model=Model(network="lstm", options={"patch": 12, "width": 16, "season": 12}),
     training=Training(epochs=25, batch_size=8, learning_rate=3e-3, patience=25, schedule="cosine"),

@@ -11,6 +11,7 @@ import numpy as np
 from data.batches import coerce
 from data.errors import BadSetting, TooFewRows, nearest
 from data.injection import INJECTIONS
+from data.requests import objections
 from data.schema import Rows, concatenate, length, take
 from data.sources import Batch, fetch
 from data.validation import validate
@@ -39,14 +40,21 @@ def good_rows(project: Project, source: Source) -> Rows:
 
 
 def later(project: Project, name: str) -> Rows:
-    """Return the labelled rows that a declared change brings.
+    """Return the labelled rows that a declared change brings: those that the service takes, one by one.
 
     Raises: BadSetting, SourceUnavailable, TooFewRows.
     """
     if name not in project.changes:
         raise BadSetting(f"{project.name} declares no change {name!r}; {nearest(name, project.changes)}")
-    rows = good_rows(project, project.changes[name])
-    return {column: values for column, values in rows.items() if column != BATCH}
+    schema, parts = project.schema, []
+    for batch in fetch(project.changes[name]):
+        typed, _ = coerce(batch.frame.reset_index(drop=True), schema)
+        bad = np.any([mask for mask, _ in schema.columns[schema.target].objections(typed[schema.target])], axis=0)
+        taken = ~np.isin(np.arange(length(typed)), list(objections(typed, schema))) & ~bad
+        parts.append(take(typed, taken))
+    if not sum(map(length, parts)):
+        raise TooFewRows(f"good rows in the change {name} of {project.name}", 0, 1)
+    return newest_of_each_key(concatenate(parts), schema)
 
 
 def changed(project: Project, name: str, dial: float, columns: Sequence[str], seed: int) -> Rows:
