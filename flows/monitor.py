@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 async def monitor(project: str) -> State[Any]:
     """Give every window that has ended and has no verdict yet its one verdict, oldest first.
 
-    Then settle, once each, the promotions and refusals whose labels have come since.
+    Then settle, once each, the promotions and refusals whose labels have come since. A promotion that is shown to have
+    lost is undone where nobody had to say yes to it, else people are told how.
 
     Args:
         project: The project whose traffic is judged.

@@ -17,13 +17,13 @@ import numpy as np
 from data.batches import write_batch
 from data.errors import HoldfastError
 from data.packing import pack_all
-from data.schema import Number, length, take
+from data.schema import length, take
 from models.judging import hindering
 from monitoring.records import Generation, Label
 from projects.declaration import Project
-from tasks import harvesting, placing, promotion, retraining, watching
+from tasks import harvesting, placing, promotion, receipts, retraining, watching
 from tasks.backtest_home import Moved, Rehearsal
-from tasks.backtest_stream import Stream
+from tasks.backtest_stream import Stream, singly
 from tasks.evaluation import evaluate
 from tasks.ingestion import write_snapshot
 from tasks.observing import predictor_of, utc
@@ -52,13 +52,17 @@ class Retraining:
 
 @dataclass
 class Played:
-    """What a replay has left. `predicted`: an answer to each row of the stream, None where nothing was asked."""
+    """What a replay has left. `predicted`: an answer to each row of the stream, None where nothing was asked.
+
+    `undone`: the promotions that a receipt showed to have lost, when and why.
+    """
 
     name: str
     predicted: np.ndarray
     retrainings: list[Retraining] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     incidents: list[dict[str, Any]] = field(default_factory=list)
+    undone: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def minutes(self) -> float:
@@ -111,14 +115,15 @@ class Replay:
         packed, places = pack_all(predictor.schema, rows), np.arange(len(which))
         made = fresh_predictions(serving, predictor, rows, places, packed, outputs, self.home.now())
         self.home.store.predictions.append(made)
-        self.played.predicted[which] = outputs.predictions.astype(object)
+        self.played.predicted[which] = singly(outputs)
 
     def label(self, which: np.ndarray) -> None:
         """Take in the labels that were told meanwhile, of rows that were asked about."""
         schema = self.stream.schema
-        value = float if isinstance(schema.columns[schema.target], Number) else str
-        keys, truth = self.stream.rows[schema.key], self.stream.rows[schema.target]
-        said = [Label(str(keys[i]), value(truth[i]), utc(self.stream.told[i])) for i in which.tolist()]
+        keys, truth = (self.stream.rows[name][which] for name in (schema.key, schema.target))
+        told = schema.columns[schema.target].to_request(truth)
+        when = map(utc, self.stream.told[which])
+        said = [Label(str(key), value, at) for key, value, at in zip(keys, told, when, strict=True)]
         if said:
             self.home.store.labels.record(self.project.name, said, self.home.now())
 
@@ -128,6 +133,11 @@ class Replay:
         report = watching.watch(self.home, name)
         self.played.verdicts += [{"at": self.home.now().isoformat(), **line} for line in report.table]
         watching.reconsider(self.home)
+        before = self.serving()
+        receipts.settle(self.home, name, agreed=True)
+        if (serving := self.serving()).number != before.number:
+            self.played.undone.append({"at": self.home.now().isoformat(), "reason": serving.reason})
+            self.place()
         for intent in store.intents.open_ones(name):
             about = f"incident {intent.incident_id}" if intent.incident_id else "a person"
             self.played.retrainings.append(self.train(about, intent.id))

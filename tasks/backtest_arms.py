@@ -12,14 +12,15 @@ import numpy as np
 
 from data.batches import write_batch
 from data.errors import TooFewRows
-from data.schema import Category, length, take
+from data.schema import Category, Series, length, take
 from data.versions.folder import FolderBatches
 from models import baselines
 from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from projects.declaration import Project
 from tasks.backtest import Played, Retraining, Tell
-from tasks.backtest_stream import Stream
+from tasks.backtest_stream import Stream, singly
+from tasks.evaluation import repeated_past
 from tasks.fitting import fit
 from tasks.ingestion import write_snapshot
 from tasks.observing import utc
@@ -49,7 +50,7 @@ def scheduled(
         before, now = now, min(now + every, until) if every else until
         which = stream.come(before, now)
         if len(which):
-            played.predicted[which] = serving.predict(stream.asked(which)).predictions.astype(object)
+            played.predicted[which] = singly(serving.predict(stream.asked(which)))
         tell(now)
         if every is None or now >= until:
             continue
@@ -89,13 +90,18 @@ def trained(project: Project, batches: FolderBatches, folder: Path, threads: int
     return read_version(folder / "model", features=project.features), snapshot.rows
 
 
-def last_label(project: Project, stream: Stream, since: datetime) -> Played:
-    """Answer each row with the newest label that had arrived by then."""
+def trivial(project: Project, stream: Stream, since: datetime) -> Played:
+    """Answer each row with the newest label that had arrived by then; a forecast repeats its row's last season."""
     target = stream.schema.columns[stream.schema.target]
     levels = target.levels if isinstance(target, Category) else ()
-    truth = stream.rows[stream.schema.target]
-    values = baselines.last_arrived(stream.seen, truth, stream.seen, project.labels.delay, levels)
-    played = Played("previous label", np.full(len(stream), None, dtype=object))
+    if isinstance(target, Series):
+        played = Played("last season", np.full(len(stream), None, dtype=object))
+        outputs = Outputs(repeated_past(project, target, stream.rows), channels=target.channels)
+    else:
+        played = Played("previous label", np.full(len(stream), None, dtype=object))
+        truth = stream.rows[stream.schema.target]
+        values = baselines.last_arrived(stream.seen, truth, stream.seen, project.labels.delay, levels)
+        outputs = Outputs(values, tuple(levels))
     replayed = stream.come(since, utc(stream.seen[-1]))
-    played.predicted[replayed] = Outputs(values, tuple(levels)).predictions[replayed]
+    played.predicted[replayed] = singly(outputs)[replayed]
     return played

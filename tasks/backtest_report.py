@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS = 40  # of a curve
-COLOURS = ("#1f5f8b", "#8d949b", "#a8661a", "#2f7f52", "#b9b4aa")  # the policy, never, weekly, always, previous label
+COLOURS = ("#1f5f8b", "#8d949b", "#a8661a", "#2f7f52", "#b9b4aa")  # the policy, never, weekly, always, trivial
 MOST = 200  # rows of a table on the page
 HEAD = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -45,7 +45,7 @@ def measure(result: Result) -> str:
 
 
 def table(result: Result) -> list[dict[str, Any]]:
-    """Return one line an arm; `lift` is over the previous label that had arrived, above 0 where the arm is better."""
+    """Return one line an arm; `lift` is over the trivial one, above 0 where the arm is better."""
     sign = 1 if result.stream.project.task == "classification" else -1
     known = {last: result.metric(result.arms[-1], last_third=last) for last in (False, True)}
     found = []
@@ -90,6 +90,7 @@ def facts(result: Result) -> dict[str, Any]:
         "outcomes": dict(Counter(f"{one['check']} {one['verdict']}" for one in policy.verdicts)),
         "first_version": training(result.first),
         "retrainings": [training(one) for one in policy.retrainings],
+        "undone": policy.undone,
         "incidents": policy.incidents,
         "verdicts": policy.verdicts,
         "curves": {arm.name: curve(result, arm) for arm in result.arms},

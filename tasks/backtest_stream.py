@@ -9,6 +9,7 @@ import numpy as np
 
 from data.errors import BadDeclaration, NoBatch, TooFewRows
 from data.schema import Rows, Schema, concatenate, take
+from models.outputs import Outputs
 from monitoring.reference import losses_of
 from projects.declaration import Project
 from tasks.comparison import without_origin
@@ -55,8 +56,17 @@ class Stream:
         found = np.full(len(self), np.nan)
         truth = self.rows[self.schema.target]
         if answered.any():
-            found[answered] = losses_of(truth[answered], predicted[answered], self.project.task)
+            given = np.array(predicted[answered].tolist())
+            found[answered] = losses_of(truth[answered], given, self.project.task)
         return found
+
+
+def singly(outputs: Outputs) -> np.ndarray:
+    """Return each answer as one object (N,): a level, a value, or a forecast (steps, channels)."""
+    found = np.empty(len(outputs), dtype=object)
+    for place, answer in enumerate(outputs.predictions):
+        found[place] = answer
+    return found
 
 
 def stream_of(project: Project, rows: Rows) -> Stream:

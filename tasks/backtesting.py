@@ -165,7 +165,7 @@ def beside(
                     tell=told(progress, what, since, until),
                 )
             )
-    return [*found, backtest_arms.last_label(stream.project, stream, since)]
+    return [*found, backtest_arms.trivial(stream.project, stream, since)]
 
 
 def told(progress: Progress, what: str, since: datetime, until: datetime) -> Tell:

@@ -17,7 +17,7 @@ from models.judging import Judgement, hindering
 from models.predictor import read_version
 from monitoring.effects import Effects, NewDecision
 from monitoring.incidents import after_swap
-from monitoring.records import Decision, Generation
+from monitoring.records import Decision, Generation, Message
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks import model_cards
@@ -160,11 +160,13 @@ def named(verdict: Decision) -> str:
     return compared_with(verdict) or "no champion"
 
 
-def rollback(resources: Resources, name: str, to: str | None, *, actor: str, reason: str) -> Report:
+def rollback(
+    resources: Resources, name: str, to: str | None, *, actor: str, reason: str, messages: Sequence[Message] = ()
+) -> Report:
     """Make an earlier champion serve again: a new generation of an old version, checked for integrity only.
 
     `to` is a version; None means the champion before this one, and again the one before that: what was rolled away
-    from is not gone back to unless it is named.
+    from is not gone back to unless it is named. `messages` are sent if, and only if, it comes to pass.
 
     Raises: NoSuchVersion.
     """
@@ -189,6 +191,7 @@ def rollback(resources: Resources, name: str, to: str | None, *, actor: str, rea
         gates=earlier.gates,
         waived=earlier.waived,
         earlier=earlier,
+        messages=messages,
     )
 
 
@@ -219,6 +222,7 @@ def serve(
     intent: int | None = None,
     approval: int | None = None,
     earlier: Generation | None = None,
+    messages: Sequence[Message] = (),
 ) -> Report:
     """Write the next generation: verify the version, build its reference, append to the ledger, move the aliases.
 
@@ -246,7 +250,14 @@ def serve(
     kind = "rollback" if earlier else "promote"
     decision = NewDecision(project.name, kind, f"version {version}", reason, {**inputs, "waived": list(waived)})
     resources.store.ledger.append_generation(
-        expected, new, (decision,), token=token, intent=intent, reference=reference, approval=approval
+        expected,
+        new,
+        (decision,),
+        token=token,
+        intent=intent,
+        reference=reference,
+        messages=messages,
+        approval=approval,
     )
     answered = after_swap(resources.store.incidents.open_ones(project.name), new.number)
     resources.store.record(Effects(closed=answered), resources.now())

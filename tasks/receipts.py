@@ -27,6 +27,7 @@ from tasks.hindsight import Owed, measured
 from tasks.observing import clock
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.undoing import undo
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,11 @@ def account(resources: Resources, project: str) -> Account:
     return Account(project, "; ".join(said) or "no decision to settle yet", [line(one) for one in every], waiting)
 
 
-def settle(resources: Resources, name: str) -> Report:
+def settle(resources: Resources, name: str, *, agreed: bool = False) -> Report:
     """Write the receipts that are due, each once, however often and by however many this is called.
 
-    While the registry is away, what needs it waits. A version that is gone is said so once, in its receipt.
+    A promotion that is shown to have lost is undone or told of; `agreed`: a person says yes to that beforehand. While
+    the registry is away, what needs it waits. A version that is gone is said so once, in its receipt.
     """
     project = resources.project(name)
     made, waiting = [], ""
@@ -79,11 +81,13 @@ def settle(resources: Resources, name: str) -> Report:
         if resources.store.receipts.put(receipt):
             logger.info("%s: %s", name, receipt.detail["sentence"])
             made.append(receipt)
+    undone = ""
     try:
         renew_cards(resources, name)
+        undone = undo(resources, name, agreed=agreed)
     except ServerUnavailable as error:
-        waiting = f"; cards follow later: {one_line(error)}"
-    sentences = [str(one.detail["sentence"]) for one in made]
+        waiting = f"; the rest follows later: {one_line(error)}"
+    sentences = [str(one.detail["sentence"]) for one in made] + ([undone] if undone else [])
     page = "### Receipts\n\n" + "\n".join(f"- {escaped(one)}" for one in sentences) if made else ""
     said = "; ".join(sentences) or "no receipt is due"
     return Report(said + waiting, page, table=[line(one) for one in made])

@@ -193,3 +193,72 @@ def test_labels_of_selected_rows_are_marked_unless_an_audit_sample_stands_for_al
     assert set(counting(sampled, known, 1000)[0]) == audited
     assert counting(sampled, known, 1000)[1] is False
     assert counting(sampled, ids[:100], 1000) == (ids[:100], True)  # most of the sample waits for labels
+
+
+AUTO, APPROVE = 'promote="auto"', 'promote="approve"'
+
+
+@pytest.fixture
+def lost_orchard(orchard: Orchard, bad: Path) -> Orchard:
+    """A good champion was replaced by a bad one, and the labels of two weeks have come; a person promotes."""
+    orchard.declare((AUTO, APPROVE))
+    orchard.promote()
+    second = registered(orchard, bad)
+    promotion.promote(orchard, orchard.name, second, actor="test", reason="it is a test")
+    labelled(orchard, plums(300), "r")
+    orchard.ahead = FORTNIGHT
+    return orchard
+
+
+def told(orchard: Orchard, words: str) -> int:
+    """Count the alerts in the log channel that say something."""
+    sent = orchard.store.outbox.due(orchard.now() + timedelta(days=1))
+    return sum(one.channel == "log" and words in str(one.payload.get("text")) for one in sent)
+
+
+def test_where_people_promote_a_loss_is_told_once_with_the_way_back(lost_orchard: Orchard) -> None:
+    orchard = lost_orchard
+    way = f"to let version 1 serve again: `holdfast rollback {orchard.name} --to 1"
+    assert way in receipts.settle(orchard, orchard.name).sentence
+    assert receipts.settle(orchard, orchard.name).sentence == "no receipt is due"
+    assert orchard.generations == ["1", "2"]
+    assert told(orchard, way) == 1
+
+
+def test_where_versions_are_promoted_without_a_person_a_loss_is_undone_once(lost_orchard: Orchard) -> None:
+    orchard = lost_orchard
+    orchard.declare((APPROVE, AUTO))
+    race(3, lambda _: receipts.settle(orchard.another(), orchard.name))
+    receipts.settle(orchard, orchard.name)
+    assert orchard.generations == ["1", "2", "1"]
+    assert orchard.serving.actor == "receipts"
+    assert "v2 earned \N{MINUS SIGN}" in orchard.serving.reason
+    assert told(orchard, "version 1 serves again") == 1
+
+
+def test_a_loss_that_a_killed_call_left_standing_is_undone_by_the_next(lost_orchard: Orchard) -> None:
+    orchard = lost_orchard
+    receipts.settle(orchard, orchard.name)
+    orchard.declare((APPROVE, AUTO))
+    assert receipts.settle(orchard, orchard.name).sentence.endswith("version 1 serves again")
+    assert orchard.generations == ["1", "2", "1"]
+
+
+def test_labels_that_people_chose_undo_nothing(lost_orchard: Orchard) -> None:
+    orchard = lost_orchard
+    orchard.declare((APPROVE, AUTO), ("delay=timedelta(hours=1)", 'delay=timedelta(hours=1), coverage="selected"'))
+    receipts.settle(orchard, orchard.name)
+    (receipt,) = orchard.store.receipts.of(orchard.name)
+    assert receipt.paid == "no"
+    assert orchard.generations == ["1", "2"]
+    assert told(orchard, "v2 earned") == 0
+
+
+def test_where_the_version_before_is_gone_people_are_told_once(lost_orchard: Orchard, mlflow_folder: Path) -> None:
+    orchard = lost_orchard
+    receipts.settle(orchard, orchard.name)
+    shutil.rmtree(artifacts(mlflow_folder, orchard, "1") / "model")
+    orchard.declare((APPROVE, AUTO))
+    receipts.settle(orchard, orchard.name)
+    assert orchard.generations == ["1", "2"]
+    assert told(orchard, "v2 earned") == 1

@@ -1,0 +1,59 @@
+"""A promotion that is shown to have lost is undone: the version before it serves again, or people are told how.
+
+A receipt compares both versions on every labelled row since the promotion, which is more than any gate had before it.
+"""
+
+from data.errors import HoldfastError, LostRace, ServerUnavailable
+from monitoring.records import Generation
+from monitoring.store.receipts import Receipt
+from tasks import messages, promotion
+from tasks.champions import one_line
+from tasks.resources import Resources
+from tasks.watching import overview
+
+ACTOR = "receipts"
+
+
+def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
+    """Roll back from a champion whose receipt says that it lost, or tell people, once; return what was done, if it was.
+
+    Rolled back where versions are promoted without a person too (`Governor(promote="auto")`) or where a person has
+    `agreed`. Labels that people chose promote nothing by themselves, and undo nothing. A killed call's work is done by
+    the next.
+
+    Raises: ServerUnavailable.
+    """
+    serving = resources.store.ledger.generation(name)
+    lost = lost_by(resources, serving) if serving else None
+    if serving is None or lost is None:
+        return ""
+    said, back = str(lost.detail["sentence"]), f"version {lost.against}"
+    why = f"to let {back} serve again: `holdfast rollback {name} --to {lost.against} --reason '…'`"
+    if agreed or resources.project(name).governor.promote == "auto":
+        text = f"{said}; {back} serves again"
+        told = messages.alerts(
+            resources.settings, name, f"undone-{serving.number}", "promotion", text, links=overview(resources)
+        )
+        try:
+            promotion.rollback(resources, name, lost.against, actor=ACTOR, reason=said, messages=told)
+        except LostRace:
+            return ""  # another serves meanwhile
+        except ServerUnavailable:
+            raise
+        except HoldfastError as error:
+            why = f"{back} can't serve again: {one_line(error)}"
+        else:
+            return text
+    text = f"{said}; {why}"
+    told = messages.alerts(
+        resources.settings, name, f"lost-{serving.number}", "promotion", text, links=overview(resources)
+    )
+    return text if resources.store.outbox.put(told) else ""
+
+
+def lost_by(resources: Resources, serving: Generation) -> Receipt | None:
+    """Return the receipt that says that what serves has lost against what it replaced."""
+    for one in resources.store.receipts.of(serving.project, serving.version):
+        if one.kind == "promotion" and one.generation == serving.number and one.paid == "no":
+            return None if one.detail.get("selected") else one
+    return None
