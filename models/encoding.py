@@ -26,9 +26,10 @@ from data.schema import (
     schema_from_json,
 )
 from models import spectra
-from models.declarations import Features
+from models.declarations import Features, Model
 from models.features import features_sha256, with_derived
 from models.outputs import Outputs, Task
+from models.pieces import Pieces, folder_of
 from models.specification import EncodedSpec
 from models.transforms import FAR, codes, levels_seen, one_size, pixels, quantities, scale, shared
 from models.vocabulary import Vocabulary
@@ -54,13 +55,14 @@ class Encoder:
     levels: Mapping[str, tuple[str, ...]]
     code_sha256: str | None = None
     features: Features | None = field(default=None, compare=False)
-    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    vocabularies: Mapping[str, Vocabulary | Pieces] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, schema: Schema, features: Features | None, rows: Rows) -> "Encoder":
-        """Learn scales and levels from training rows.
+    def fit(cls, schema: Schema, features: Features | None, rows: Rows, model: Model | None = None) -> "Encoder":
+        """Learn scales and levels from training rows, and words, unless the model's encoder brings its own.
 
-        Raises: TooFewRows without any row, BadDeclaration for columns that can't be told apart or joined.
+        Raises: TooFewRows without any row, BadDeclaration for columns that can't be told apart or joined, and as
+        `Pieces.fit`.
         """
         if not length(rows):
             raise TooFewRows("fitting an encoder", 0, 1)
@@ -74,7 +76,8 @@ class Encoder:
         numbers = quantities({**columns, schema.target: target}, {**known, schema.target: rows[schema.target]})
         scales = {name: scale(values) for name, values in numbers.items()}
         scales |= {f"{schema.target}.{one}": scales[name] for name, one in shared(columns, target)}
-        texts = {name: Vocabulary.fit(known[name]) for name, column in columns.items() if isinstance(column, Text)}
+        folder, written = folder_of(model), [name for name, column in columns.items() if isinstance(column, Text)]
+        texts = {name: Pieces.fit(known[name], folder) if folder else Vocabulary.fit(known[name]) for name in written}
         levels = {
             name: levels_seen(column, known[name]) for name, column in columns.items() if isinstance(column, Category)
         }
@@ -151,7 +154,18 @@ class Encoder:
             raise BadDeclaration("the schema has no column to learn from besides its target")
         vocabulary = max(map(len, self.vocabularies.values()), default=0)
         outputs = len(self.answers) or (math.prod(self.forecast.shape) if self.forecast else 1)
-        return EncodedSpec(inputs, cardinalities, numbers, shape, outputs, self.task, vocabulary, self.targets())
+        targets, taught = self.targets(), [one.shape for one in self.vocabularies.values() if isinstance(one, Pieces)]
+        return EncodedSpec(
+            inputs,
+            cardinalities,
+            numbers,
+            shape,
+            outputs,
+            self.task,
+            vocabulary,
+            targets,
+            pretrained=taught[0] if taught else None,
+        )
 
     def targets(self) -> tuple[int, ...]:
         """Return the places of the target's channels in the input "series"."""
@@ -305,5 +319,8 @@ class Encoder:
             {name: tuple(levels) for name, levels in stored["levels"].items()},
             expected,
             features if expected is not None else None,
-            {name: Vocabulary.from_json(words) for name, words in stored.get("vocabularies", {}).items()},
+            {
+                name: (Pieces if "shape" in words else Vocabulary).from_json(words)
+                for name, words in stored.get("vocabularies", {}).items()
+            },
         )

@@ -63,13 +63,18 @@ class Loop:
         start: dict[str, Tensor] | None = None,
         weights: Tensor | None = None,
     ) -> "Loop":
-        """Build the network from the seed, give it the weights to start from, and put everything on the device."""
+        """Build the network from the seed, give it the weights to start from, and put everything on the device.
+
+        `start` may hold a part of the weights: the others stay as the seed drew them.
+
+        Raises: BadDeclaration for weights of another network.
+        """
         if training.augment is not None and not SEEN & encoder.spec.inputs.keys():
             raise BadDeclaration("Training(augment=…) needs an Image or an Audio column")
         torch.manual_seed(training.seed)
         network = build(model, encoder.spec)
         if start is not None:
-            network.load_state_dict(start)
+            begin(network, start)
         code = model.network if isinstance(model.network, str) else code_sha256(model.network)
         seen = [code, encoder.to_json(), str(fabric.device), *(some.sha256() for some in feeds)]
         identity = fingerprint(training, network, seen)
@@ -219,6 +224,19 @@ def batches(windows: list[Tensor], size: int) -> Iterator[Tensor]:
         for positions in torch.split(window, size):
             if len(positions) > 1 or len(window) == 1 or size == 1:
                 yield positions
+
+
+def begin(network: nn.Module, start: dict[str, Tensor]) -> None:
+    """Give a network the weights to start from, or a part of them.
+
+    Raises: BadDeclaration for those of another network.
+    """
+    try:
+        strange = network.load_state_dict(start, strict=False).unexpected_keys
+    except RuntimeError as error:
+        strange = [" ".join(str(error).split())[:300]]
+    if strange:
+        raise BadDeclaration(f"the weights to start from are another network's: {', '.join(strange[:3])}")
 
 
 def optimizer_for(training: Training, network: nn.Module) -> torch.optim.Optimizer:

@@ -12,6 +12,8 @@ from models.encoding import EncodedSpec
 from models.forecasting import Channels, Patched, horizon
 from models.listening import listener
 from models.pictures import Averaged, classic, residual
+from models.pieces import PRETRAINED
+from models.pretrained import Taught
 from models.recurrent import Remembering
 from models.transformer import Reader
 from models.vocabulary import NOTHING
@@ -39,6 +41,7 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
         "linear": linear,
         "lstm": lstm,
         "mlp": mlp,
+        PRETRAINED: pretrained,
         "resnet": resnet,
         "transformer": transformer,
     }
@@ -140,6 +143,29 @@ def transformer(
     places = spec.inputs["text"][0][0]
     reader = Reader(spec.vocabulary, places, width=width, blocks=blocks, heads=heads, dropout=dropout, forget=forget)
     return Joined(spec, {"text": reader}, hidden, dropout, activation)
+
+
+def pretrained(
+    spec: EncodedSpec,
+    *,
+    folder: str,  # noqa: ARG001 (models/pretrained.py reads it, once, before training)
+    frozen: bool = True,
+    hidden: Sequence[int] = (),
+    dropout: float = 0.1,
+    activation: str = "relu",
+) -> nn.Module:
+    """Read the text by an encoder that was trained elsewhere (models/pretrained.py), join the rest, then hidden layers.
+
+    `frozen` leaves the encoder as it is; else it is learned on, for which a learning rate of 5e-5 is usual.
+    """
+    if spec.pretrained is None:
+        raise BadDeclaration(f"network {PRETRAINED!r} needs a Text column")
+    places = spec.inputs["text"][0][0]
+    if places > spec.pretrained["positions"]:
+        raise BadDeclaration(f"network {PRETRAINED!r} reads one Text column")
+    return Joined(
+        spec, {"text": Taught(spec.pretrained, places, dropout=dropout, frozen=frozen)}, hidden, dropout, activation
+    )
 
 
 def lstm(

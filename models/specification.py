@@ -1,6 +1,8 @@
 """What a network is made for: its inputs and its outputs, by their shapes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from models.outputs import Task
 
@@ -15,7 +17,7 @@ class EncodedSpec:
     "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where the schema has such columns. It
     returns (N, outputs): logits, one standardised value, or a forecast: the standardised values of all channels of the
     target's first step, then of the next. `targets` are the places of those channels in "series", empty where one is
-    missing there.
+    missing there; `pretrained` are the measures of the encoder whose codes stand in "text" (models/pieces.py).
     """
 
     inputs: dict[str, tuple[tuple[int, ...], str]]
@@ -26,3 +28,4 @@ class EncodedSpec:
     task: Task
     vocabulary: int = 0
     targets: tuple[int, ...] = ()
+    pretrained: Mapping[str, Any] | None = None

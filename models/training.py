@@ -27,6 +27,7 @@ from models.feeding import Some, feed
 from models.loop import Loop
 from models.networks import build
 from models.parallel import launch
+from models.pretrained import taught
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,6 +74,7 @@ def fit(
     """
     count = threads or threads_for(training, encoder.spec)
     first, unlike = weights_of(start, model, encoder.spec)
+    first = first if first is not None else taught(model, encoder)
     fabric = fabric_for(training)
     learning, judging = split(encoder, train, training)
     weights = class_weights(encoder, learning) if training.balanced else None

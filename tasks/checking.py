@@ -101,7 +101,7 @@ def fit_rows(project: Project, rows: Rows) -> tuple[Rows, str]:
 
 def tiny_version(project: Project, rows: Rows, folder: Path) -> tuple[Predictor, str]:
     """Train one epoch on the CPU, export and read the version back as the service would."""
-    encoder = Encoder.fit(project.schema, project.features, rows)
+    encoder = Encoder.fit(project.schema, project.features, rows, project.model)
     training = dataclasses.replace(project.training, epochs=1, device="cpu", devices=1, precision="32-true")
     trained = fit(project.model, training, encoder, rows, workdir=folder / "work", progress=lambda _: None)
     target = folder / "model"

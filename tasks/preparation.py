@@ -156,7 +156,7 @@ def deal(
     if encoder is not None and plan.parent is not None:
         shutil.copy2(folder / plans.PARENT / WEIGHTS, target / START)
         start = {"from": f"version {plan.parent.version}", "why": ""}
-    encoder = encoder or Encoder.fit(project.schema, project.features, train)
+    encoder = encoder or Encoder.fit(project.schema, project.features, train, project.model)
     (target / "encoder.json").write_text(json.dumps(encoder.to_json()))  # columns keep their declared order
     proofs = {role: rows_sha256(take(rows, found == role), project.schema) for role in ROLES}
     summary = {"snapshot": snapshot, "rows": counts, "sha256": proofs, "learned": said, "start": start}
