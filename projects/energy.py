@@ -77,5 +77,5 @@ project = Project(
     training=Training(epochs=8, batch_size=32, learning_rate=1e-3, patience=8, schedule="cosine"),
     evaluation=Evaluation(metric="mae", judge=0.2, anchor=0.15, season=24, baselines=("linear",)),
     gates=Gates(margin=0.1, anchor_rows=100),
-    monitors=Monitors(window=Window(span=timedelta(weeks=4)), minimum_rows=50),
+    monitors=Monitors(window=Window(span=timedelta(weeks=1)), minimum_rows=20),
 )
