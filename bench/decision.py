@@ -53,9 +53,7 @@ def main() -> None:
         with Service(settings.service_url) as service:
             wait_until(lambda: service.http.get("/readyz").is_success, 60)
             variants: dict[str, Callable[[int], object]] = {
-                "a decision": lambda at: service.predict(
-                    name, [{**requests[at], project.schema.key: f"measured-{at}"}]
-                ),
+                "a decision": lambda at: service.predict(name, [requests[at]]),
                 "the network alone": lambda at: predictor.predict(alone[at]),
                 "an answer that decides nothing": lambda _: service.http.get("/healthz").raise_for_status(),
             }
