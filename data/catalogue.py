@@ -21,6 +21,7 @@ from data.public.etth1 import ETTH1
 from data.public.gmsc import GMSC
 from data.public.heart_disease import HEART_DISEASE
 from data.public.mnist import MNIST
+from data.public.movielens import MOVIELENS
 from data.public.spoken_digits import SPOKEN_DIGITS
 from data.public.sst2 import SST2
 
@@ -42,6 +43,7 @@ SETS = (
     GMSC,
     HEART_DISEASE,
     MNIST,
+    MOVIELENS,
     SPOKEN_DIGITS,
     SST2,
 )

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
+from data.columns.id import LONGEST
 from data.declared import declared
-from data.schema import ArrayColumn, Category, Column, Number, Schema, Text
+from data.schema import ArrayColumn, Category, Column, Id, Number, Schema, Text
 
 
 @declared
@@ -46,6 +47,11 @@ def column_guards(name: str, column: Column, schema: Schema) -> Iterator[Expect]
         # pixels above `high` make brightness exceed 1, a text that is too long has too many characters
         for part, described in column.described(name).items():
             yield from bounds(part, described)
+        return
+    if isinstance(column, Id):
+        yield Expect(type="ExpectColumnValuesToNotBeNull", column=name)
+        lengths = {"min_value": 1, "max_value": LONGEST}
+        yield Expect(type="ExpectColumnValueLengthsToBeBetween", column=name, arguments=lengths)
         return
     if column.nullable and name != schema.target:
         yield Expect(

@@ -1,6 +1,7 @@
 """What a project's data is: typed columns and the roles they play. Needs numpy only."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from data.columns import (
     Audio,
     Category,
     Column,
+    Id,
     Image,
     Number,
     Rows,
@@ -29,8 +31,10 @@ __all__ = [
     "Audio",
     "Category",
     "Column",
+    "Id",
     "Image",
     "Number",
+    "Ranking",
     "Rows",
     "Schema",
     "Series",
@@ -50,12 +54,24 @@ TARGETS = (Category, Number, Series)
 
 
 @declared
+class Ranking:
+    """Which ids are ranked for which: a request without the `item` is answered by a list of items for its `user`.
+
+    `liked`: from which value of the target on an item is one that the list should have held.
+    """
+
+    user: str
+    item: str
+    liked: float
+
+
+@declared
 class Schema:
     """Columns by name, and which of them play a role.
 
     `columns` holds the features and the target. The key, the time and the entity stand beside them: the
     key names a row and is unique; the entity (default: the key) is what rows share when they must not be
-    split between training and judging; the time is when the row's fact happened.
+    split between training and judging; the time is when the row's fact happened. `ranking`: which column is ranked.
     """
 
     columns: Mapping[str, Column]
@@ -65,6 +81,7 @@ class Schema:
     entity: str | None = None
     sensitive: tuple[str, ...] = ()
     subject: str | None = None
+    ranking: Ranking | None = None
 
     def __post_init__(self) -> None:
         for name in (self.target, *self.sensitive):
@@ -74,9 +91,22 @@ class Schema:
             raise BadDeclaration(f"the target {self.target!r} must be a Category, a Number or a Series")
         if getattr(self.columns[self.target], "nullable", False) and isinstance(self.columns[self.target], Series):
             raise BadDeclaration(f"the target {self.target!r} can't have gaps: leave out nullable=True")
+        if self.ranking is not None:
+            self.check_ranking(self.ranking)
         for name in self.identifiers:
             if name in self.columns:
                 raise BadDeclaration(f"{name!r} is a key, entity or time: it stands beside the columns, not in them")
+
+    def check_ranking(self, ranking: Ranking) -> None:
+        """Refuse a ranking of what is no Id, of a target that is no number, or without a time that says what is newer.
+
+        Raises: BadDeclaration.
+        """
+        for name in (ranking.user, ranking.item):
+            if not isinstance(self.columns.get(name), Id):
+                raise BadDeclaration(f"Ranking(…) needs Id columns, which {name!r} is not")
+        if ranking.user == ranking.item or not isinstance(self.columns[self.target], Number) or self.time is None:
+            raise BadDeclaration("Ranking(…) needs two Ids, a Number as target, and a time column")
 
     @property
     def features(self) -> dict[str, Column]:
@@ -102,7 +132,8 @@ class Schema:
         """Return plain JSON values; `schema_from_json` is the inverse."""
         columns = {name: column_to_json(column) for name, column in self.columns.items()}
         roles = ("target", "key", "time", "entity", "sensitive", "subject")
-        return {"columns": columns, **{role: getattr(self, role) for role in roles}}
+        ranking = {} if self.ranking is None else {"ranking": asdict(self.ranking)}
+        return {"columns": columns, **{role: getattr(self, role) for role in roles}, **ranking}
 
 
 def aliases(schema: Schema) -> dict[str, str]:
@@ -117,7 +148,8 @@ def schema_from_json(stored: Mapping[str, Any]) -> Schema:
     """Read what `Schema.to_json` wrote, or a JSON file of it."""
     columns = {name: column_from_json(column) for name, column in stored["columns"].items()}
     roles = {role: stored[role] for role in ("target", "key", "time", "entity", "subject")}
-    return Schema(columns=columns, sensitive=tuple(stored["sensitive"]), **roles)
+    ranking = Ranking(**stored["ranking"]) if stored.get("ranking") else None
+    return Schema(columns=columns, sensitive=tuple(stored["sensitive"]), ranking=ranking, **roles)
 
 
 def length(rows: Rows) -> int:

@@ -63,6 +63,7 @@ class Comparison:
     size_mb: float | None = None  # of the version's files, in 1,000,000 bytes
     common: Sample | None = None  # the whole anchor, with each champion so far in `others`
     gone: Mapping[str, str] = field(default_factory=dict)  # champions that can't be asked any more, and why
+    lists: Sample | None = None  # of users, by `models.lists.RECALL`: the candidate's lists, and the most popular items
     slices: Mapping[str, Sample] = field(default_factory=dict)  # "column=level" -> its fresh and anchor rows
     unasked: str = ""  # why the champion can't be asked about these rows
     incompatible: tuple[str, ...] | None = None  # what the champion accepts and the candidate not; None: no champion

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.judging import Comparison, GateResult
 
 Device = Literal["auto", "cpu", "cuda"]
-Learner = Literal["linear", "tree", "boosted"]
+Learner = Literal["linear", "tree", "boosted", "neighbours"]
 LEARNERS: tuple[str, ...] = get_args(Learner)
 WIDER = 2.5  # margins: what may be lost over several promotions, or on few rows
 ROWS, STARTS = ("all", "sliding", "since_drift"), ("scratch", "champion")
@@ -30,10 +30,11 @@ AUGMENT = {
     "mask": "whole bands and frames, at least 0",
 }
 PROTOCOLS = (
-    "holdout, stratified-holdout, time-split, rolling-<origins>, <folds>-fold, leave-one-out, by-group, by-<column>"
+    "holdout, stratified-holdout, time-split, last-of-each, rolling-<origins>, <folds>-fold, leave-one-out, by-group, "
+    "by-<column>"
 )
 PROTOCOL = re.compile(
-    r"holdout|stratified-holdout|time-split|leave-one-out|rolling-(?P<origins>[1-9]\d?)|(?P<folds>[1-9]\d?)-fold"
+    r"holdout|stratified-holdout|time-split|last-of-each|leave-one-out|rolling-(?P<origins>[1-9]\d?)|(?P<folds>[1-9]\d?)-fold"
     r"|by-(?P<column>\w+)"
 )
 NetworkFactory = Callable[["EncodedSpec"], "nn.Module"]
@@ -199,9 +200,10 @@ class Evaluation:
     average_precision look for. `anchor_days`: anchor rows that are so much older than the newest row no longer count.
     `threshold`: what decides between two levels. `season`: steps after which a series is like itself, which the trivial
     forecast repeats; 1 repeats the last value. `protocols`: how else `holdfast evaluate` asks what the recipe is
-    worth: `holdout`, `stratified-holdout`, `time-split`, `rolling-6`, `10-fold`, `leave-one-out`, `by-group` (an entity
-    left out at a time), `by-<column>`. `baselines`: those that learn and stand beside the network: `linear`, `tree`,
-    `boosted`.
+    worth: `holdout`, `stratified-holdout`, `time-split`, `last-of-each` (the newest rows of each user, or of each
+    entity, are asked about), `rolling-6`, `10-fold`, `leave-one-out`, `by-group` (an entity left out at a time),
+    `by-<column>`. `baselines`: those that learn and stand beside the network: `linear`, `tree`, `boosted`, and where
+    items are ranked `neighbours`.
     """
 
     metric: str = "accuracy"

@@ -14,6 +14,7 @@ from data.schema import (
     Audio,
     Category,
     Column,
+    Id,
     Image,
     Number,
     Rows,
@@ -31,7 +32,7 @@ from models.features import features_sha256, with_derived
 from models.outputs import Outputs, Task
 from models.pieces import Pieces, folder_of
 from models.specification import EncodedSpec
-from models.transforms import FAR, codes, levels_seen, one_size, pixels, quantities, scale, shared
+from models.transforms import FAR, UNSEEN, codes, levels_seen, one_size, pixels, quantities, scale, shared
 from models.vocabulary import Vocabulary
 
 __all__ = ["EncodedSpec", "Encoder"]
@@ -45,7 +46,8 @@ class Encoder:
     """The transforms of a project's rows, with what they learned from the training rows.
 
     `scales`: mean and standard deviation of each number, of a number target, and as `series.channel` of each channel;
-    `levels`: the levels of each category that training saw; `vocabularies`: the words of each text. A number that may
+    `levels`: the levels of each category, and the ids, that training saw; `vocabularies`: the words of each text,
+    or their pieces. A number that may
     be null also gives a flag, 1 where it is, and a series that may have gaps one for each channel.
     """
 
@@ -78,9 +80,8 @@ class Encoder:
         scales |= {f"{schema.target}.{one}": scales[name] for name, one in shared(columns, target)}
         folder, written = folder_of(model), [name for name, column in columns.items() if isinstance(column, Text)]
         texts = {name: Pieces.fit(known[name], folder) if folder else Vocabulary.fit(known[name]) for name in written}
-        levels = {
-            name: levels_seen(column, known[name]) for name, column in columns.items() if isinstance(column, Category)
-        }
+        coded = {name: column for name, column in columns.items() if isinstance(column, Category | Id)}
+        levels = {name: levels_seen(column, known[name]) for name, column in coded.items()}
         code = features_sha256(features) if features else None
         encoder = cls(schema, derived, scales, levels, code, features, texts)
         encoder.spec  # noqa: B018 (refuses images of several sizes before any training)
@@ -154,7 +155,9 @@ class Encoder:
             raise BadDeclaration("the schema has no column to learn from besides its target")
         vocabulary = max(map(len, self.vocabularies.values()), default=0)
         outputs = len(self.answers) or (math.prod(self.forecast.shape) if self.forecast else 1)
-        targets, taught = self.targets(), [one.shape for one in self.vocabularies.values() if isinstance(one, Pieces)]
+        ranked = (list(self.levels).index(self.schema.ranking.item),) if self.schema.ranking else ()
+        outputs += len(ranked)
+        taught = [one.shape for one in self.vocabularies.values() if isinstance(one, Pieces)]
         return EncodedSpec(
             inputs,
             cardinalities,
@@ -163,7 +166,8 @@ class Encoder:
             outputs,
             self.task,
             vocabulary,
-            targets,
+            self.targets(),
+            ranked,
             pretrained=taught[0] if taught else None,
         )
 
@@ -226,14 +230,16 @@ class Encoder:
         return np.asarray(made, dtype=np.float32)
 
     def describe(self, known: Rows) -> Rows:
-        """Return what is watched of derived rows: what describes each column, and of texts how many words are new."""
+        """Return what is watched of derived rows: what describes each column, and how many words or ids are new."""
         new = {f"{name}.unknown": words.unknown(known[name]) for name, words in self.vocabularies.items()}
+        for name in self.of(Id):
+            new[f"{name}.unknown"] = (codes(self.levels[name], known[name]) == UNSEEN).astype(np.float64)
         return {**describe(self.columns, known), **new}
 
     @property
     def described(self) -> dict[str, Column]:
         """The columns of `describe`."""
-        new = {f"{name}.unknown": Number(low=0.0, high=1.0) for name in self.vocabularies}
+        new = {f"{name}.unknown": Number(low=0.0, high=1.0) for name in (*self.vocabularies, *self.of(Id))}
         return {**described(self.columns), **new}
 
     def standardise(self, known: Rows, names: list[str]) -> np.ndarray:
@@ -285,8 +291,10 @@ class Encoder:
     def decode(self, outputs: np.ndarray) -> Outputs:
         """Return probabilities from logits (N, K), or values in the target's unit from standardised ones."""
         raw = np.asarray(outputs, dtype=np.float64)
+        means, deviations = self.unit
+        if self.schema.ranking:
+            return Outputs(raw[:, :1] * deviations + means, scores=raw[:, 1])
         if self.task != "classification":
-            means, deviations = self.unit
             return Outputs(raw * deviations + means, channels=self.forecast.channels if self.forecast else ())
         weights = np.exp(raw - raw.max(axis=1, keepdims=True)) if len(raw) else raw
         return Outputs(weights / weights.sum(axis=1, keepdims=True), self.answers)

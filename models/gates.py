@@ -9,8 +9,9 @@ import numpy as np
 
 from data.errors import BadDeclaration, nearest
 from data.wording import significant
-from models.comparison import Comparison, against, gain, number, shown
+from models.comparison import Comparison, Sample, against, gain, number, shown
 from models.declarations import Gates
+from models.lists import RECALL
 from models.looks import tail
 from models.metrics import DIRECTIONS
 from models.resampling import TAIL, Interval
@@ -46,6 +47,8 @@ def own_merits(gates: Gates, comparison: Comparison) -> Iterator[GateResult]:
         yield floor(name, worst, comparison)
     if gates.baseline:
         yield beats_baseline(comparison)
+    if gates.baseline and comparison.lists is not None:
+        yield beats_popularity(comparison.lists)
     for name in gates.beat:
         yield beats_learner(name, comparison)
     if comparison.incompatible is not None:
@@ -75,6 +78,19 @@ def beats_baseline(comparison: Comparison) -> GateResult:
     if comparison.fresh.baseline is None:
         return GateResult("baseline", False, "baseline: was not measured", threshold=0.0)
     return beats("baseline", comparison, comparison.fresh.baseline, comparison.baseline)
+
+
+def beats_popularity(lists: Sample) -> GateResult:
+    """Ask that lists hold more of what users came to like than the most popular items do."""
+    if lists.baseline is None or not lists.rows:
+        why = "popularity: nobody liked anything among the fresh rows"
+        return GateResult("popularity", False, why, threshold=0.0, insufficient=True)
+    found = gain(RECALL, lists, lists.baseline)
+    few = found.finite and found.blocks < MINIMUM_BLOCKS
+    said = f"popularity: {shown(found, RECALL, 'fresh', lists.unit)} against the most popular items"
+    said += f"; at least {MINIMUM_BLOCKS} users are needed to tell" if few else ""
+    passed = bool(found.low > 0) and not few
+    return result_of("popularity", found, 0.0, said, passed=passed, insufficient=few)
 
 
 def beats_learner(name: str, comparison: Comparison) -> GateResult:

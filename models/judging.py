@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CONTEST = ("better", "not_worse", "best_so_far")  # and the slices: what is asked of a candidate beside the champion
-WAIVABLE = (*CONTEST, "baseline", "linear", "tree", "latency", "size", "schema_incompatible")
+WAIVABLE = (*CONTEST, "baseline", "popularity", "linear", "tree", "latency", "size", "schema_incompatible")
 RATHER_ROWS = " (or, where a row does not depend on the day it came, declare `Evaluation(exchangeable=True)`)"
 Outcome = Literal["passed", "kept", "refused", "question"]
 

@@ -8,19 +8,26 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data.columns.text import WORD
-from data.schema import Rows, length, take
+from data.schema import Id, Rows, length, take
 from models.encoding import Encoder
+from models.lists import pairs, places
+from models.transforms import UNSEEN
+
+if TYPE_CHECKING:
+    from models.neighbours import Neighbours
 
 CELLS = 4_000_000  # rows times columns that a learner is given at most; about ten seconds on one core
 MOST_ROWS = 20_000
 MOST_WORDS = 50_000  # words and pairs of words of a text, the commonest
 FOR_WORDS = 10.0  # strength of a line on words: each says little, and there are tens of thousands
 BOOSTED_WORDS = 300  # of them that boosted trees are given: they take no sparse matrix
+MOST_WITH_IDS = 1_000_000  # rows: an id has a column of its own, and a row two or three of them
+FOR_IDS = 4.0  # imagined rows at the mean beside those of each id
 MOST_LEVELS = 50  # of one category, the commonest; rarer ones have no column of their own
 SIDE = 32  # pixels: larger pictures are averaged down
 TREES = 50
@@ -43,16 +50,20 @@ class Learned:
 def learned_answers(
     names: Sequence[str], encoder: Encoder, train: Rows, rows: Rows, *, seed: int
 ) -> dict[str, Learned]:
-    """Train each learner of `names` (linear, tree, boosted) and return its answers to `rows`.
+    """Train each learner of `names` (linear, tree, boosted, neighbours) and return its answers to `rows`.
 
-    Of more training rows than are needed, a seeded sample is taken.
+    Of more training rows than are needed, a seeded sample is taken. Trees can't do much with ids, and take long.
     """
+    ids = list(encoder.of(Id))
+    if ids:
+        names = [name for name in names if name == "linear" or (name == "neighbours" and encoder.schema.ranking)]
+
     if not names:
         return {}
     if not length(rows):
         return {name: Learned(np.empty((0, encoder.spec.outputs))) for name in names}
     width = table(encoder, take(train, np.arange(1)), levels_of(encoder, train)).shape[1]
-    most = min(MOST_ROWS, CELLS // max(width, 1))
+    most = MOST_WITH_IDS if ids else min(MOST_ROWS, CELLS // max(width, 1))
     if length(train) > most:
         train = take(train, np.sort(np.random.default_rng(seed).choice(length(train), most, replace=False)))
     if encoder.task == "forecast":
@@ -62,7 +73,29 @@ def learned_answers(
     words = {name: vectoriser().fit(train[name].tolist()) for name in encoder.vocabularies}
     if words:
         known, asked = (with_words(words, part, dense) for part, dense in ((train, known), (rows, asked)))
-    return {name: answers(name, encoder, known, truth, asked, seed) for name in names}
+    if ids:
+        known, asked = (with_ids(encoder, part, dense) for part, dense in ((train, known), (rows, asked)))
+    return {
+        name: alike(encoder, train, rows) if name == "neighbours" else answers(name, encoder, known, truth, asked, seed)
+        for name in names
+    }
+
+
+def alike(encoder: Encoder, train: Rows, rows: Rows) -> Learned:
+    """Rate by what people who are alike said."""
+    started = time.perf_counter()
+    learner = neighbours(encoder, train)
+    seconds = time.perf_counter() - started
+    found = np.tile(learner.predict(pairs(encoder, rows))[:, None], 2)
+    return Learned(encoder.decode(found).values, seconds, megabytes(learner))
+
+
+def neighbours(encoder: Encoder, train: Rows) -> "Neighbours":
+    """Fit what compares users."""
+    from models.neighbours import Neighbours
+
+    user, item = (encoder.spec.cardinalities[place] for place in places(encoder))
+    return Neighbours.fit(pairs(encoder, train), encoder.target(train), (user, item))
 
 
 def vectoriser() -> Any:
@@ -77,6 +110,19 @@ def with_words(words: Mapping[str, Any], rows: Rows, dense: np.ndarray) -> Any:
     from scipy.sparse import csr_matrix, hstack
 
     return hstack([csr_matrix(dense), *(one.transform(rows[name].tolist()) for name, one in words.items())]).tocsr()
+
+
+def with_ids(encoder: Encoder, rows: Rows, dense: np.ndarray) -> Any:
+    """Return a matrix (N, F) with a column for each id beside it, sparse; what was never learned has none."""
+    from scipy.sparse import csr_matrix, hstack
+
+    codes, parts = encoder.encode(rows)["codes"], [csr_matrix(dense)]
+    for at, (name, levels) in enumerate(encoder.levels.items()):
+        if isinstance(encoder.columns[name], Id):
+            seen = np.flatnonzero(codes[:, at] > UNSEEN)
+            place = (seen, codes[seen, at] - UNSEEN - 1)
+            parts.append(csr_matrix((np.ones(len(seen)), place), (len(codes), len(levels))))
+    return hstack(parts).tocsr()
 
 
 def forecast(encoder: Encoder, train: Rows, rows: Rows) -> Learned:
@@ -100,7 +146,8 @@ def answers(name: str, encoder: Encoder, known: Any, truth: np.ndarray, asked: A
         known, asked = known[:, most].toarray(), asked[:, most].toarray()
     if encoder.task == "regression":
         mean, deviation = encoder.scales[encoder.schema.target]
-        learner, seconds = fitted(regressor(name, seed), known, truth)
+        strength = 1.0 if isinstance(known, np.ndarray) or encoder.vocabularies else FOR_IDS
+        learner, seconds = fitted(regressor(name, seed, strength), known, truth)
         found = np.asarray(learner.predict(asked) * deviation + mean, dtype=float)[:, None]
         return Learned(found, seconds, megabytes(learner))
     values = np.zeros((asked.shape[0], len(encoder.answers)))
@@ -140,13 +187,13 @@ def classifier(name: str, seed: int, strength: float = 1.0) -> Any:
     return RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed)
 
 
-def regressor(name: str, seed: int) -> Any:
-    """Return the learner of numbers."""
+def regressor(name: str, seed: int, strength: float = 1.0) -> Any:
+    """Return the learner of numbers; `strength`: how much a line is drawn towards the mean."""
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
     from sklearn.linear_model import Ridge
 
     if name == "linear":
-        return Ridge(alpha=1.0)
+        return Ridge(alpha=strength)
     if name == "boosted":
         return HistGradientBoostingRegressor(random_state=seed)
     return RandomForestRegressor(TREES, min_samples_leaf=2, max_features=1 / 3, random_state=seed)
@@ -158,7 +205,10 @@ def levels_of(encoder: Encoder, train: Rows) -> list[np.ndarray]:
         return []
     codes = encoder.encode(train)["codes"]
     kept = []
-    for column in codes.T:
+    for name, column in zip(encoder.levels, codes.T, strict=True):
+        if isinstance(encoder.columns[name], Id):
+            kept.append(np.empty(0, dtype=np.int64))  # with_ids
+            continue
         found, counts = np.unique(column, return_counts=True)
         kept.append(np.sort(found[np.lexsort((found, -counts))][:MOST_LEVELS]))
     return kept

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import BadDeclaration
+from models import ranked
 from models.augmenting import augmented
 from models.checkpoints import Epoch, State, restore, save, weights_sha256
 from models.declarations import Model, Training
@@ -159,7 +160,11 @@ class Loop:
         if self.training.augment is not None:
             name = "image" if "image" in inputs else "audio"
             inputs[name] = augmented(inputs[name], self.training.augment, generator)
-        return self.weighed(self.engine.forward(self.laid_out(inputs)), target)
+        return self.weighed(self.engine.forward(self.laid_out(self.beside(inputs, generator))), target)
+
+    def beside(self, inputs: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the inputs, with those of drawn items behind them where items are ranked."""
+        return ranked.with_drawn(self.encoder, inputs, generator) if self.encoder.spec.ranked else inputs
 
     def weighed(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return each row's loss (B,), by the weight of its class where classes are balanced."""
@@ -202,11 +207,13 @@ def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
 
     Raises: BadDeclaration when the network returns another shape than the specification asks for.
     """
-    if outputs.shape != (len(target), encoder.spec.outputs):
+    if outputs.shape[1:] != (encoder.spec.outputs,) or len(outputs) not in ranked.sizes(encoder, len(target)):
         wanted = (len(target), encoder.spec.outputs)
         raise BadDeclaration(f"the network returns {tuple(outputs.shape)} where {wanted} is wanted")
     if encoder.task == "classification":
         return nn.functional.cross_entropy(outputs.float(), target, reduction="none")
+    if encoder.spec.ranked:
+        return ranked.losses(encoder, outputs, target)
     return ((outputs.float() - target.view(outputs.shape)) ** 2).mean(dim=1)
 
 
@@ -214,6 +221,8 @@ def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
     """Return each row's part of the metric (B,): whether it is right, or its absolute error in the target's unit."""
     if encoder.task == "classification":
         return (outputs.argmax(dim=1) == target).float()
+    if encoder.spec.ranked:
+        outputs = outputs[: len(target), :1]
     unit = torch.as_tensor(encoder.unit[1], dtype=torch.float32, device=outputs.device)
     return ((outputs.float() - target.view(outputs.shape)).abs() * unit).mean(dim=1)
 

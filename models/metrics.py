@@ -11,6 +11,7 @@ import numpy as np
 
 from data.errors import BadDeclaration, nearest
 from models.confusions import CONFUSED, class_codes, class_parts, class_value, confusion, shares, with_count
+from models.lists import LIST_METRICS
 from models.outputs import Cutoff, Task, decided
 from models.ranking import RANKED, extremes, linear, raw_parts
 from models.resampling import TAIL, Interval, interval
@@ -46,7 +47,8 @@ CLASS_METRICS = {
     "calibration_error": False,
 }
 NUMBER_METRICS = {"mae": False, "rmse": False, "r2": True}
-HIGHER_IS_BETTER = {**CLASS_METRICS, **NUMBER_METRICS}
+LISTS = dict.fromkeys(LIST_METRICS, True)  # of users, not of rows: models/lists.py
+HIGHER_IS_BETTER = {**CLASS_METRICS, **NUMBER_METRICS, **LISTS}
 """The metrics that have an interval; whether more is better."""
 DIRECTIONS = {**HIGHER_IS_BETTER, "median_error": False}
 DECIDING = {
@@ -55,7 +57,7 @@ DECIDING = {
     "forecast": tuple(NUMBER_METRICS),
 }
 """By which of its metrics a task may decide between two models, the usual one first."""
-BOUNDED = frozenset(CLASS_METRICS) - {"log_loss"}  # between 0 and 1: shown to people in points
+BOUNDED = frozenset({**CLASS_METRICS, **LISTS}) - {"log_loss"}  # between 0 and 1: shown to people in points
 ROUNDING = 1e-12  # share of a sum of squares that sums of rounded numbers may be off by
 
 
@@ -71,7 +73,7 @@ def per_row(
         levels: the K levels, in the order of `values`; none for a number.
         cutoff: what decides between the levels, where that is not the likeliest.
     """
-    if metric not in HIGHER_IS_BETTER:
+    if metric not in HIGHER_IS_BETTER or metric in LISTS:
         raise BadDeclaration(f"metric {metric!r} can't decide; {nearest(metric, HIGHER_IS_BETTER)}")
     values = np.asarray(values, dtype=float)
     if not levels:

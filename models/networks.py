@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
 from models.encoding import EncodedSpec
+from models.factors import factors, neural_factors
 from models.forecasting import Channels, Patched, horizon
 from models.listening import listener
 from models.pictures import Averaged, classic, residual
@@ -38,9 +39,11 @@ def build(model: Model, spec: EncodedSpec) -> nn.Module:
     builtins: dict[str, Callable[..., nn.Module]] = {
         "classic_cnn": classic_cnn,
         "cnn": cnn,
+        "factors": factors,
         "linear": linear,
         "lstm": lstm,
         "mlp": mlp,
+        "neural_factors": neural_factors,
         PRETRAINED: pretrained,
         "resnet": resnet,
         "transformer": transformer,

@@ -33,15 +33,23 @@ class Outputs:
     """Answers for N rows: class probabilities (N, K) in the order of `levels`, or values (N, 1) without levels.
 
     A forecast has `channels`, and values (N, steps * channels): all channels of the first step, then of the next.
+    Where items are ranked, `scores` (N,) order them.
     """
 
     values: np.ndarray
     levels: tuple[str, ...] = ()
     cutoff: Cutoff | None = None
     channels: tuple[str, ...] = ()
+    scores: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Which answers are numbers, as a mask (N,)."""
+        found = np.isfinite(self.values).all(axis=1)
+        return np.asarray(found if self.scores is None else found & np.isfinite(self.scores))
 
     @property
     def codes(self) -> np.ndarray:
@@ -70,6 +78,9 @@ class Outputs:
         if self.channels:
             steps = self.predictions.transpose(0, 2, 1).tolist()
             return [{"forecast": dict(zip(self.channels, one, strict=True))} for one in steps]
+        if self.scores is not None:
+            pairs = zip(self.values[:, 0].tolist(), self.scores.tolist(), strict=True)
+            return [{"value": value, "score": score} for value, score in pairs]
         if not self.levels:
             return [{"value": value} for value in self.values[:, 0].tolist()]
         return [

@@ -31,6 +31,7 @@ from models.folder import (
     read_manifest,
     verified,
 )
+from models.lists import Rated
 from models.outputs import Cutoff, Outputs, Task, watched, watched_columns
 from models.rowwise import RowEncoder
 from models.signature import LOADER, names_our_loader
@@ -76,6 +77,7 @@ class Predictor:
     session: Session
     difference: float = 0.0
     cutoff: Cutoff | None = None  # what decides between two levels, where that is not the likelier one
+    rated: Rated | None = None  # what lists leave out
 
     @property
     def schema(self) -> Schema:
@@ -107,7 +109,7 @@ class Predictor:
         known = self.encoder.derive(rows)
         size = length(known)
         if not size:
-            return Outputs(np.empty((0, self.encoder.spec.outputs)), self.levels, self.cutoff)
+            return self.decode(np.empty((0, self.encoder.spec.outputs)))
         if size <= CHUNK:
             return self.decode(self.run(known))
         starts = range(0, size, CHUNK)
@@ -201,6 +203,7 @@ def read_version(
         rows = unpack_rows(encoder.schema, [base64.b64decode(row, validate=True) for row in golden["rows"]])
         expected, difference = np.array(golden["outputs"], dtype=np.float64), float(stored["difference"])
         cutoff = cutoff_from(stored.get("cutoff"), encoder.answers)
+        rated = Rated.from_json(stored["rated"]) if "rated" in stored else None
         recipe = None
         if kind == BY_TORCH:
             weights = read_manifest(folder, manifest)[WEIGHTS]["sha256"]
@@ -208,7 +211,7 @@ def read_version(
     except (BadDeclaration, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(str(folder), "a version's content", f"{type(error).__name__} {error}") from error
     session = TorchSession(recipe, patience) if recipe else open_session(contents[NETWORK], threads)
-    predictor = Predictor(encoder, session, difference, cutoff)
+    predictor = Predictor(encoder, session, difference, cutoff, rated)
     check_golden(folder, predictor, rows, expected)
     return predictor
 

@@ -2,7 +2,7 @@
 
 import json
 
-from data.schema import Audio, Category, Column, Image, Number, Schema, Series, Text
+from data.schema import Audio, Category, Column, Id, Image, Number, Schema, Series, Text
 
 LOADER = "models.pyfunc"
 FLAVORS = {"python_function": {"loader_module": LOADER}}
@@ -36,7 +36,7 @@ def mlflow_type(column: Column) -> dict[str, object]:
     match column:
         case Number():
             return {"type": "double"}
-        case Category() | Text():
+        case Category() | Text() | Id():
             return {"type": "string"}
         case Audio():
             return {"type": "binary"}

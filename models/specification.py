@@ -16,8 +16,9 @@ class EncodedSpec:
     (N, length, channels) float32 standardised, "text" (N, places) int64 below `vocabulary` (models/vocabulary.py),
     "numbers" (N, F) float32 standardised, "codes" (N, C) int64, each only where the schema has such columns. It
     returns (N, outputs): logits, one standardised value, or a forecast: the standardised values of all channels of the
-    target's first step, then of the next. `targets` are the places of those channels in "series", empty where one is
-    missing there; `pretrained` are the measures of the encoder whose codes stand in "text" (models/pieces.py).
+    target's first step, then of the next. Where items are `ranked`, by their place in "codes", a second output orders
+    them for a user. `targets` are the places of the forecast channels in "series", empty where one is missing there;
+    `pretrained` are the measures of the encoder whose codes stand in "text" (models/pieces.py).
     """
 
     inputs: dict[str, tuple[tuple[int, ...], str]]
@@ -28,4 +29,5 @@ class EncodedSpec:
     task: Task
     vocabulary: int = 0
     targets: tuple[int, ...] = ()
+    ranked: tuple[int, ...] = ()
     pretrained: Mapping[str, Any] | None = None

@@ -1,13 +1,15 @@
 """How one column becomes numbers that a network takes. Needs numpy only, also when serving."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from data.errors import BadDeclaration
-from data.schema import ArrayColumn, Category, Column, Image, Number, Rows, Series
+from data.schema import ArrayColumn, Category, Column, Id, Image, Number, Rows, Series
 
 NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
+MOST_IDS = 200_000  # of one column; they are kept in the version, some 10 bytes each
 FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
 
@@ -36,8 +38,11 @@ def scale(values: np.ndarray) -> tuple[float, float]:
     return mean, deviation if deviation > ROUNDING * abs(mean) else 1.0
 
 
-def levels_seen(column: Category, values: np.ndarray) -> tuple[str, ...]:
-    """Return the declared levels that occur, in declared order."""
+def levels_seen(column: Category | Id, values: np.ndarray) -> tuple[str, ...]:
+    """Return the declared levels that occur, in declared order; of ids the commonest, in the order of their names."""
+    if isinstance(column, Id):
+        counts = Counter(value for value in values.tolist() if value is not None)
+        return tuple(sorted(sorted(counts, key=lambda one: (-counts[one], one))[:MOST_IDS]))
     seen = set(values.tolist())
     return tuple(level for level in column.levels if level in seen)
 

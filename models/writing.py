@@ -26,6 +26,7 @@ from models.folder import (
     seal,
     write_json,
 )
+from models.lists import Rated
 from models.outputs import Cutoff
 from models.predictor import GOLDEN_ROWS, Predictor, Session, open_session, read_version
 from models.signature import mlmodel_text
@@ -56,11 +57,12 @@ def make_version(
     rows: Rows,
     project: Path | None,
     cutoff: Cutoff | None = None,
+    rated: Rated | None = None,
 ) -> Made:
     """Write an empty folder full: `network` exported, or with the word that a torch worker has to answer.
 
     `rows`: some that it learned from; `project`: the project's file, where the code of its own network is; `cutoff`:
-    what decides between two levels.
+    what decides between two levels; `rated`: what lists leave out.
 
     Raises: BadDeclaration for a network that doesn't answer row by row; as `write_version`.
     """
@@ -80,6 +82,7 @@ def make_version(
         model=model,
         project=project,
         cutoff=cutoff,
+        rated=rated,
     )
     return Made(manifest, difference, worker)
 
@@ -94,6 +97,7 @@ def write_version(
     model: Model | None = None,
     project: Path | None = None,
     cutoff: Cutoff | None = None,
+    rated: Rated | None = None,
 ) -> str:
     """Complete a folder to a version, and return its manifest's hash.
 
@@ -124,6 +128,8 @@ def write_version(
         session = Inside(network, encoder.spec)
     if cutoff is not None:
         stored["cutoff"] = cutoff._asdict()
+    if rated is not None:
+        stored["rated"] = rated.to_json()
     predictor = Predictor(encoder, session, difference, cutoff)
     (folder / WEIGHTS).write_bytes(save(weights))
     write_json(folder / PREDICTOR, stored)

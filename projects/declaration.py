@@ -9,7 +9,7 @@ from data.declared import declared
 from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
-from data.schema import Audio, Category, Column, Image, Number, Rows, Schema, Series, Text
+from data.schema import Audio, Category, Column, Id, Image, Number, Ranking, Rows, Schema, Series, Text
 from data.sources import Batch, Bundled, Catalogued, Files, Query, equal_parts
 from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
 from models.metrics import DECIDING as METRICS
@@ -31,6 +31,7 @@ __all__ = [
     "Files",
     "Gates",
     "Governor",
+    "Id",
     "Image",
     "Labels",
     "Model",
@@ -38,6 +39,7 @@ __all__ = [
     "Number",
     "Project",
     "Query",
+    "Ranking",
     "Rollout",
     "Rows",
     "Schedule",

@@ -93,5 +93,5 @@ def columns_answered(served: "Served", asked: ReadColumns) -> Iterable[Logged | 
 
 def written(outputs: Outputs) -> list[bytes]:
     """Return each answer as JSON, empty where it isn't finite."""
-    finite = np.isfinite(outputs.values).all(axis=1).tolist()
+    finite = outputs.finite.tolist()
     return [orjson.dumps(one) if ok else b"" for one, ok in zip(outputs.answers(), finite, strict=True)]

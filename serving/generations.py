@@ -54,7 +54,7 @@ class Served:
     @cached_property
     def reader(self) -> RowReader:
         """Reads rows by this generation's schema."""
-        return RowReader(self.predictor.schema)
+        return RowReader(self.predictor.schema, self.predictor.encoder.levels)
 
     @cached_property
     def packer(self) -> ListPacker:

@@ -60,7 +60,8 @@ def project_paths(served: Iterable[Served]) -> Json:
 def predict_operation(one: Served) -> Json:
     """Describe a project's predict route."""
     schema = one.predictor.schema
-    rows = {"type": "array", "minItems": 1, "maxItems": one.row_limit, "items": schemas.row_schema(schema)}
+    row = schemas.row_schema(schema, one.predictor.encoder.levels)
+    rows = {"type": "array", "minItems": 1, "maxItems": one.row_limit, "items": row}
     fails = {"409": "An id was answered before for other features, or an idempotency key for another body."}
     asked, told = body_of("rows", rows), responses(schemas.answer_schema(one), READS | LIMITS | PROJECT | KEY | fails)
     asked["content"][ARROW] = {"schema": schemas.STREAM}

@@ -1,13 +1,15 @@
 """JSON Schemas of what the service reads and says, made from the projects' own schemas."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
 import numpy as np
 
 from data.columns.category import LONGEST_LEVEL
-from data.schema import LONGEST_ID, Audio, Category, Column, Image, Number, Schema, Series, Text, aliases
+from data.columns.id import LONGEST
+from data.schema import LONGEST_ID, Audio, Category, Column, Id, Image, Number, Schema, Series, Text, aliases
 from data.wav import write_wav
 from serving.generations import Served
 
@@ -48,6 +50,7 @@ def maybe(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+NONE: Mapping[str, Sequence[str]] = {}
 ERROR = exactly(error=TEXT, where=TEXT)
 RETRY: Json = {"retry-after": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}}
 HEADERS: dict[str, Json] = {
@@ -95,8 +98,11 @@ SERVED = exactly(
 PROJECTS: Json = {"type": "array", "items": {"anyOf": [LISTED, SERVED]}}
 
 
-def row_schema(schema: Schema) -> Json:
-    """Return the JSON Schema of one row to predict; its identifiers under the shortest of their names."""
+def row_schema(schema: Schema, levels: Mapping[str, Sequence[str]] = NONE) -> Json:
+    """Return the JSON Schema of one row to predict; its identifiers under the shortest of their names.
+
+    `levels`: the ids that the version learned.
+    """
     roles: dict[str, list[str]] = {}
     for name, role in aliases(schema).items():
         roles.setdefault(role, []).append(name)
@@ -106,7 +112,7 @@ def row_schema(schema: Schema) -> Json:
         if others:
             described["description"] = f"{described.get('description', '')} Or {others[0]!r}.".strip()
         properties[name] = described
-    features = {name: column_schema(column) for name, column in schema.features.items()}
+    features = {name: column_schema(column, levels.get(name, ())) for name, column in schema.features.items()}
     return {
         "type": "object",
         "properties": {**properties, **features},
@@ -138,6 +144,8 @@ def answer_schema(one: Served) -> Json:
         fields = {"forecast": exactly(**dict.fromkeys(target.channels, steps))}
     else:
         fields = {"value": {"type": "number"}}
+        if one.predictor.schema.ranking:
+            fields["score"] = {"type": "number", "description": "Orders a list: the higher, the likelier liked."}
     row = exactly(id=IDENTIFIER | {"pattern": "."}, **fields)
     row["properties"] = {**row["properties"], "generation": WHOLE, "version": TEXT, "trial": WHOLE}
     return exactly(
@@ -145,13 +153,12 @@ def answer_schema(one: Served) -> Json:
     )
 
 
-def column_schema(column: Column) -> Json:
-    """Return the JSON Schema of one column's values."""
+def column_schema(column: Column, learned: Sequence[str] = ()) -> Json:
+    """Return the JSON Schema of one column's values; `learned`: the ids that a version knows."""
     match column:
-        case Number():
-            return maybe(number_schema(column)) if column.nullable else number_schema(column)
-        case Category():
-            return maybe(category_schema(column)) if column.nullable else category_schema(column)
+        case Number() | Category():
+            plain = number_schema(column) if isinstance(column, Number) else category_schema(column)
+            return maybe(plain) if column.nullable else plain
         case Image():
             pixel: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
             return {"anyOf": [lists(pixel, column.shape), PNG | {"description": "The picture as a PNG file."}]}
@@ -162,6 +169,17 @@ def column_schema(column: Column) -> Json:
             return clip_schema(column)
         case Series():
             return lists(maybe({"type": "number"}) if column.nullable else {"type": "number"}, column.shape)
+        case Id():
+            return id_schema(column, learned)
+
+
+def id_schema(column: Id, learned: Sequence[str]) -> Json:
+    """Return the JSON Schema of an id; its example is one that the version learned."""
+    said = "Refused if it was never learned." if column.unknown == "refuse" else "A new one is taken for the mean."
+    some = [one for one in learned[:1] if one.isascii()] or ["4711"]
+    return {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE, "examples": some} | {
+        "description": f"{said} The version knows {len(learned):,}."
+    }
 
 
 def lists(each: Json, shape: tuple[int, ...]) -> Json:

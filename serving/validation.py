@@ -1,6 +1,6 @@
 """Strangers' JSON rows, read strictly by the schema of the generation that will answer them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from os import urandom
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.errors import BadRow, nearest
-from data.schema import ArrayColumn, Column, Number, Rows, Schema, aliases
-from serving.values import Check, Unfit, checker, identifier, kind, moment, shown
+from data.schema import ArrayColumn, Column, Id, Number, Rows, Schema, aliases
+from serving.values import Check, Unfit, checker, identifier, kind, learned_checker, moment, shown
 
 VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
@@ -42,12 +42,15 @@ class ReadColumns:
 class RowReader:
     """Reads rows by one schema: features by their names, the key as `id`, entity and time if known.
 
-    A row without an id gets a new one; without an entity it is its own.
+    A row without an id gets a new one; without an entity it is its own. `learned`: the ids that the version knows.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, learned: Mapping[str, Collection[str]] | None = None) -> None:
         self.schema = schema
-        self.checks: list[tuple[str, Check]] = [(name, checker(column)) for name, column in schema.features.items()]
+        self.checks: list[tuple[str, Check]] = [
+            (name, learned_checker(learned[name]) if learned and refuses(column) else checker(column))
+            for name, column in schema.features.items()
+        ]
         self.aliases = aliases(schema)
 
     def read(self, rows: Any, limit: int) -> list[ReadRow]:
@@ -125,6 +128,11 @@ class RowReader:
         for place, (name, column) in enumerate(schema.features.items()):
             made[name] = stacked(column, [row.values[place] for row in rows])
         return made
+
+
+def refuses(column: Column) -> bool:
+    """Whether ids that were never learned are refused."""
+    return isinstance(column, Id) and column.unknown == "refuse"
 
 
 def new_id() -> str:

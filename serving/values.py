@@ -1,6 +1,6 @@
 """One value as strangers send it in JSON, read strictly by its column."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from itertools import chain
 from math import inf, isfinite, nan
@@ -11,9 +11,10 @@ import numpy as np
 import orjson
 
 from data.columns.category import LONGEST_LEVEL, fits_open
+from data.columns.id import LONGEST, fits_id
 from data.columns.image import unbase64, unpng
 from data.errors import nearest
-from data.schema import FUTURE, LONGEST_ID, Audio, Category, Column, Image, Number, Series, Text
+from data.schema import FUTURE, LONGEST_ID, Audio, Category, Column, Id, Image, Number, Series, Text
 
 LARGEST = float_info.max
 
@@ -42,6 +43,8 @@ def checker(column: Column) -> Check:
             return text_checker(column)
         case Series():
             return series_checker(column)
+        case Id():
+            return id_checker
 
 
 def number_checker(column: Number) -> Check:
@@ -128,6 +131,27 @@ def text_checker(column: Text | Audio) -> Check:
         if isinstance(column, Audio):
             return said(lambda: column.wav(unbase64(value, "a clip")))
         return said(lambda: column.read(value))
+
+    return check
+
+
+def id_checker(value: Any) -> str:
+    """Read an id."""
+    if type(value) is not str:
+        raise Unfit(f"text expected, not {kind(value)}")
+    if not fits_id(value):
+        raise Unfit(f"1 to {LONGEST} printable characters expected")
+    return value
+
+
+def learned_checker(levels: Collection[str]) -> Check:
+    """Read an id that the version has learned."""
+    known = frozenset(levels)
+
+    def check(value: Any) -> str:
+        if id_checker(value) not in known:
+            raise Unfit(f"{shown(value)} was never learned: none of {len(known):,} known ids")
+        return str(value)
 
     return check
 

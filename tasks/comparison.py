@@ -14,7 +14,9 @@ from models.folder import manifest_sha256, size_mb
 from models.gates import MINIMUM_BLOCKS
 from models.judging import Comparison, Judgement, Sample, judge, sample
 from models.learners import learned_answers
+from models.lists import RECALL, Asked, Rated
 from models.looks import looks, sketch
+from models.metrics import value
 from models.outputs import Outputs
 from models.predictor import Predictor, read_version
 from models.slicing import cut
@@ -84,11 +86,13 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
     new = sampled(project, candidate, champions, fresh, (answers, theirs), held.train)
     known = (candidate.predict(anchor), serving.predict(anchor) if serving else None)
     old = sampled(project, candidate, champions, anchor, known)
+    lists = listed(project, candidate, held)
     return Comparison(
         metric=project.evaluation.metric,
         fresh=new,
         anchor=old.take(held.known) if serving and held.known.any() else None,
-        metrics=scores(project, truth, answers),
+        metrics={**scores(project, truth, answers), **({RECALL: value(RECALL, lists.candidate)} if lists else {})},
+        lists=lists,
         champion_metrics=scores(project, truth, theirs) if theirs is not None else {},
         champion=champions.serving.version if champions.serving else None,
         latency_ms=latency_ms(candidate, fresh),
@@ -98,6 +102,19 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
         unasked=champions.why,
         anchor_version=anchor_version(project, anchor),
     )
+
+
+def listed(project: Project, candidate: Predictor, held: Held) -> Sample | None:
+    """Return how much of what users liked among the fresh rows the candidate's lists held, and the most popular items.
+
+    None where the project ranks nothing.
+    """
+    if project.schema.ranking is None:
+        return None
+    encoder, asked = candidate.encoder, Asked.of(candidate.encoder, held.fresh)
+    rated = Rated.of(encoder, held.train)
+    popular = asked.by_popularity(encoder, held.train, rated)[RECALL]
+    return Sample(asked.users, asked.by_network(candidate, rated)[RECALL], baseline=popular, unit="users")
 
 
 def sampled(
@@ -190,7 +207,7 @@ def enough(project: Project, rows: Rows) -> bool:
 
 def unlearned(resources: Resources, project: Project, serving: Generation, rows: Rows) -> np.ndarray:
     """Tell which rows, dealt out by time, the champion did not learn from, as a mask."""
-    if project.schema.time:
+    if project.schema.time and not project.schema.ranking:
         cut_ = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
         return np.asarray(rows[project.schema.time] > cut_)
     with TemporaryDirectory(dir=resources.settings.home) as scratch:

@@ -16,6 +16,7 @@ from models.comparison import Sample, gain
 from models.curves import curves
 from models.folder import size_mb
 from models.learners import Learned, learned_answers
+from models.lists import Asked, Rated
 from models.outputs import Outputs
 from models.power import detectable
 from models.predictor import Predictor, read_version
@@ -66,7 +67,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     found_beside = {name: {**compared[name], "seconds": one.seconds, "mb": one.mb} for name, one in simple.items()}
     found: dict[str, Any] = {
         "metric": metric,
-        "judge": summary(project, judged),
+        "judge": summary(project, judged) | listed(project, predictor, train, judged),
         "baseline": compared["trivial"]["value"],
         "baselines": {name: one["value"] for name, one in compared.items()},
         "beside": found_beside,
@@ -107,6 +108,16 @@ def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]
     return found
 
 
+def listed(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, dict[str, float]]:
+    """Return how good lists of new items are, where a project ranks, with bounds clustered by user."""
+    if project.schema.ranking is None:
+        return {}
+    asked = Asked.of(predictor.encoder, judged.rows)
+    found = asked.by_network(predictor, Rated.of(predictor.encoder, train))
+    bounds = {name: metrics.bounds(name, parts, asked.users) for name, parts in found.items() if len(parts)}
+    return {name: {"value": one.estimate, "low": one.low, "high": one.high} for name, one in bounds.items()}
+
+
 def scores(project: Project, truth: np.ndarray, outputs: Outputs) -> dict[str, float]:
     """Return every metric of the task that these answers have."""
     return metrics.score(project.task, truth, outputs.values, outputs.levels, outputs.cutoff)
@@ -138,12 +149,16 @@ def anchor_version(project: Project, anchor: Rows) -> str | None:
 
 def unit(project: Project) -> str:
     """Name what `blocks` returns, in the plural."""
+    if project.schema.ranking:
+        return "users"
     return "entities" if project.evaluation.exchangeable or project.schema.time is None else "days"
 
 
 def blocks(project: Project, rows: Rows) -> np.ndarray:
-    """Return what must not be split in a bootstrap: the entity where rows are exchangeable, else the day."""
+    """Return what must not be split in a bootstrap: the user, the entity where rows are exchangeable, else the day."""
     schema = project.schema
+    if schema.ranking:
+        return rows[schema.ranking.user].astype(str)
     if project.evaluation.exchangeable or schema.time is None:
         return rows[schema.entity_column].astype(str)
     return rows[schema.time].astype("datetime64[D]").astype(str)
@@ -178,7 +193,7 @@ def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str
     target = schema.columns[schema.target]
     if isinstance(target, Series):
         return repeated_past(project, target, rows)
-    if project.evaluation.exchangeable or schema.time is None:
+    if project.evaluation.exchangeable or schema.time is None or schema.ranking:
         return baselines.constant(train[schema.target], len(rows[schema.target]), levels)
     times = np.concatenate([train[schema.time], rows[schema.time]])
     known = np.concatenate([train[schema.target], rows[schema.target]])
@@ -198,7 +213,7 @@ def repeated_past(project: Project, target: Series, rows: Rows) -> np.ndarray:
 
 def pilot(project: Project) -> str:
     """Return the learner that says how far another model's answers differ: models.power."""
-    return "linear" if project.task == "forecast" else "tree"
+    return "linear" if project.task == "forecast" or project.schema.ranking else "tree"
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:

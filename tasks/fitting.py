@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.schema import Rows
+from data.schema import Rows, concatenate
 from models.declarations import Device, Training
 from models.encoding import Encoder
+from models.lists import Rated
 from models.outputs import Cutoff
 from models.predictor import Predictor
 from models.thresholds import choose
@@ -20,7 +21,7 @@ from models.writing import make_version
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.plans import applied, read
-from tasks.preparation import BATCH, START, read_role
+from tasks.preparation import BATCH, ROLES, START, read_role
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +63,14 @@ def fit(
     network, file = trained.network, file_of(project)
     cutoff = cutoff_of(project, training, encoder, network, train)
     made = make_version(
-        target, model=project.model, network=network, encoder=encoder, rows=train, project=file, cutoff=cutoff
+        target,
+        model=project.model,
+        network=network,
+        encoder=encoder,
+        rows=train,
+        project=file,
+        cutoff=cutoff,
+        rated=rated_in(project, encoder, folder),
     )
     history = [dataclasses.asdict(epoch) for epoch in trained.history]
     found = {
@@ -78,6 +86,13 @@ def fit(
     shutil.rmtree(work, ignore_errors=True)
     progress(1.0, "left to a torch worker" if made.worker else "exported")
     return made.manifest
+
+
+def rated_in(project: Project, encoder: Encoder, folder: Path) -> Rated | None:
+    """Return what the rows of all roles say was rated, where items are ranked: lists leave out the newest too."""
+    if project.schema.ranking is None:
+        return None
+    return Rated.of(encoder, concatenate([read_role(folder, project.schema, role) for role in ROLES]))
 
 
 def cutoff_of(

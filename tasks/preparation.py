@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data.batches import digests, read_batch, write_batch
-from data.errors import OneClass, TooFewRows
+from data.errors import BadDeclaration, OneClass, TooFewRows
 from data.schema import Rows, Schema, concatenate, length, take
 from data.versions import DataRegistry, Snapshot
 from models.encoding import Encoder
@@ -32,9 +32,14 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     Where rows are exchangeable the hash of the entity decides, so an entity keeps its role for ever. Else
     time does: the newest rows judge, as many as `judge_since` says, the label delay before them is embargoed (their
     labels weren't known when the judged period began), and whole days before that are drawn by hash as the anchor.
+    Where items are ranked, the newest rows of each user judge, and the anchor is drawn from the others.
     An anchor row older than `anchor_days` has no role any more; nothing ever learns from it.
     """
     evaluation, schema = project.evaluation, project.schema
+    if schema.ranking is not None:
+        found = roles_by_entity(rows[schema.key], 0.0, evaluation.anchor)
+        found[newest_of_each(schema, rows, evaluation.judge)] = "judge"
+        return without_expired(project, rows, found)
     if evaluation.exchangeable:
         found = roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
         return without_expired(project, rows, found)
@@ -47,6 +52,24 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     found[(times >= embargo) & (times < first_judge)] = ""
     found[times >= first_judge] = "judge"
     return without_expired(project, rows, found)
+
+
+def newest_of_each(schema: Schema, rows: Rows, share: float) -> np.ndarray:
+    """Tell which rows (N,) are the newest `share` of their user's, or, where nothing is ranked, of their entity's.
+
+    Of each at least one is older, and rows of one time are in the order of their keys.
+
+    Raises: BadDeclaration, without a time column.
+    """
+    if schema.time is None:
+        raise BadDeclaration("without a time column nothing says which rows of an entity are its newest")
+    owners = rows[schema.ranking.user if schema.ranking else schema.entity_column].astype(str)
+    order = np.lexsort((rows[schema.key].astype(str), rows[schema.time], owners))
+    _, first, counts = np.unique(owners[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, counts)
+    found = np.zeros(len(order), dtype=bool)
+    found[order] = place >= np.ceil(np.repeat(counts, counts) * (1 - share))
+    return found
 
 
 def judge_since(project: Project, times: np.ndarray) -> np.datetime64:

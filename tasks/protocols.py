@@ -14,7 +14,7 @@ from data.errors import BadDeclaration, TooFewRows
 from data.schema import Category, Rows, length
 from models.declarations import PROTOCOL, PROTOCOLS
 from projects.declaration import Project
-from tasks.preparation import roles
+from tasks.preparation import newest_of_each, roles
 
 QUARTILES = (0.25, 0.5, 0.75)  # a number is stratified by
 
@@ -31,7 +31,7 @@ class Fold:
 def deal(protocol: str, project: Project, rows: Rows, seed: int) -> list[Fold]:
     """Return the trainings of a protocol on rows, which are oldest first where they have a time.
 
-    Rows of one entity are never on both sides.
+    Rows of one entity are never on both sides, but where the newest of each are asked about.
 
     Raises: BadDeclaration, TooFewRows.
     """
@@ -54,6 +54,9 @@ def dealt(protocol: str, found: "re.Match[str]", project: Project, rows: Rows, s
         yield from by_place(protocol, stratified(project, rows, round(1 / share), seed), only=0)
     elif protocol == "time-split":
         yield from in_time(project, rows, [1 - project.evaluation.judge, 1.0])
+    elif protocol == "last-of-each":
+        newest = newest_of_each(project.schema, rows, project.evaluation.judge)
+        yield Fold(protocol, np.flatnonzero(~newest), np.flatnonzero(newest))
     elif found["origins"]:
         parts = int(found["origins"]) + 1
         yield from in_time(project, rows, [part / parts for part in range(1, parts + 1)])

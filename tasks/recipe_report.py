@@ -26,7 +26,7 @@ from tasks.recipes import NETWORK, Answered, Evaluated
 def facts(result: Evaluated) -> dict[str, Any]:
     """Return everything as plain JSON values."""
     project, trainings = result.project, result.trainings
-    found = {name: table_of(result, name) for name in names_of(result)}
+    found = {name: table_of(result, name) for name in names_of(result)} | lists_of(result)
     asked = sum(len(one.test) for one in trainings)
     return dict(
         plain(
@@ -66,10 +66,29 @@ def table_of(result: Evaluated, metric: str) -> dict[str, Any]:
     ours = bounds(metric, parts[NETWORK], together, result)
     line: dict[str, Any] = {"value": ours.estimate, "low": ours.low, "high": ours.high}
     for model in models[1:]:
-        found = apart(metric, parts[NETWORK], parts[model], together)
-        value = mean_of(metric, parts[model])
-        line[model] = {"value": value, "gain": found.estimate, "low": found.low, "high": found.high}
+        line[model] = beside(metric, parts[NETWORK], parts[model], together)
     return line
+
+
+def lists_of(result: Evaluated) -> dict[str, dict[str, Any]]:
+    """Return each metric of lists, where items are ranked: the network's with bounds by user, and the gains."""
+    known = [one for one in result.trainings if one.users is not None and len(one.users)]
+    found: dict[str, dict[str, Any]] = {}
+    for metric in known[0].lists[NETWORK] if known else ():
+        users = np.concatenate([np.asarray(one.users) for one in known])
+        models = list(known[0].lists)
+        parts = {model: np.concatenate([one.lists[model][metric] for one in known]) / result.seeds for model in models}
+        ours = metrics.bounds(metric, parts[NETWORK], users)
+        found[metric] = {"value": ours.estimate, "low": ours.low, "high": ours.high} | {
+            model: beside(metric, parts[NETWORK], other, users) for model, other in parts.items() if model != NETWORK
+        }
+    return found
+
+
+def beside(metric: str, ours: np.ndarray, other: np.ndarray, together: np.ndarray) -> dict[str, float]:
+    """Return another model's metric, and how much better the network's is, with bounds."""
+    found = apart(metric, ours, other, together)
+    return {"value": mean_of(metric, other), "gain": found.estimate, "low": found.low, "high": found.high}
 
 
 def pooled(result: Evaluated, metric: str, model: str) -> np.ndarray:

@@ -7,9 +7,9 @@ is left out. Trainings run beside each other, a process a core.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from data.errors import NoBatch
 from data.schema import Rows, length, take
 from models.encoding import Encoder
-from models.learners import learned_answers
+from models.learners import learned_answers, neighbours
+from models.lists import Asked, Rated
 from models.outputs import Outputs
 from models.predictor import Predictor
 from models.torch_session import Inside
@@ -52,6 +53,8 @@ class Answered:
     outputs: dict[str, Outputs]
     seconds: dict[str, float]
     epochs: list[tuple[float, float]]  # training and validation loss
+    users: np.ndarray | None = None  # whose lists were judged, where items are ranked
+    lists: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # model -> metric -> parts (U, 2)
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,23 @@ def once(project: Project, rows: Rows, fold: Fold, seed: int, threads: int | Non
         simple = learned_answers((name,), encoder, plain, test, seed=seed)[name]
         seconds[name] = simple.seconds
         outputs[name] = Outputs(simple.values, predictor.levels)
+    liked = Asked.of(encoder, test) if project.schema.ranking else None
+    lists = listed(predictor, liked, plain) if liked else {}
     losses = [(epoch.train_loss, epoch.validation_loss) for epoch in trained.history]
-    return Answered(fold.name, seed, fold.test, length(plain), outputs, seconds, losses)
+    users = liked.users if liked else None
+    return Answered(fold.name, seed, fold.test, length(plain), outputs, seconds, losses, users, lists)
+
+
+def listed(predictor: Predictor, asked: Asked, train: Rows) -> dict[str, dict[str, np.ndarray]]:
+    """Judge the network's lists, those of the most popular items, and those of the neighbours."""
+    encoder = predictor.encoder
+    rated = Rated.of(encoder, train)
+    near = neighbours(encoder, train)
+    return {
+        NETWORK: asked.by_network(predictor, rated),
+        "popularity": asked.by_popularity(encoder, train, rated),
+        "neighbours": asked.judged(lambda at: near.scores(asked.codes[[at]])[0], rated),
+    }
 
 
 def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:

@@ -69,6 +69,6 @@ def came_since(project: Project, rows: Rows, judges: Rows, snapshot: Snapshot) -
     """Tell which rows may judge a version that learned from `snapshot` and was judged by `judges`, as a mask."""
     if project.evaluation.exchangeable:
         return np.asarray(roles(project, rows) == "judge")
-    if project.schema.time:
+    if project.schema.time and not project.schema.ranking:
         return np.asarray(rows[project.schema.time] >= judges[project.schema.time].min())
     return ~np.isin(rows[BATCH].astype(str), [Path(file.name).stem for file in snapshot.files])

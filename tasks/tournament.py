@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import BadDeclaration, OutOfMemory, TooFewRows
-from data.schema import Rows
+from data.schema import Rows, take
 from data.versions import Snapshot
 from models.declarations import Device, Training
 from models.metrics import HIGHER_IS_BETTER
@@ -30,7 +30,7 @@ from tasks import plans
 from tasks.comparison import champion_batches, unlearned
 from tasks.evaluation import scored
 from tasks.fitting import fit
-from tasks.preparation import BATCH, deal, gather, place, read_role, roles
+from tasks.preparation import BATCH, deal, gather, newest_of_each, place, read_role, roles
 from tasks.reports import Report
 from tasks.resources import Resources
 
@@ -154,6 +154,9 @@ def selection(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     schema, places = project.schema, np.flatnonzero(found == "train")
     dealt = np.full(len(found), "", dtype=object)
     dealt[places] = "train"
+    if schema.ranking is not None:
+        dealt[places[newest_of_each(schema, take(rows, places), SHARE)]] = "judge"
+        return dealt
     if project.evaluation.exchangeable:
         entities = rows[schema.entity_column][places]
         known = {entity: place(f"select/{entity}") < SHARE for entity in set(entities.tolist())}

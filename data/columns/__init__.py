@@ -11,6 +11,7 @@ from typing import Any
 from data.columns.audio import Audio
 from data.columns.base import ArrayColumn, Misfits, Objections, Rows
 from data.columns.category import Category
+from data.columns.id import Id
 from data.columns.image import Image
 from data.columns.number import Number
 from data.columns.series import Series
@@ -21,6 +22,7 @@ __all__ = [
     "Audio",
     "Category",
     "Column",
+    "Id",
     "Image",
     "Misfits",
     "Number",
@@ -32,8 +34,8 @@ __all__ = [
     "column_to_json",
 ]
 
-Column = Number | Category | Image | Text | Audio | Series
-KINDS: dict[str, type[Column]] = {kind.__name__: kind for kind in (Number, Category, Image, Text, Audio, Series)}
+Column = Number | Category | Image | Text | Audio | Series | Id
+KINDS: dict[str, type[Column]] = {kind.__name__: kind for kind in (Number, Category, Image, Text, Audio, Series, Id)}
 
 
 def column_to_json(column: Column) -> dict[str, Any]:
