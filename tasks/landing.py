@@ -63,7 +63,8 @@ def land(resources: Resources, project: Project, batch: Batch) -> Landed:
     positions = np.setdiff1d(np.arange(len(frame)), [position for position, _ in misfits])
     reasons = bad_rows(misfits, validation, positions)
     if validation.refused or not validation.good.any():
-        why = validation.refused or "no row is fit"
+        none = f"no row is as the schema says; the first: {misfits[0][1]}" if len(misfits) == len(frame) > 0 else ""
+        why = none or validation.refused or "no row is fit"
         return refuse(resources, project, batch, frame, why, reasons, report_markdown(validation))
     good = canonical(take(rows, validation.good), project.schema)
 

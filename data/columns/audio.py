@@ -125,7 +125,7 @@ def described_clips(clips: np.ndarray, rate: int) -> Rows:
     loudness = 10 * np.log10(np.maximum(power / np.maximum(heard, 1), 10 ** (QUIET / 10)))
     size = max(1, int(rate * FRAME_SECONDS))
     frames = -(-heard // size)
-    cut = np.pad(sound, ((0, 0), (0, -samples % size))).reshape(count, -1, size)
+    cut = np.pad(sound, ((0, 0), (0, -samples % size))).reshape(count, -(-samples // size), size)
     still = np.sqrt((cut**2).mean(axis=2)) < STILL
     within = np.arange(still.shape[1]) < frames[:, None]
     spectrum = np.abs(np.fft.rfft(sound, axis=1)) ** 2
