@@ -1,6 +1,6 @@
 """Remaining life on the official test of C-MAPSS FD001: 100 engines, each asked once, at its last known cycle.
 
-    HOLDFAST_DATASETS=… OMP_NUM_THREADS=1 python bench/engines.py [--seeds 1]
+    HOLDFAST_DATASETS=… OMP_NUM_THREADS=1 python bench/engines.py [--seeds 1] [--json]
 
 The project's own network learns from the 100 engines of the training set with the project's own settings; the rules
 beside it from the same rows. RMSE in cycles, with the truth as it is (lives up to 145) and cut at 125, as the
@@ -9,10 +9,12 @@ network learned it; the literature has both. Ends with status 1 where the networ
 
 import argparse
 import dataclasses
+import json
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,24 +60,38 @@ def learned(train: Rows, asked: Rows, seed: int) -> np.ndarray:
     return Predictor(encoder, session).predict(asked).predictions
 
 
+def fact(name: str, table: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
+    """Return a network's errors beside those of the rules, as `holdfast evaluate --json` has them."""
+    rules = {rule.split()[0]: {"value": found[0]} for rule, found in table.items() if not rule.startswith("lstm")}
+    whole, short, seconds = table[name]
+    both = {"rmse": {"value": whole, **rules}, "rmse, lives cut at 125": {"value": short}}
+    return {"protocol": f"the official test, {name}", "metric": "rmse", "metrics": both, "seconds": seconds}
+
+
 def main() -> None:
     """Learn, ask, and print a line for each."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--seeds", type=int, default=1)
+    asked.add_argument("--json", action="store_true", help="Print what was found as JSON.")
+    wanted = asked.parse_args()
     train, test, life = official()
     encoder, cut = Encoder.fit(project.schema, project.features, train), np.minimum(life, LONGEST)
     answers = {"trivial (mean)": (constant(train["remaining"], len(life))[:, 0], 0.0)}
     for name, simple in learned_answers(("linear", "tree"), encoder, train, test, seed=0).items():
         answers[name] = (simple.values[:, 0], simple.seconds)
     networks = []
-    for seed in range(asked.parse_args().seeds):
+    for seed in range(wanted.seeds):
         started = time.perf_counter()
         networks.append(f"lstm, seed {seed}")
         answers[networks[-1]] = (learned(train, test, seed), time.perf_counter() - started)
-    print(f"{len(train['key']):,} windows of 100 engines learned from, 100 engines asked")
-    print(f"{'':16}{'RMSE':>8}{'cut at 125':>12}{'seconds':>9}")
-    for name, (found, seconds) in answers.items():
-        print(f"{name:16}{rmse(found, life):8.2f}{rmse(found, cut):12.2f}{seconds:9.1f}")
+    table = {name: (rmse(found, life), rmse(found, cut), seconds) for name, (found, seconds) in answers.items()}
+    if wanted.json:
+        print(json.dumps([fact(name, table) for name in networks]))
+    else:
+        print(f"{len(train['key']):,} windows of 100 engines learned from, 100 engines asked")
+        print(f"{'':16}{'RMSE':>8}{'cut at 125':>12}{'seconds':>9}")
+        for name, (whole, short, seconds) in table.items():
+            print(f"{name:16}{whole:8.2f}{short:12.2f}{seconds:9.1f}")
     trivial = rmse(answers["trivial (mean)"][0], life)
     sys.exit(any(not rmse(answers[name][0], life) <= min(WANTED, trivial) for name in networks))
 
