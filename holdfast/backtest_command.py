@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from holdfast import console
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import FORMATS, HERE, Home, Json, Projects, lead_to
 
 app = typer.Typer()
-FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from data.errors import HoldfastError, ServerUnavailable
+from data.errors import HoldfastError
 from holdfast import (
     alert_commands,
     backtest_command,
@@ -21,6 +21,7 @@ from holdfast import (
     receipt_commands,
     service_commands,
     tournament_command,
+    traffic_commands,
     trial_commands,
     verify_command,
 )
@@ -138,42 +139,6 @@ def demo(
 
 
 @app.command()
-def inject(
-    dial: Annotated[float, typer.Option("--dial", min=0, max=1, help="How different the new cameras are.")] = 0.6,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Pictures to send.")] = 200,
-    dead: Annotated[bool, typer.Option("--dead", help="Dead frames instead: a fault, not a change.")] = False,
-    labels: Annotated[bool, typer.Option("--labels", help="Also say afterwards what they showed.")] = False,
-    dry: Annotated[bool, typer.Option("--dry", help="Send nothing: say whether such a change would be seen.")] = False,
-    project: Annotated[str, typer.Option("--project", help="With --dry: whose windows.")] = "digits",
-    column: Annotated[list[str] | None, typer.Option("--column", help="With --dry: what changes; else each.")] = None,
-    size: Annotated[
-        float, typer.Option("--size", help="With --dry: sigmas of a number, or share of rows of a category.")
-    ] = 0.5,
-    home: Home = HERE,
-) -> None:
-    """Send digits to the running service as another fleet of cameras takes them, and see what is noticed."""
-    if dry:
-        from tasks.rehearsal import rehearse
-
-        report = rehearse(lead_to(home), project, column or [], size)
-        console.say(report.sentence)
-        console.table(report.table)
-        return
-    from tasks.traffic import Cameras
-
-    settings = lead_to(home).settings
-    with Cameras(settings.service_url, key=settings.service_key) as cameras:
-        sent = cameras.send(rows, dial=dial, dead=dead)
-        right, count = sent.accuracy(held_out_only=False)
-        if count:
-            console.say(f"{count} answers, {right:.1%} right, {sent.failed} failed")
-        if labels and count:
-            console.say(f"{cameras.label(sent)} labels are new")
-        if sent.failed:
-            raise ServerUnavailable(f"{sent.failed} of {rows} not answered: {sent.why}")
-
-
-@app.command()
 def down(home: Home = HERE) -> None:
     """Stop the stack of this home, and whatever a killed one left behind."""
     from holdfast.stack import down as take_down
@@ -208,6 +173,7 @@ app.add_typer(commands.app)
 app.add_typer(evaluate_command.app)
 app.add_typer(verify_command.app)
 app.add_typer(backtest_command.app)
+app.add_typer(traffic_commands.app)
 app.add_typer(promotion_commands.app)
 app.add_typer(receipt_commands.app)
 app.add_typer(tournament_command.app)

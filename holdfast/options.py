@@ -15,6 +15,7 @@ Projects = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path(".holdfast")
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]  # of a moment, in UTC
 
 
 def lead_to(home: Path, projects: list[Path] | None = None) -> "Resources":

@@ -23,6 +23,7 @@ class Stack:
     urls: dict[str, str]
     ports: dict[str, int]
     projects: str
+    clock: str = "wall"
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -33,6 +34,7 @@ class Stack:
             "PREFECT_API_URL": self.urls["prefect_api"],
             "MLFLOW_TRACKING_URI": self.urls["mlflow"],
             "HOLDFAST_PROJECTS": self.projects,
+            "HOLDFAST_CLOCK": self.clock,
         }
         return found | {f"HOLDFAST_{name.upper()}_PORT": str(port) for name, port in self.ports.items()}
 

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         description="Set by `holdfast up`: its service needs no API key on the loopback until one is made.",
     )
     service_key: str = Field(
-        default="", description="API key with which `holdfast inject` asks the service, once one is needed."
+        default="", description="API key with which `holdfast inject` and `replay` ask the service, once one is needed."
     )
     prefect_api_url: str = Field(
         default="", validation_alias="PREFECT_API_URL", description="A Prefect server you run."
