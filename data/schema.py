@@ -107,6 +107,8 @@ class Schema:
                 raise BadDeclaration(f"Ranking(…) needs Id columns, which {name!r} is not")
         if ranking.user == ranking.item or not isinstance(self.columns[self.target], Number) or self.time is None:
             raise BadDeclaration("Ranking(…) needs two Ids, a Number as target, and a time column")
+        if taken := {"k", "without"} & self.features.keys():
+            raise BadDeclaration(f"where items are ranked no column can be named {taken.pop()!r}: a request says it")
 
     @property
     def features(self) -> dict[str, Column]:

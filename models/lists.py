@@ -18,6 +18,7 @@ from models.transforms import UNSEEN
 if TYPE_CHECKING:
     from models.predictor import Predictor
 
+FIRST = UNSEEN + 1  # the code of the first item
 LISTED = 10  # items of a list that is judged
 RECALL, NDCG = f"recall@{LISTED}", f"ndcg@{LISTED}"
 LIST_METRICS = (RECALL, NDCG)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.encoding import Encoder
+from models.lists import FIRST
 
 DRAWN = 4  # items beside each row
-FIRST = 2  # codes before those of the items that were learned
 
 
 def with_drawn(encoder: Encoder, inputs: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:

@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Read = Callable[[Served, bytes], Question]
+Answer = Callable[[str, Headers, Receive], Awaitable[tuple[Header, bytes, int]]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
+PREDICT, RANK = "/predict", "/rank"
 LONGEST_KEY = 200
 KINDS = (bodies.JSON, ARROW)
 ARROW_TYPE = (b"content-type", ARROW)
@@ -46,11 +48,12 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's lifetime."""
         if scope["type"] == "http":
-            project = predicted_project(scope["path"])
-            if project is None:
-                await self.pages(scope, receive, send)
+            if (project := predicted_project(scope["path"])) is not None:
+                await self.respond(project, self.predict, scope, receive, send)
+            elif (project := predicted_project(scope["path"], RANK)) is not None:
+                await self.respond(project, self.rank, scope, receive, send)
             else:
-                await self.respond(project, scope, receive, send)
+                await self.pages(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.live(receive, send)
         elif scope["type"] == "websocket":
@@ -74,12 +77,12 @@ class Front:
             cores.gather()
             await send({"type": "lifespan.startup.complete"})
 
-    async def respond(self, project: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(self, project: str, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, or the reason why there is none, and count it."""
         started = perf_counter()
         try:
             check_method(scope)
-            kind, body, rows = await self.predict(project, dict(scope["headers"]), receive)
+            kind, body, rows = await answer(project, dict(scope["headers"]), receive)
         except ClientGone:
             self.state.count(project, 499, 0, perf_counter() - started)
         except HoldfastError as error:
@@ -122,6 +125,29 @@ class Front:
         if newest(logged) == served.generation and ARROW not in headers.get(b"accept", b""):
             return JSON, answer_json(served.head, served.generation, logged), len(question)
         return *await asyncio.to_thread(self.told, project, logged, ARROW in headers.get(b"accept", b"")), len(question)
+
+    async def rank(self, project: str, headers: Headers, receive: Receive) -> tuple[Header, bytes, int]:
+        """Read one request for a list, rank, predict and log its rows; return the answer and how many rows it has.
+
+        Raises: HoldfastError, as `refused` tells it.
+        """
+        from serving.lists import list_json, rows_of_list
+
+        state = self.state
+        client = state.admit(headers.items(), "predict", project)
+        state.generations.of(project)
+        if media_type(headers) != bodies.JSON:
+            raise Refused(415, "send JSON with the header 'content-type: application/json'", "content-type")
+        body = await state.bodies.read(headers, receive)
+        try:
+            served = state.generations.of(project)
+            key = key_of(headers, project, client.name, body)
+            rows = await asyncio.to_thread(rows_of_list, served, body)
+            state.charge(client, max(len(rows), 1))
+            logged = await state.batcher.submit(served, rows, key, len(body)) if rows else []
+        finally:
+            state.bodies.release(len(body))
+        return JSON, list_json(served, logged), len(rows)
 
     def told(self, project: str, logged: list[Logged], streamed: bool) -> tuple[Header, bytes]:
         """Return an answer of any generation, as JSON or as an Arrow stream."""
@@ -176,11 +202,11 @@ def key_of(headers: Headers, project: str, client: str, body: bytes) -> Key | No
     return Key(project, client, key, sha256(body).hexdigest())
 
 
-def predicted_project(path: str) -> str | None:
-    """Return the project of /v1/<project>/predict, None for any other path."""
-    if not (path.startswith("/v1/") and path.endswith("/predict")):
+def predicted_project(path: str, route: str = PREDICT) -> str | None:
+    """Return the project of /v1/<project>/predict, or of another such route, None for any other path."""
+    if not (path.startswith("/v1/") and path.endswith(route)):
         return None
-    project = path[4:-8]
+    project = path[4 : -len(route)]
     return project if project and "/" not in project else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from data.schema import Ranking
 from serving import bodies
 from serving import openapi_schemas as schemas
 from serving.generations import Served
@@ -52,6 +53,8 @@ def project_paths(served: Iterable[Served]) -> Json:
     paths: Json = {}
     for one in served:
         paths[f"/v1/{one.project}/predict"] = {"post": predict_operation(one)}
+        if one.predictor.schema.ranking:
+            paths[f"/v1/{one.project}/rank"] = {"post": rank_operation(one, one.predictor.schema.ranking)}
         paths[f"/v1/{one.project}/labels"] = {"post": labels_operation(one)}
         paths[f"/v1/{one.project}/predictions/{{id}}"] = {"get": prediction_operation(one)}
     return paths
@@ -76,6 +79,22 @@ def predict_operation(one: Served) -> Json:
         "parameters": [schemas.IDEMPOTENCY],
         "requestBody": asked,
         "responses": told,
+    }
+
+
+def rank_operation(one: Served, ranking: Ranking) -> Json:
+    """Describe a project's rank route."""
+    asked = schemas.list_schema(one.predictor.schema, one.predictor.encoder.levels, ranking)
+    fails = {"409": "An idempotency key was used for another body."}
+    return {
+        "tags": [one.project],
+        "operationId": f"rank_{one.project}",
+        "summary": f"List the best {ranking.item}s for a {ranking.user}",
+        "description": f"Needs the scope `predict`. What the {ranking.user} had rated when the version was made is "
+        "left out, and what stands in `without`. Each item is logged as a row with an id of its own, for its label.",
+        "parameters": [schemas.IDEMPOTENCY],
+        "requestBody": whole_body(asked),
+        "responses": responses(schemas.listed_schema(one, ranking), READS | LIMITS | PROJECT | KEY | fails),
     }
 
 
@@ -144,7 +163,11 @@ def own(
 
 def body_of(name: str, content: Json) -> Json:
     """Describe a body that is an object with one key."""
-    whole = {"type": "object", "properties": {name: content}, "required": [name], "additionalProperties": False}
+    return whole_body(schemas.exactly(**{name: content}))
+
+
+def whole_body(whole: Json) -> Json:
+    """Describe a body, with an example."""
     example = schemas.example_of(whole)
     return {"required": True, "content": {"application/json": {"schema": whole, "example": example}}}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from data.columns.category import LONGEST_LEVEL
 from data.columns.id import LONGEST
-from data.schema import LONGEST_ID, Audio, Category, Column, Id, Image, Number, Schema, Series, Text, aliases
+from data.schema import LONGEST_ID, Audio, Category, Column, Id, Image, Number, Ranking, Schema, Series, Text, aliases
 from data.wav import write_wav
 from serving.generations import Served
 
@@ -21,6 +21,7 @@ IDENTIFIER: Json = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID, "
 TIME: Json = {"type": "string", "format": "date-time", "description": "ISO 8601 with an offset; not in the future."}
 WHOLE: Json = {"type": "integer", "minimum": 0}
 TEXT: Json = {"type": "string"}
+USUAL, MOST = 10, 100  # items of one list
 STREAM: Json = {"type": "string", "format": "binary"}
 BASE64: Json = {"type": "string", "contentEncoding": "base64"}
 PNG: Json = BASE64 | {"contentMediaType": "image/png", "format": "png"}
@@ -151,6 +152,29 @@ def answer_schema(one: Served) -> Json:
     return exactly(
         project={"const": one.project}, generation=WHOLE, version=TEXT, predictions={"type": "array", "items": row}
     )
+
+
+def list_schema(schema: Schema, levels: Mapping[str, Sequence[str]], ranking: Ranking) -> Json:
+    """Return the JSON Schema of a request for a list: a row without the item, and what the list should be."""
+    row = row_schema(schema, levels)
+    features = {name: row["properties"][name] for name in schema.features if name != ranking.item}
+    most = {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL, "description": "Items wanted."}
+    without = {"type": "array", "items": TEXT, "description": f"Ids of {ranking.item}s that are not wanted."}
+    return {
+        "type": "object",
+        "properties": {**features, "k": most, "without": without},
+        "required": list(features),
+        "additionalProperties": False,
+    }
+
+
+def listed_schema(one: Served, ranking: Ranking) -> Json:
+    """Return the JSON Schema of a list: answers to rows, each with its item, the best first."""
+    whole = answer_schema(one)
+    row = whole["properties"].pop("predictions")["items"]
+    item = {**row, "properties": {ranking.item: TEXT, **row["properties"]}}
+    item["required"] = [ranking.item, *row["required"]]
+    return exactly(**whole["properties"], items={"type": "array", "items": item})
 
 
 def column_schema(column: Column, learned: Sequence[str] = ()) -> Json:

@@ -1,0 +1,112 @@
+"""A request without the item: every item that the version learned is scored, and the best ones are asked about as rows.
+
+So a list is logged, labelled and watched as the rows that it holds: each answer says what the user would rate it.
+"""
+
+from typing import Any
+
+import numpy as np
+import orjson
+
+from data.errors import BadRow, nearest
+from data.packing import unpack_rows
+from models import lists
+from monitoring.store.journal import Logged
+from serving.bodies import parsed
+from serving.generations import Served
+from serving.openapi_schemas import MOST, USUAL
+from serving.refusals import Refused
+from serving.replies import row_json
+from serving.validation import ReadRow, new_id
+from serving.values import Unfit, kind
+
+OPTIONS = ("k", "without")
+
+
+def rows_of_list(served: Served, body: bytes) -> list[ReadRow]:
+    """Read who asks, and return the rows of the list, the best first; none where nothing is left to list.
+
+    Raises: Refused 400, 404, 422 or 503; BadRow.
+    """
+    schema, content = served.predictor.schema, parsed(body)
+    if schema.ranking is None:
+        raise Refused(404, f"{served.project} ranks nothing: ask /v1/{served.project}/predict", "project")
+    item = schema.ranking.item
+    wanted = [name for name in schema.features if name != item]
+    for name in content.keys() - {*wanted, *OPTIONS}:
+        raise BadRow(name[:80], f"unknown key; {nearest(name[:80], [*wanted, *OPTIONS])}")
+    values = [None if name == item else asked(content, name, check) for name, check in served.reader.checks]
+    most, left_out = count_of(content.get("k", USUAL)), names_of(content.get("without", []))
+    place, one = list(schema.features).index(item), new_id()
+    best = ranked(served, ReadRow(one, one, None, values, named=False), most, left_out)
+    return [
+        ReadRow(f"{one}-{number}", one, None, [*values[:place], name, *values[place + 1 :]], named=False)
+        for number, name in enumerate(best, start=1)
+    ]
+
+
+def asked(content: dict[str, Any], name: str, check: Any) -> Any:
+    """Return one value of the row.
+
+    Raises: BadRow.
+    """
+    if name not in content:
+        raise BadRow(name, "missing")
+    try:
+        return check(content[name])
+    except Unfit as error:
+        raise BadRow(f"{name}{error.within}", error.why) from error
+
+
+def count_of(said: Any) -> int:
+    """Return how many items are wanted.
+
+    Raises: BadRow.
+    """
+    if type(said) is not int or not 1 <= said <= MOST:
+        raise BadRow("k", f"a whole number from 1 to {MOST} expected")
+    return said
+
+
+def names_of(said: Any) -> list[str]:
+    """Return the items that are not wanted.
+
+    Raises: BadRow.
+    """
+    if type(said) is not list or not all(type(one) is str for one in said):
+        shown = "other values" if type(said) is list else kind(said)
+        raise BadRow("without", f"a list of ids as text expected, not {shown}")
+    return said
+
+
+def ranked(served: Served, row: ReadRow, most: int, left_out: list[str]) -> list[str]:
+    """Return the items that come first, but for those that the user has rated and those left out.
+
+    Raises: Refused 503.
+    """
+    predictor = served.predictor
+    encoder, rows = predictor.encoder, served.reader.columns([row])
+    found = lists.scores(predictor, rows)
+    if np.isnan(found).any():
+        raise Refused(503, f"generation {served.generation} gave a non-finite output", reason="model")
+    user, item = lists.places(encoder)
+    names = list(encoder.levels.values())[item]
+    codes = {name: code for code, name in enumerate(names, start=lists.FIRST)} if left_out else {}
+    known = [codes[name] for name in left_out if name in codes]
+    if predictor.rated is not None:
+        known += predictor.rated.by(int(encoder.encode(rows)["codes"][0, user])).tolist()
+    best = lists.first(found, np.array(known, dtype=int), most)
+    return [names[code - lists.FIRST] for code in best.tolist()]
+
+
+def list_json(served: Served, rows: list[Logged]) -> bytes:
+    """Return the body of an answer: each row of the list with its item."""
+    ranking = served.predictor.schema.ranking
+    assert ranking is not None
+    head = {"project": served.project, "generation": served.generation, "version": served.version}
+    names = unpack_rows(served.predictor.schema, [row.features for row in rows])[ranking.item].tolist()
+    each = (
+        b"{" + orjson.dumps({ranking.item: name})[1:-1] + b"," + row_json(row, served.generation)[1:]
+        for name, row in zip(names, rows, strict=True)
+    )
+    return orjson.dumps(head)[:-1] + b',"items":[' + b",".join(each) + b"]}"

@@ -1,0 +1,272 @@
+"""Ids and lists: learned from rows, exported, listed through the real service, judged against what people liked."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from serving_parts import Service, point, serving
+
+from data.errors import BadDeclaration
+from data.packing import unpack_rows
+from data.schema import Id, Number, Ranking, Rows, Schema, schema_from_json, take
+from models.declarations import Model, Training
+from models.encoding import Encoder
+from models.learners import learned_answers
+from models.lists import RECALL, Asked, Rated, first, scores
+from models.metrics import value
+from models.networks import build
+from models.predictor import Predictor, read_version
+from models.training import fit
+from models.writing import make_version
+from monitoring.answers import answers_of
+from monitoring.performance import losses_in
+from monitoring.store import open_store
+
+SHOP = Schema(
+    columns={"user": Id(), "item": Id(unknown="refuse"), "stars": Number(low=1, high=5)},
+    target="stars",
+    key="key",
+    time="at",
+    ranking=Ranking(user="user", item="item", liked=4.0),
+)
+USERS, ITEMS, GLUTTON = 40, 30, "u39"  # who has rated everything
+
+
+def ratings() -> Rows:
+    """Two tastes: users rate items of their own kind high, and rate them more often."""
+    generator = np.random.default_rng(0)
+    rated = [
+        (user, item)
+        for user in range(USERS)
+        for item in range(ITEMS)
+        if user == USERS - 1 or generator.random() < (0.6 if user % 2 == item % 2 else 0.15)
+    ]
+    users, items = np.array(rated).T
+    stars = np.clip(np.where(users % 2 == items % 2, 5, 2) - generator.integers(0, 2, len(rated)), 1, 5)
+    return {
+        "key": np.array([f"{user}-{item}" for user, item in rated], dtype=object),
+        "at": np.datetime64("2026-01-01", "us") + generator.permutation(len(rated)).astype("timedelta64[h]"),
+        "user": np.array([f"u{user}" for user in users], dtype=object),
+        "item": np.array([f"i{item:02d}" for item in items], dtype=object),
+        "stars": stars.astype(float),
+    }
+
+
+def held(rows: Rows) -> np.ndarray:
+    return np.random.default_rng(1).random(len(rows["key"])) < 0.25
+
+
+TRAINING = Training(epochs=25, batch_size=16, learning_rate=0.02, optimizer="adamw", weight_decay=0.05, patience=25)
+
+
+@pytest.fixture(scope="module", params=["factors", "neural_factors"])
+def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Path]:
+    """A version as the loop makes it, which knows what was rated."""
+    folder, rows = tmp_path_factory.mktemp("shop"), ratings()
+    train = take(rows, ~held(rows))
+    encoder, model = Encoder.fit(SHOP, None, train), Model(network=request.param, options={"width": 4})
+    trained = fit(model, TRAINING, encoder, train, workdir=folder / "work", progress=lambda _: None, threads=1)
+    (folder / "model").mkdir()
+    made = make_version(
+        folder / "model",
+        model=model,
+        network=trained.network,
+        encoder=encoder,
+        rows=train,
+        project=None,
+        rated=Rated.of(encoder, rows),
+    )
+    assert not made.worker
+    return read_version(folder / "model", manifest=made.manifest), folder
+
+
+def test_what_is_learned_of_ids_rates_and_lists_better_than_rules_do(learned: tuple[Predictor, Path]) -> None:
+    predictor, _ = learned
+    rows = ratings()
+    train, fresh = take(rows, ~held(rows)), take(rows, held(rows))
+    off = np.sqrt(((predictor.predict(fresh).values[:, 0] - fresh["stars"]) ** 2).mean())
+    beside = learned_answers(("linear", "neighbours", "tree"), predictor.encoder, train, fresh, seed=0)
+    assert list(beside) == ["linear", "neighbours"]
+    rules = {name: np.sqrt(((one.values[:, 0] - fresh["stars"]) ** 2).mean()) for name, one in beside.items()}
+    assert off < rules["linear"]
+    assert rules["neighbours"] < rules["linear"]
+    asked, rated = Asked.of(predictor.encoder, fresh), Rated.of(predictor.encoder, train)
+    ours = value(RECALL, asked.by_network(predictor, rated)[RECALL])
+    assert ours > value(RECALL, asked.by_popularity(predictor.encoder, train, rated)[RECALL]) + 0.1
+
+
+def test_a_list_never_holds_what_was_rated_before_it(learned: tuple[Predictor, Path]) -> None:
+    predictor, _ = learned
+    rows = ratings()
+    train = take(rows, ~held(rows))
+    rated = Rated.of(predictor.encoder, train)
+    assert Rated.from_json(rated.to_json()).items.tolist() == rated.items.tolist()
+    names = predictor.encoder.levels["item"]
+    for user in ("u0", "u7", GLUTTON):
+        mine = take(train, train["user"] == user)
+        code = predictor.encoder.levels["user"].index(user) + 2
+        assert sorted(names[at - 2] for at in rated.by(code)) == sorted(mine["item"])
+        listed = first(scores(predictor, take(mine, np.array([0]))), rated.by(code), ITEMS)
+        assert not {names[at - 2] for at in listed} & set(mine["item"])
+        assert len(listed) == len(names) - len(set(mine["item"]))
+
+
+def test_equal_scores_stand_in_the_order_of_ids_and_no_item_is_listed_twice() -> None:
+    found = np.array([-np.inf, -np.inf, 1.0, 3.0, 1.0, 3.0, 2.0])
+    assert first(found, np.array([], dtype=int), 4).tolist() == [3, 5, 6, 2]
+    assert first(found, np.array([3, 6]), 10).tolist() == [5, 2, 4]
+    assert first(found, np.array([2, 3, 4, 5, 6]), 10).tolist() == []
+
+
+def test_liked_items_that_were_never_learned_count_as_missed() -> None:
+    rows = ratings()
+    encoder = Encoder.fit(SHOP, None, take(rows, rows["item"] != "i04"))
+    fresh = take(rows, (rows["user"] == "u0") & np.isin(rows["item"], ["i04", "i02"]))
+    asked = Asked.of(encoder, {**fresh, "stars": np.full(len(fresh["key"]), 5.0)})
+    best = np.full(encoder.spec.cardinalities[1], -np.inf)
+    best[encoder.levels["item"].index("i02") + 2] = 1.0
+    none = Rated(np.zeros(encoder.spec.cardinalities[0] + 1, dtype=int), np.array([], dtype=int))
+    share = asked.judged(lambda _: best, none)[RECALL]
+    assert share[:, 0].tolist() == [(fresh["item"] == "i02").sum() / len(fresh["key"])]
+
+
+def test_new_ids_are_the_mean_of_all_and_watched_as_a_share(learned: tuple[Predictor, Path]) -> None:
+    predictor, _ = learned
+    rows = take(ratings(), np.arange(4))
+    new = {**rows, "user": np.array(["u0", "nobody", "nobody", "other"], dtype=object)}
+    assert predictor.observe(new, predictor.predict(new))["user.unknown"].tolist() == [0, 1, 1, 1]
+    assert set(predictor.monitored) == {"user.unknown", "item.unknown", "prediction"}
+    answers = predictor.predict({**new, "item": np.full(4, "i00", dtype=object)}).values[:, 0]
+    assert answers[1] == answers[2] == answers[3] != answers[0]
+
+
+def test_a_schema_keeps_its_ranking_and_refuses_one_that_can_not_be() -> None:
+    assert schema_from_json(SHOP.to_json()) == SHOP
+    assert "ranking" not in replace(SHOP, ranking=None).to_json()
+    with pytest.raises(BadDeclaration, match="needs Id columns"):
+        replace(SHOP, ranking=Ranking(user="user", item="stars", liked=4.0))
+    with pytest.raises(BadDeclaration, match="time column"):
+        replace(SHOP, time=None)
+    with pytest.raises(BadDeclaration, match="'k'"):
+        replace(SHOP, columns={**SHOP.columns, "k": Number()})
+    with pytest.raises(BadDeclaration, match="refuse"):
+        Id(unknown="guess")  # type: ignore[arg-type]
+
+
+def test_a_network_of_factors_says_that_it_reads_ids_alone() -> None:
+    rows = {**ratings(), "price": np.ones(len(ratings()["key"]))}
+    spec = Encoder.fit(replace(SHOP, columns={**SHOP.columns, "price": Number()}), None, rows).spec
+    with pytest.raises(BadDeclaration, match="two Id columns"):
+        build(Model(network="factors"), spec)
+    assert build(Model(network="mlp"), spec) is not None
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("home")
+    rows, model = ratings(), Model(network="factors", options={"width": 4})
+    encoder = Encoder.fit(SHOP, None, rows)
+    folder = home / "generations" / "shop" / "1"
+    folder.mkdir(parents=True)
+    made = make_version(
+        folder,
+        model=model,
+        network=build(model, encoder.spec).eval(),
+        encoder=encoder,
+        rows=rows,
+        project=None,
+        rated=Rated.of(encoder, rows),
+    )
+    point(home, "shop", 1, made.manifest)
+    with serving(home) as running:
+        yield running
+
+
+def listed(service: Service, body: dict[str, Any], **headers: str) -> httpx.Response:
+    return httpx.post(f"{service.url}/v1/shop/rank", json=body, headers=headers)
+
+
+def test_a_list_is_answered_logged_and_labelled_row_by_row(service: Service) -> None:
+    answer = listed(service, {"user": "u0", "k": 5}).json()
+    items = [one["item"] for one in answer["items"]]
+    rows = ratings()
+    assert len(set(items)) == 5
+    assert not set(items) & set(rows["item"][rows["user"] == "u0"])
+    ordered = [one["score"] for one in answer["items"]]
+    assert ordered == sorted(ordered, reverse=True)
+    ids = [one["id"] for one in answer["items"]]
+    labels = {"labels": [{"id": ids[0], "label": 5.0}, {"id": ids[1], "label": 2.0}]}
+    assert httpx.post(f"{service.url}/v1/shop/labels", json=labels).json()["new"] == 2
+    store = open_store(service.store_url)
+    try:
+        logged = store.predictions.find("shop", ids)
+    finally:
+        store.close()
+    kept = unpack_rows(SHOP, [logged[one].features for one in ids])
+    assert kept["item"].tolist() == items
+    assert set(kept["user"].tolist()) == {"u0"}
+    off = np.array([answer["items"][0]["value"] - 5.0, answer["items"][1]["value"] - 2.0])
+    found = losses_in(answers_of([logged[one] for one in ids[:2]]), "regression")
+    assert sorted(found) == pytest.approx(sorted(np.abs(off)))
+
+
+def test_a_list_asked_for_again_by_its_key_is_the_same_list(service: Service) -> None:
+    one = listed(service, {"user": "u3"}, **{"idempotency-key": "again"})
+    assert one.json()["items"]
+    assert listed(service, {"user": "u3"}, **{"idempotency-key": "again"}).content == one.content
+    assert listed(service, {"user": "u4"}, **{"idempotency-key": "again"}).status_code == 409
+
+
+def test_whoever_rated_everything_gets_an_empty_list_and_a_newcomer_a_full_one(service: Service) -> None:
+    assert listed(service, {"user": GLUTTON}).json()["items"] == []
+    newcomer = listed(service, {"user": "nobody", "k": 100}).json()["items"]
+    assert len(newcomer) == ITEMS
+    everything = [one["item"] for one in newcomer]
+    assert listed(service, {"user": "nobody", "without": everything}).json()["items"] == []
+    assert [one["item"] for one in listed(service, {"user": "nobody", "without": everything[:-1]}).json()["items"]] == (
+        everything[-1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "why"),
+    [
+        ({}, "user", "missing"),
+        ({"user": 12}, "user", "text expected"),
+        ({"user": "u0", "k": 0}, "k", "1 to 100"),
+        ({"user": "u0", "item": "i00"}, "item", "unknown key"),
+        ({"user": "u0", "without": "i00"}, "without", "a list of ids"),
+        ({"user": "\n"}, "user", "printable"),
+    ],
+)
+def test_a_list_that_is_asked_for_wrongly_is_refused_and_says_why(
+    service: Service, body: dict[str, Any], where: str, why: str
+) -> None:
+    refused = listed(service, body)
+    assert (refused.status_code, refused.json()["where"]) == (422, where)
+    assert why in refused.json()["error"]
+
+
+def test_an_item_that_was_never_learned_is_refused_by_name_and_a_new_user_is_answered(service: Service) -> None:
+    def rated(user: str, item: str) -> httpx.Response:
+        return httpx.post(f"{service.url}/v1/shop/predict", json={"rows": [{"user": user, "item": item}]})
+
+    assert rated("nobody", "i00").status_code == 200
+    refused = rated("u0", "i99")
+    assert (refused.status_code, refused.json()["where"]) == (422, "rows[0].item")
+    assert "'i99' was never learned" in refused.json()["error"]
+
+
+def test_the_documents_examples_of_ids_and_lists_are_answered_as_they_stand(service: Service) -> None:
+    paths = httpx.get(f"{service.url}/openapi.json").json()["paths"]
+    for route in ("predict", "rank", "labels"):
+        content = paths[f"/v1/shop/{route}"]["post"]["requestBody"]["content"]["application/json"]
+        assert httpx.post(f"{service.url}/v1/shop/{route}", json=content["example"]).status_code == 200, route
+    said = paths["/v1/shop/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    described = said["properties"]["rows"]["items"]["properties"]
+    assert "Refused" in described["item"]["description"]
+    assert "mean" in described["user"]["description"]
