@@ -275,7 +275,7 @@ class Encoder:
         truth = rows[name]
         means, deviations = self.unit
         if self.task != "classification":
-            truth = truth.reshape(len(truth), -1)
+            truth = truth.reshape(len(truth), math.prod(truth.shape[1:]))
             unknown = np.asarray(~np.isfinite(truth).all(axis=1))
             scaled = ((truth - means) / deviations).astype(np.float32)
             encoded = scaled[:, 0] if self.task == "regression" else scaled

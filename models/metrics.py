@@ -90,9 +90,8 @@ def per_row(
 def number_parts(metric: str, truth: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Parts of a regression metric: (error, rows), and for r2 the sums that give the variance of the truth.
 
-    A row's numbers (N, K) count as its mean.
+    A row's numbers, (N, K) of both, count as its mean.
     """
-    truth, values = truth.reshape(len(truth), -1), values.reshape(len(values), -1)
     if metric == "mae":
         return with_count(np.abs(values - truth).mean(axis=1))
     squared = with_count(((values - truth) ** 2).mean(axis=1))

@@ -193,4 +193,4 @@ def realised_parts(held: HeldOut, metric: str, rows: np.ndarray) -> np.ndarray:
     if held.levels:
         answers = held.answers[rows].astype(float)
         return class_parts(metric, held.truth[rows], answers, held.decided(answers))
-    return number_parts(metric, held.truth[rows], held.answers[rows].astype(float)[:, 0])
+    return number_parts(metric, held.truth[rows][:, None], held.answers[rows].astype(float)[:, :1])

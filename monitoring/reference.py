@@ -260,7 +260,7 @@ def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray
     if task == "classification":
         return np.asarray((truth.astype(str) != predicted.astype(str)).astype(np.float64))
     apart = np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
-    return np.asarray(apart.reshape(len(apart), -1).mean(axis=1))
+    return np.asarray(apart.mean(axis=tuple(range(1, apart.ndim))) if apart.ndim > 1 else apart)
 
 
 def to_bytes(reference: Reference) -> bytes:

@@ -8,14 +8,14 @@ import numpy as np
 
 from data.batches import frame_of
 from data.errors import NoBatch
-from data.schema import Number, Rows, Schema, Series
+from data.schema import Rows, Schema
 from data.sources import TRAFFIC, Batch
 from monitoring import audit
 from monitoring.records import Prediction, WindowKey
 from projects.declaration import Project
 from tasks.ingestion import publish, record
 from tasks.landing import land
-from tasks.observing import EVER, asked, clock, logged_schema
+from tasks.observing import EVER, asked, clock, logged_schema, truth_of
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.watching import due
@@ -120,17 +120,8 @@ def awaited(resources: Resources, project: Project, judged: list[WindowKey]) -> 
 def rows_of(resources: Resources, predictions: list[Prediction], schema: Schema) -> Rows:
     """Return logged predictions as a batch's rows: keyed by prediction, the label as the target."""
     rows = asked(resources, predictions, [*schema.identifiers, *schema.features])
-    count = len(predictions)
     rows[schema.key] = np.array([prediction.id for prediction in predictions], dtype=object)
-    target = schema.columns[schema.target]
-    if isinstance(target, Number | Series):
-        shape = target.shape if isinstance(target, Series) else ()
-        said = [0.0 if prediction.label is None else prediction.label for prediction in predictions]
-        rows[schema.target] = np.array(said, dtype=np.float64).reshape(count, *shape)
-    else:
-        labels = np.empty(count, dtype=object)
-        labels[:] = [str(prediction.label) for prediction in predictions]
-        rows[schema.target] = labels
+    rows[schema.target] = truth_of(schema, [prediction.label for prediction in predictions])
     if schema.time:
         times = [prediction.row_time.replace(tzinfo=None) for prediction in predictions]
         rows[schema.time] = np.array(times, dtype="datetime64[us]")

@@ -20,6 +20,7 @@ from monitoring.store.receipts import Kind
 from projects.declaration import Project
 from tasks.champions import brought
 from tasks.evaluation import blocks, unit
+from tasks.observing import truth_of
 from tasks.resources import Resources
 
 MOST = 20_000  # logged rows that both versions answer again; they bound a share to 0.6 points
@@ -121,12 +122,9 @@ def compared(
     if schema.time:
         times = [one.row_time.replace(tzinfo=None) for one in logged]
         rows[schema.time] = np.array(times, dtype="datetime64[us]")
-    kind = str if answering.levels else float
-    truth = np.empty(len(logged), dtype=object if answering.levels else float)
-    truth[:] = [kind(one.label) for one in logged]  # type: ignore[arg-type]
     both = sample(
         project.evaluation.metric,
-        truth,
+        truth_of(schema, [one.label for one in logged]),
         blocks(project, rows),
         candidate=version.predict(rows).values,
         champion=against.predict(rows).values,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.packing import unpack_rows
-from data.schema import Rows, Schema, concatenate, schema_from_json, take
+from data.schema import Number, Rows, Schema, Series, concatenate, schema_from_json, take
 from data.unpacking import unpack_features
 from models.declarations import Features
 from models.features import features_sha256
@@ -19,7 +19,7 @@ from models.folder import PREDICTOR, verified
 from models.predictor import Predictor, read_version
 from monitoring.answers import Answers, Reader, join, objects, read_labels
 from monitoring.projections import Projection
-from monitoring.records import Generation, Prediction, WindowKey
+from monitoring.records import Generation, Prediction, Truth, WindowKey
 from monitoring.store import Store
 from projects.declaration import Project
 from tasks.resources import Resources
@@ -140,3 +140,14 @@ def embedded(predictor: Predictor, rows: Rows, projection: Projection | None) ->
 def utc(moment: np.datetime64) -> datetime:
     """Return an aware datetime."""
     return datetime.fromtimestamp(int(moment.astype("datetime64[us]").astype(int)) / 1e6, tz=UTC)
+
+
+def truth_of(schema: Schema, said: Sequence[Truth | None]) -> np.ndarray:
+    """Return what people said as the target's column (N,), or (N, steps, channels) of a forecast."""
+    target = schema.columns[schema.target]
+    if isinstance(target, Number | Series):
+        shape = target.shape if isinstance(target, Series) else ()
+        return np.array([0.0 if one is None else one for one in said], dtype=np.float64).reshape(len(said), *shape)
+    labels = np.empty(len(said), dtype=object)
+    labels[:] = [str(one) for one in said]
+    return labels

@@ -13,11 +13,12 @@ import numpy as np
 from data.packing import unpack_rows
 from models.comparison import Sample, gain, sample
 from models.metrics import CONFUSED, HIGHER_IS_BETTER, bounds, value
+from models.outputs import forecasts
 from models.resampling import Interval
 from monitoring.records import Truth
 from monitoring.store.trials import Trial
 from monitoring.tally import Side, Tally
-from tasks.observing import logged_schema
+from tasks.observing import logged_schema, truth_of
 from tasks.resources import Resources
 
 LATEST = 5_000  # labelled rows that are looked at
@@ -39,9 +40,9 @@ class Answered:
 
     @property
     def values(self) -> np.ndarray:
-        """Probabilities (N, K) in the order of `levels`, or numbers (N, 1)."""
+        """Probabilities (N, K) in the order of `levels`, or numbers (N, 1), of a forecast (N, steps * channels)."""
         if not self.levels:
-            return np.array([[one["value"]] for one in self.outputs], dtype=float)
+            return numbers(self.outputs)
         return np.array([[one["probabilities"].get(level, 0.0) for level in self.levels] for one in self.outputs])
 
     def valued(self, metric: str) -> np.ndarray:
@@ -127,14 +128,21 @@ def metric_behind(found: Realised | None, margins: Mapping[str, Any]) -> str:
 
 
 def agreement(resources: Resources, trial: Trial) -> float | None:
-    """Return the share, 0 to 1, of the newest rows on which both gave the same class, or nearly the same number."""
+    """Return the share, 0 to 1, of the newest answers in which both gave the same class, or nearly the same numbers."""
     pairs = resources.store.shadows.pairs(trial, AGREEING) if trial.mode == "shadow" else []
     if not pairs:
         return None
     if "class" in pairs[0].champion:
         return float(np.mean([one.champion["class"] == one.challenger["class"] for one in pairs]))
-    usual, its = (np.array([getattr(one, who)["value"] for one in pairs]) for who in ("champion", "challenger"))
-    return float(np.mean(np.abs(its - usual) <= SPREAD * usual.std()))
+    usual, its = (numbers([getattr(one, who) for one in pairs]) for who in ("champion", "challenger"))
+    return float(np.mean(np.abs(its - usual) <= SPREAD * usual.std(axis=0)))
+
+
+def numbers(outputs: Sequence[Output]) -> np.ndarray:
+    """Return predicted numbers (N, 1), or forecasts (N, steps * channels)."""
+    if "forecast" in outputs[0]:
+        return forecasts(outputs)[0].reshape(len(outputs), -1)
+    return np.array([[one["value"]] for one in outputs], dtype=float)
 
 
 def metric(resources: Resources, trial: Trial) -> Realised | None:
@@ -218,6 +226,4 @@ def answers(
         return Answered([], np.empty(0), np.empty(0))
     schema = logged_schema(resources, trial.project, trial.generation)
     rows = unpack_rows(schema, packed)
-    number = "class" not in outputs[0]
-    truth = np.array([one or 0.0 for one in said], float) if number else np.array([str(one) for one in said], object)
-    return Answered(outputs, truth, rows[schema.entity_column])
+    return Answered(outputs, truth_of(schema, said), rows[schema.entity_column])

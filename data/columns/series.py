@@ -52,7 +52,9 @@ class Series(ArrayColumn):
 
     def to_request(self, values: np.ndarray) -> list[Any]:
         """Return a list a step, null in a gap."""
-        return list(np.where(np.isnan(values), None, values.astype(object)).tolist())
+        cells = values.astype(object)
+        cells[np.isnan(values)] = None
+        return list(cells.tolist())
 
     def place(self, found: np.ndarray) -> str:
         """Say where the first of some values stands."""

@@ -21,7 +21,7 @@ from data.sources import Batch
 from holdfast.cli import app
 from projects.declaration import Project
 from tasks.backtest import Played, Replay
-from tasks.backtest_arms import last_label, scheduled
+from tasks.backtest_arms import trivial, scheduled
 from tasks.backtest_home import Moved, rehearsal
 from tasks.backtest_policies import POLICIES, choose, named
 from tasks.backtest_report import facts, write
@@ -199,7 +199,7 @@ def quiet(_now: datetime) -> None:
 
 
 def test_a_row_is_answered_without_the_label_that_comes_later(stream: Stream) -> None:
-    found = last_label(stream.project, stream, SINCE)
+    found = trivial(stream.project, stream, SINCE)
     truth = stream.rows["y"]
     rows = np.arange(HISTORY + 1, ROWS)
     assert (found.predicted[rows] == truth[rows - 12]).all()
