@@ -27,10 +27,14 @@ HALF_WRITTEN = (".tmp", ".part", ".crdownload", "~")
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that arrived together. The name, usually a date, says which; the same name again is the same batch."""
+    """Rows that arrived together. The name, usually a date, says which; the same name again is the same batch.
+
+    `once`: what was accepted under this name stays, where another content would else replace it.
+    """
 
     name: str
     frame: "pd.DataFrame"
+    once: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", self.name) or self.name.startswith("."):

@@ -9,6 +9,7 @@ from data.declared import declared
 from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
+from data.joining import Facts, Joined
 from data.schema import Audio, Category, Column, Id, Image, Number, Ranking, Rows, Schema, Series, Text
 from data.sources import Batch, Bundled, Catalogued, Files, Query, equal_parts
 from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
@@ -27,12 +28,14 @@ __all__ = [
     "Column",
     "Evaluation",
     "Expect",
+    "Facts",
     "Features",
     "Files",
     "Gates",
     "Governor",
     "Id",
     "Image",
+    "Joined",
     "Labels",
     "Model",
     "Monitors",

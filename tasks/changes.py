@@ -5,6 +5,7 @@ any project that has a column for it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -120,4 +121,4 @@ def without(batch: Batch, key: str, keys: frozenset[str]) -> Batch | None:
     if not keys or key not in batch.frame.columns:
         return batch
     kept = batch.frame[~batch.frame[key].astype(str).isin(keys)]
-    return Batch(batch.name, kept) if len(kept) else None
+    return replace(batch, frame=kept) if len(kept) else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from data import quarantine
 from data.batches import canonical, coerce, write_batch
-from data.errors import BatchRefused, SchemaMismatch
+from data.errors import BatchRefused, NoBatch, SchemaMismatch
 from data.schema import Rows, length, take
 from data.sources import Batch
 from data.validation import Validation, report_markdown, validate
@@ -54,6 +54,8 @@ class Landed:
 
 def land(resources: Resources, project: Project, batch: Batch) -> Landed:
     """Validate one batch, version its good rows and quarantine the others. The same batch again changes nothing."""
+    if batch.once and (kept := standing(resources, project, batch.name)) is not None:
+        return kept
     frame = batch.frame.reset_index(drop=True)
     try:
         rows, misfits = coerce(frame, project.schema)
@@ -79,6 +81,16 @@ def land(resources: Resources, project: Project, batch: Batch) -> Landed:
     page = report_markdown(validation)
     [sha256] = [file.sha256 for file in landed.snapshot.files if file.name == f"{batch.name}.parquet"]
     return Landed(batch.name, length(good), len(reasons), landed.changed, None, page, summary, good, sha256)
+
+
+def standing(resources: Resources, project: Project, name: str) -> Landed | None:
+    """Return what was accepted under a batch's name, if anything was."""
+    try:
+        files = resources.batches.snapshot(project.name).files
+    except NoBatch:
+        return None
+    held = [file for file in files if file.name == f"{name}.parquet"]
+    return Landed(name, held[0].rows, 0, changed=False, sha256=held[0].sha256) if held else None
 
 
 def bad_rows(misfits: list[tuple[int, str]], validation: Validation, positions: np.ndarray) -> dict[int, list[str]]:

@@ -144,7 +144,7 @@ class Replay:
         self.before = newest[0].id if newest else 0
         self.played = Replayed(self.name, len(stream), int(self.answered.sum()))
 
-    def play(self, speed: Speed, until: datetime | None, monitor: Callable[[], None], progress: Progress) -> None:
+    def play(self, speed: Speed, until: datetime | None, monitor: Callable[[], object], progress: Progress) -> None:
         """Send rows and labels as time passes; after the last row the labels still due by `until` follow at once.
 
         `monitor` is called four times a window of the history, for a schedule of its own would be too slow.

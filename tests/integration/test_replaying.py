@@ -13,10 +13,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from click.testing import Result
 from serving_parts import Service as Running
 from serving_parts import serving
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from data.errors import BadSetting, NoChampion, ServerUnavailable, TooFewRows
 from data.schema import length
