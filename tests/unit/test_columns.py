@@ -1,9 +1,11 @@
 import base64
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 from PIL import Image as Pictures
@@ -13,7 +15,7 @@ from data.descriptors import describe, described
 from data.errors import BadDeclaration, BadRow
 from data.packing import ListPacker, pack_all, unpack_rows
 from data.requests import read_requests
-from data.schema import Audio, Category, Column, Image, Rows, Schema, Series, Text, length, schema_from_json
+from data.schema import Audio, Category, Column, Image, Number, Rows, Schema, Series, Text, length, schema_from_json
 from data.validation import validate
 from data.wav import read_wav, write_wav
 from models.compatibility import incompatibilities
@@ -22,6 +24,7 @@ from models.spectra import log_mel
 from models.vocabulary import Vocabulary
 from serving.openapi_schemas import example_of, row_schema
 from serving.validation import RowReader
+from tasks.client import asked, told
 
 RATE = 8000
 SCHEMA = Schema(
@@ -245,6 +248,21 @@ def test_the_example_of_a_request_is_read_as_it_stands_and_packs_to_the_same_byt
     assert columns["clip"].shape == (1, 4000)
     assert columns["clip"].any()
     assert ListPacker(SCHEMA).pack(read[0].id, read[0].entity, None, read[0].values) == pack_all(SCHEMA, columns)[0]
+
+
+def test_rows_of_every_kind_survive_the_way_through_a_request_in_json() -> None:
+    number = {"price": Number(nullable=True)}
+    schema = dataclasses.replace(SCHEMA, columns={**SCHEMA.columns, **number}, time="at")
+    rows = {
+        **typed(),
+        "price": np.array([1.5, np.nan, 2, 3, 4, 5]),
+        "at": np.array(["2026-01-02"] * 6, "datetime64[us]"),
+    }
+    reader = RowReader(schema)
+    read = reader.columns(reader.read(orjson.loads(orjson.dumps(asked(schema, rows))), 10))
+    assert same({name: values for name, values in rows.items() if name != "kind"}, read)
+    labels = told(schema, rows, rows["at"])
+    assert labels[1] == {"id": "row-1", "label": "b", "time": "2026-01-02T00:00:00.000000Z"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.injection import blurred, dead_frames, new_cameras
+from data.columns import Audio, Column, Image, Number, Series, Text
+from data.injection import INJECTIONS, blurred, dead_frames, new_cameras
 
 HIGH = 16
 
@@ -64,3 +65,41 @@ def test_dead_frames_are_one_constant_within_range() -> None:
     assert frames.dtype == np.uint8
     assert len(np.unique(frames)) == 1
     assert 0 <= frames.max() <= HIGH
+
+
+CLIPS = np.random.default_rng(0).integers(-9000, 9000, (20, 400)).astype(np.int16)
+TEXTS = np.array([f"parcel number {at} came late" for at in range(20)], dtype=object)
+WINDOWS = np.random.default_rng(0).normal(50, 5, (20, 12, 2))
+PRICES = np.linspace(1, 90, 20).round()
+INTO: list[tuple[str, Column, np.ndarray]] = [
+    ("new_cameras", Image(height=8, width=8, channels=3), np.repeat(pictures()[..., None], 3, axis=3)),
+    ("dead_frames", Image(height=8, width=8, high=HIGH), pictures()),
+    ("noise", Audio(rate=8000, seconds=0.05), CLIPS),
+    ("typos", Text(longest=60), TEXTS),
+    ("level", Series(length=12, channels=("a", "b")), WINDOWS),
+    ("gap", Series(length=12, channels=("a", "b"), nullable=True), WINDOWS),
+    ("unit", Number(low=0, high=500, integer=True), PRICES),
+]
+
+
+@pytest.mark.parametrize(("name", "column", "values"), INTO, ids=[name for name, _, _ in INTO])
+def test_a_change_of_each_kind_shows_and_leaves_values_that_the_column_takes(
+    name: str, column: Column, values: np.ndarray
+) -> None:
+    one, before = INJECTIONS[name], values.copy()
+    assert one.fits(column)
+    taken = one.apply(column, values, 1.0, drawn())
+    assert (taken.shape, taken.dtype) == (values.shape, values.dtype)
+    assert column.unlike(taken, values).mean() > 0.9
+    assert not any(bad.any() for bad, _ in column.objections(taken))
+    assert not column.unlike(values, before).any()
+    if name != "dead_frames":
+        assert not column.unlike(one.apply(column, values, 0.0, drawn()), values).any()
+
+
+def test_every_change_is_for_one_kind_only_and_a_gap_only_where_there_may_be_one() -> None:
+    assert {name for name, _, _ in INTO} == set(INJECTIONS)
+    for name, injection in INJECTIONS.items():
+        fitting = [column for other, column, _ in INTO if injection.fits(column)]
+        assert {type(column) for column in fitting} == {type(column) for other, column, _ in INTO if other == name}
+    assert not INJECTIONS["gap"].fits(Series(length=12, channels=("a",)))
