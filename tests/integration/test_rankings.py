@@ -12,11 +12,12 @@ from serving_parts import Service, point, serving
 
 from data.errors import BadDeclaration
 from data.packing import unpack_rows
-from data.schema import Id, Number, Ranking, Rows, Schema, schema_from_json, take
+from data.schema import Id, Number, Ranking, Rows, Schema, concatenate, schema_from_json, take
+from data.versions import Snapshot
 from models.declarations import Model, Training
 from models.encoding import Encoder
 from models.learners import learned_answers
-from models.lists import RECALL, Asked, Rated, first, scores
+from models.lists import NDCG, RECALL, Asked, Rated, first, scores
 from models.metrics import value
 from models.networks import build
 from models.predictor import Predictor, read_version
@@ -24,7 +25,16 @@ from models.training import fit
 from models.writing import make_version
 from monitoring.answers import answers_of
 from monitoring.performance import losses_in
+from monitoring.reference import from_bytes
 from monitoring.store import open_store
+from tasks import evaluation, fitting, preparation, recipe_report
+from tasks.comparison import judge_version
+from tasks.ingestion import ingest, write_snapshot
+from tasks.protocols import deal
+from tasks.recipes import evaluate
+from tasks.referencing import build_reference
+from tasks.resources import Resources
+from tasks.settings import Settings
 
 SHOP = Schema(
     columns={"user": Id(), "item": Id(unknown="refuse"), "stars": Number(low=1, high=5)},
@@ -270,3 +280,96 @@ def test_the_documents_examples_of_ids_and_lists_are_answered_as_they_stand(serv
     described = said["properties"]["rows"]["items"]["properties"]
     assert "Refused" in described["item"]["description"]
     assert "mean" in described["user"]["description"]
+
+
+SHOP_FILE = """
+import pandas as pd
+from test_rankings import SHOP, TRAINING, ratings
+
+from projects.declaration import Evaluation, Gates, Model, Monitors, Project, Window
+
+
+def rows():
+    made = pd.DataFrame(ratings())
+    made["at"] = pd.to_datetime(made["at"], utc=True)
+    made.loc[0, "user"] = None
+    return made
+
+
+project = Project(
+    name="shop",
+    task="regression",
+    schema=SHOP,
+    source=rows,
+    model=Model(network="factors", options={"width": 4}),
+    training=TRAINING,
+    evaluation=Evaluation(
+        metric="rmse", anchor=0.1, baselines=("linear", "neighbours"), protocols=("last-of-each",)
+    ),
+    gates=Gates(floors={"recall@10": 0.2}, margin=0.5, anchor_rows=20),
+    monitors=Monitors(window=Window(rows=100)),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Resources, Path]:
+    """The shop's ratings ingested, dealt out, learned from and evaluated."""
+    home = tmp_path_factory.mktemp("loop")
+    (home / "projects").mkdir()
+    (home / "projects" / "shop.py").write_text(SHOP_FILE)
+    resources = Resources(Settings(home=home, projects=str(home / "projects")))
+    ingest(resources, "shop")
+    folder, project = home / "run", resources.project("shop")
+    write_snapshot(folder / "snapshot.json", resources.batches.snapshot("shop"))
+    preparation.prepare(project, resources.batches, folder)
+    fitting.fit(project, folder, device="cpu", progress=lambda _share, _what: None)
+    return resources, folder
+
+
+def test_each_users_newest_ratings_judge_and_none_of_them_is_learned(shop: tuple[Resources, Path]) -> None:
+    resources, folder = shop
+    parts = {role: preparation.read_role(folder, SHOP, role) for role in ("train", "judge", "anchor")}
+    for user in np.unique(parts["train"]["user"].astype(str)):
+        known, newest = (parts[role]["at"][parts[role]["user"] == user] for role in ("train", "judge"))
+        assert len(newest)
+        assert known.max() < newest.min()
+    assert not set(parts["judge"]["key"]) & set(parts["train"]["key"])
+    assert sum(len(part["key"]) for part in parts.values()) == len(ratings()["key"]) - 1  # one had no user
+    rows = concatenate(list(parts.values()))
+    [fold] = deal("last-of-each", resources.project("shop"), rows, 0)
+    assert set(rows["key"][fold.test]) == set(parts["judge"]["key"])
+    assert len(fold.train) + len(fold.test) == len(rows["key"])
+
+
+def test_a_version_leaves_out_the_newest_ratings_too_and_is_judged_by_lists_that_may_hold_them(
+    shop: tuple[Resources, Path],
+) -> None:
+    resources, folder = shop
+    project, predictor = resources.project("shop"), read_version(folder / "model")
+    judged = preparation.read_role(folder, SHOP, "judge")
+    assert predictor.rated is not None
+    for user, item in zip(judged["user"], judged["item"], strict=True):
+        mine = predictor.rated.by(predictor.encoder.levels["user"].index(user) + 2)
+        names = predictor.encoder.levels["item"]
+        assert item in {names[at - 2] for at in mine} or item not in names
+    found = evaluation.evaluate(project, folder)
+    assert found["judge"][RECALL]["low"] < found["judge"][RECALL]["value"] < found["judge"][RECALL]["high"]
+    judgement = judge_version(resources, project, folder)
+    gates = {result.name: result for result in judgement.results}
+    assert gates["popularity"].passed, gates["popularity"].sentence
+    assert "recall@10 [+" in gates["popularity"].sentence
+    assert gates["floor:recall@10"].value == pytest.approx(found["judge"][RECALL]["value"])
+    snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
+    reference, _ = build_reference(resources, project, predictor, snapshot, folder / "scratch")
+    assert {"user.unknown", "item.unknown"} <= set(from_bytes(reference).watched)
+
+
+def test_a_recipe_that_ranks_is_told_with_its_lists_beside_popularity_and_neighbours(
+    shop: tuple[Resources, Path],
+) -> None:
+    found = recipe_report.facts(evaluate(shop[0], "shop", "last-of-each", processes=1))
+    assert found["metrics"][RECALL].keys() == {"value", "low", "high", "popularity", "neighbours"}
+    assert found["metrics"][RECALL]["popularity"]["low"] > 0
+    assert found["metrics"]["rmse"]["value"] < found["metrics"]["rmse"]["linear"]["value"]
+    assert {line["metric"] for line in recipe_report.table(found)} >= {"rmse", RECALL, NDCG}
