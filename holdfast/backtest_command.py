@@ -21,6 +21,9 @@ def backtest(
     until: Annotated[
         datetime | None, typer.Option(formats=FORMATS, help="Where it ends, UTC; the newest row if left out.")
     ] = None,
+    change: Annotated[
+        str | None, typer.Option(help="A change that the project declares: its rows are replayed after the history.")
+    ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option("--policy", help="A policy to try, or `all`; may be repeated. As declared if left out."),
@@ -31,8 +34,9 @@ def backtest(
 ) -> None:
     """Replay the project's history as if live, and compare it with retraining never, weekly and always.
 
-    Reads the home's accepted batches and labelled traffic, and writes nothing there but the page it ends with: the
-    replay has a store and a clock of its own, in a temporary folder. Policies are chosen on the first two thirds.
+    Reads the home's accepted batches and labelled traffic (where nothing was ingested, the source), and writes nothing
+    there but the page it ends with: the replay has a store and a clock of its own, in a temporary folder. Policies are
+    chosen on the first two thirds.
     """
     from tasks import backtest_report as report
     from tasks.backtest_policies import DECLARED, named
@@ -46,7 +50,7 @@ def backtest(
         show(0.0, "reading history")
         result = run(
             resources.settings,
-            history(resources, declared),
+            history(resources, declared, change),
             resources.project_file(project),
             policies,
             since=since.replace(tzinfo=UTC),

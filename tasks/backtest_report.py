@@ -48,6 +48,7 @@ def table(result: Result) -> list[dict[str, Any]]:
     """Return one line an arm; `lift` is over the trivial one, above 0 where the arm is better."""
     sign = 1 if result.stream.project.task == "classification" else -1
     known = {last: result.metric(result.arms[-1], last_third=last) for last in (False, True)}
+    also = () if result.stream.project.task == "classification" else ("rmse", "r2")
     found = []
     for arm in result.arms:
         whole, last = (result.metric(arm, last_third=part) for part in (False, True))
@@ -57,6 +58,7 @@ def table(result: Result) -> list[dict[str, Any]]:
                 "arm": arm.name,
                 measure(result): rounded(whole),
                 "last_third": rounded(last),
+                **{name: rounded(result.score(arm, name)) for name in also},
                 "lift": rounded(sign * (whole - known[False])),
                 "lift_last_third": rounded(sign * (last - known[True])),
                 "retrainings": len(arm.retrainings),

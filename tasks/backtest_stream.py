@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -12,10 +10,11 @@ from data.schema import Rows, Schema, concatenate, take
 from models.outputs import Outputs
 from monitoring.reference import losses_of
 from projects.declaration import Project
+from tasks.changes import known_rows, later
 from tasks.comparison import without_origin
 from tasks.harvesting import harvestable, rows_of
 from tasks.observing import utc
-from tasks.preparation import gather
+from tasks.preparation import newest_of_each_key
 from tasks.resources import Resources
 
 MINIMUM = 100  # rows on either side of `since`
@@ -84,16 +83,16 @@ def stream_of(project: Project, rows: Rows) -> Stream:
     return Stream(project, rows, seen, seen + delay)
 
 
-def history(resources: Resources, project: Project) -> Stream:
+def history(resources: Resources, project: Project, change: str | None = None) -> Stream:
     """Return what a home knows of a project: its accepted batches, and the labelled traffic that is in none yet.
 
-    Nothing is written there.
+    Where nothing was ingested, the source's rows; with a declared `change`, its rows too. Nothing is written there.
 
-    Raises: NoBatch, BadDeclaration.
+    Raises: BadSetting, SourceUnavailable, TooFewRows, BadDeclaration.
     """
-    with TemporaryDirectory(prefix="holdfast-backtest-") as cache:
-        snapshot = resources.batches.snapshot(project.name)
-        rows = without_origin(gather(resources.batches, snapshot, project.schema, Path(cache)))
+    rows = without_origin(known_rows(resources, project)[0])
+    if change is not None:
+        rows = newest_of_each_key(concatenate([rows, later(project, change)]), project.schema)
     if resources.settings.database_url or (resources.settings.home / "holdfast.db").exists():
         traffic = harvestable(resources, project)
         rows = concatenate([rows, rows_of(resources, traffic, project.schema)]) if traffic else rows

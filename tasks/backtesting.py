@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from data.errors import HoldfastError
+from models.metrics import per_row, value
 from tasks import backtest_arms
 from tasks.backtest import PACE, Played, Replay, Retraining, Tell, pace
 from tasks.backtest_home import Moved, rehearsal
@@ -60,6 +61,14 @@ class Result:
     def between(self, arm: Played, after: datetime, until: datetime) -> float:
         """Return an arm's accuracy, or its mean absolute error, on the rows seen in (after, until]."""
         return metric(self.stream, self.losses[arm.name], after, until)
+
+    def score(self, arm: Played, name: str) -> float:
+        """Return another metric of numbers, as rmse or r2, of an arm's answers to the whole replay."""
+        which = self.stream.come(self.since, self.until)
+        which = which[[answer is not None for answer in arm.predicted[which].tolist()]]
+        truth = self.stream.rows[self.stream.schema.target][which]
+        answers = np.stack(arm.predicted[which].tolist()).astype(float).reshape(len(which), -1)
+        return value(name, per_row(name, truth, answers))
 
     def metric(self, arm: Played, *, last_third: bool) -> float:
         """Return the same for the whole replay, or for the part that chose nothing."""
@@ -148,8 +157,11 @@ def beside(
     """Replay what the policy is measured against."""
     name = stream.project.name
     first = predictor_of(replay.home, replay.home.store.ledger.generations(name)[0])
-    found = []
+    found: list[Played] = []
     for what, every in (("never", None), ("weekly", week), ("always", window)):
+        if what == "always" and window == week:
+            found.append(replace(found[-1], name=what))
+            continue
         with TemporaryDirectory(prefix="holdfast-backtest-") as folder:
             found.append(
                 backtest_arms.scheduled(

@@ -6,18 +6,20 @@ any project that has a column for it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from data.batches import coerce
-from data.errors import BadSetting, TooFewRows, nearest
+from data.errors import BadSetting, NoBatch, TooFewRows, nearest
 from data.injection import INJECTIONS
 from data.requests import objections
 from data.schema import Rows, concatenate, length, take
 from data.sources import Batch, fetch
 from data.validation import validate
 from projects.declaration import Project, Source
-from tasks.preparation import BATCH, newest_of_each_key
+from tasks.preparation import BATCH, gather, newest_of_each_key
 from tasks.resources import Resources
 
 HOLD = "hold"  # the ledger's word for a change that is kept out of the batches
@@ -38,6 +40,21 @@ def good_rows(project: Project, source: Source) -> Rows:
     if not parts:
         raise TooFewRows(f"good rows in the source of {project.name}", 0, 1)
     return newest_of_each_key(concatenate(parts), project.schema)
+
+
+def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:
+    """Return the rows of a project's accepted batches, or, before any was landed, of its source; and which they are.
+
+    Raises: SourceUnavailable, TooFewRows.
+    """
+    try:
+        snapshot = resources.batches.snapshot(project.name)
+    except NoBatch:
+        rows = good_rows(project, project.source)
+        return rows, f"{length(rows):,} rows of its source"
+    with TemporaryDirectory(prefix="holdfast-rows-") as cache:
+        rows = gather(resources.batches, snapshot, project.schema, Path(cache))
+    return rows, f"{length(rows):,} rows of snapshot {snapshot.hash[:12]}"
 
 
 def later(project: Project, name: str) -> Rows:

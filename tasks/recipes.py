@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import NoBatch
 from data.schema import Rows, length, take
 from models.encoding import Encoder
 from models.learners import learned_answers, neighbours
@@ -27,12 +26,12 @@ from models.torch_session import Inside
 from models.training import fit
 from projects import discovery
 from projects.declaration import Project
-from tasks.changes import good_rows
+from tasks.changes import known_rows
 from tasks.choosing import learned
 from tasks.evaluation import baseline_values
 from tasks.fitting import cutoff_of
 from tasks.plans import Plan
-from tasks.preparation import BATCH, gather
+from tasks.preparation import BATCH
 from tasks.protocols import Fold, deal
 from tasks.resources import Resources
 
@@ -166,21 +165,6 @@ def listed(predictor: Predictor, asked: Asked, train: Rows) -> dict[str, dict[st
         "popularity": asked.by_popularity(encoder, train, rated),
         "neighbours": asked.judged(lambda at: near.scores(asked.codes[[at]])[0], rated),
     }
-
-
-def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:
-    """Return the rows of a project's accepted batches, or, before any was landed, of its source; and which they are.
-
-    Raises: SourceUnavailable, TooFewRows.
-    """
-    try:
-        snapshot = resources.batches.snapshot(project.name)
-    except NoBatch:
-        rows = good_rows(project, project.source)
-        return rows, f"{length(rows):,} rows of its source"
-    with tempfile.TemporaryDirectory(prefix="holdfast-evaluate-") as cache:
-        rows = gather(resources.batches, snapshot, project.schema, Path(cache))
-    return rows, f"{length(rows):,} rows of snapshot {snapshot.hash[:12]}"
 
 
 def cores() -> int:
