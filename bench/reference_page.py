@@ -11,7 +11,7 @@ HEAD = """# What every shipped project comes to
 Written by `make reference` from [reference.json](reference.json) and `bench/reference_targets.json`; it runs each
 project at full size, and a row is repeated by the command that it ends with (with `HOLDFAST_DATASETS` naming a folder
 of the data sets, where they can't be fetched). Intervals are of 95 %, over the rows that were asked about. Seconds are
-of the whole command, baselines included, on a machine that others used too.
+of a whole protocol, baselines included, or of what a script says, on a machine that others used too.
 
 "Reached" is said of the number; "not surely" where its interval reaches to the other side. "Not worse than" a baseline
 means that the interval of the difference doesn't lie below nothing.
@@ -23,8 +23,12 @@ SIMPLE = ("trivial", "linear", "tree", "boosted")
 
 
 def page(rows: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page of some rows of docs/reference.json."""
-    return HEAD + "".join(line + "\n" for one in rows for line in lines(one, targets))
+    """Return the page of some rows of docs/reference.json, and name the targets that no row answers."""
+    table = "".join(line + "\n" for one in rows for line in lines(one, targets))
+    known = {(one["project"], one["protocol"], device) for one in rows for device in (one["device"], "")}
+    wanted = [(one["project"], one["protocol"], one.get("device", "")) for one in targets]
+    left = dict.fromkeys(" ".join(one).rstrip() for one in wanted if one not in known)
+    return HEAD + table + (f"\nNot measured yet: {', '.join(left)}.\n" if left else "")
 
 
 def lines(row: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -68,6 +68,14 @@ def test_a_target_is_reached_by_the_number_and_surely_by_the_interval(
     assert target_cell(found, **target) == said
 
 
+def test_a_target_that_no_row_answers_is_named_with_its_device() -> None:
+    asked = [{"project": "iris", "protocol": "10-fold", "metric": "accuracy"}]
+    asked += [{**asked[0], "device": "cuda"}, {**asked[0], "protocol": "holdout"}]
+    assert page([row(accuracy={"value": 0.9})], asked).endswith(
+        "\n\nNot measured yet: iris 10-fold cuda, iris holdout.\n"
+    )
+
+
 def test_a_metric_that_only_a_script_knows_is_an_error_of_which_less_is_better() -> None:
     found = {"metric": "mse", "value": 0.4, "repeat-last": {"value": 1.2}}
     asked = {"project": "iris", "protocol": "10-fold", "metric": "mse", "better_than": "repeat-last"}
