@@ -23,6 +23,7 @@ class Stack:
     urls: dict[str, str]
     ports: dict[str, int]
     projects: str
+    examples: str = ""
     clock: str = "wall"
     processes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -34,6 +35,7 @@ class Stack:
             "PREFECT_API_URL": self.urls["prefect_api"],
             "MLFLOW_TRACKING_URI": self.urls["mlflow"],
             "HOLDFAST_PROJECTS": self.projects,
+            "HOLDFAST_EXAMPLES": self.examples,
             "HOLDFAST_CLOCK": self.clock,
         }
         return found | {f"HOLDFAST_{name.upper()}_PORT": str(port) for name, port in self.ports.items()}

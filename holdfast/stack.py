@@ -95,6 +95,7 @@ def describe(settings: Settings, supervisor: Supervisor, before: Stack | None) -
         },
         ports={name: getattr(settings, f"{name}_port") for name in PORTS},
         projects=settings.projects,
+        examples=settings.examples,
         clock=settings.clock,
         processes=now,
     )
