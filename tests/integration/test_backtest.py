@@ -21,7 +21,7 @@ from data.sources import Batch
 from holdfast.cli import app
 from projects.declaration import Project
 from tasks.backtest import Played, Replay
-from tasks.backtest_arms import trivial, scheduled
+from tasks.backtest_arms import scheduled, trivial
 from tasks.backtest_home import Moved, rehearsal
 from tasks.backtest_policies import POLICIES, choose, named
 from tasks.backtest_report import facts, write
@@ -314,3 +314,59 @@ def test_every_policy_changes_a_projects_monitor_or_governor_or_rows_and_nothing
     for one in changed.values():
         assert (one.monitors, one.governor) != (project.monitors, project.governor)
         assert replace(one, monitors=project.monitors, governor=project.governor) == project
+
+
+NUMBERS = """
+    import numpy as np
+    import pandas as pd
+    from datetime import timedelta
+    from projects.declaration import (
+        Batch, Evaluation, Gates, Governor, Labels, Model, Monitors, Number, Project, Schema, Training, Window
+    )
+
+
+    def hours(first, last, level):
+        number = np.arange(first, last)
+        size = np.random.default_rng(first).normal(size=len(number))
+        at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(number, unit="h")
+        yield Batch(f"from-{first}", pd.DataFrame({
+            "id": [f"h{n:04d}" for n in number], "at": at, "size": size, "price": 3.0 * size + level,
+        }))
+
+
+    project = Project(
+        name="prices",
+        task="regression",
+        schema=Schema(columns={"size": Number(), "price": Number()}, target="price", key="id", time="at"),
+        source=lambda: hours(0, 600, 10.0),
+        changes={"dearer": lambda: hours(600, 900, 14.0)},
+        labels=Labels(delay=timedelta(hours=24)),
+        model=Model(network="mlp", options={"hidden": (8,)}),
+        training=Training(epochs=4, batch_size=32, learning_rate=2e-2),
+        evaluation=Evaluation(metric="mae", judge=0.25, anchor=0.0, exchangeable=True),
+        gates=Gates(anchor_rows=0, baseline=False),
+        monitors=Monitors(window=Window(span=timedelta(days=7))),
+        governor=Governor(retrain="off"),
+    )
+"""
+
+
+def test_a_declared_change_is_played_without_an_ingest_and_numbers_are_scored_in_three_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prices.py").write_text(textwrap.dedent(NUMBERS))
+    for name, value in {**tool_environment(tmp_path / "home"), "HOLDFAST_PROJECTS": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    words = ["backtest", "prices", "--home", str(tmp_path / "home"), "--since", "2026-01-26", "--json"]
+    found = CliRunner().invoke(app, [*words, "--change", "dearer"], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.stdout)
+    assert told["rows"] == 299
+    arms = {arm["arm"]: arm for arm in told["arms"]}
+    assert arms["weekly"] == {**arms["always"], "arm": "weekly"}  # windows of a week are retrained after each week
+    for arm in arms.values():
+        assert arm["rmse"] >= arm["mean absolute error"] > 0
+    assert arms["weekly"]["r2"] > arms["never"]["r2"]
+    assert arms["never"]["mean absolute error"] > 3  # the level rose by four
+    wrong = CliRunner().invoke(app, [*words, "--change", "dear"])
+    assert (wrong.exit_code, "'dearer'" in wrong.output) == (1, True)
