@@ -1,6 +1,7 @@
 """Rows to be answered, from a frame: typed, without a target, and only those that the service would take."""
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.batches import coerce
-from data.schema import FUTURE, LONGEST_ID, Rows, Schema, length, take
+from data.schema import FUTURE, LONGEST_ID, Id, Rows, Schema, length, take
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+NOTHING: Mapping[str, Collection[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,10 @@ class Requests:
     unfit: dict[int, str]
 
 
-def read_requests(frame: "pd.DataFrame", schema: Schema, name: str) -> Requests:
-    """Read the rows of batch `name`.
+def read_requests(
+    frame: "pd.DataFrame", schema: Schema, name: str, learned: Mapping[str, Collection[str]] = NOTHING
+) -> Requests:
+    """Read the rows of batch `name`; `learned`: the ids that the version knows which is to answer.
 
     As in the service, a row without an entity is its own and the time may be left out. Without a key column each
     row is keyed by the batch, the whole frame's content and its own, so that the same file gives the same keys in any
@@ -43,7 +49,7 @@ def read_requests(frame: "pd.DataFrame", schema: Schema, name: str) -> Requests:
     unfit = dict(misfits)
     positions = np.setdiff1d(np.arange(len(frame)), list(unfit))
     rows = with_identifiers(typed, schema)
-    found = objections(rows, schema)
+    found = objections(rows, schema, learned)
     unfit |= {int(positions[at]): why for at, why in found.items()}
     good = np.setdiff1d(np.arange(length(rows)), list(found))
     return Requests(take(rows, good), positions[good], unfit)
@@ -85,7 +91,7 @@ def with_identifiers(rows: Rows, schema: Schema) -> Rows:
     return {**made, **{name: rows[name] for name in schema.features}}
 
 
-def objections(rows: Rows, schema: Schema) -> dict[int, str]:
+def objections(rows: Rows, schema: Schema, learned: Mapping[str, Collection[str]] = NOTHING) -> dict[int, str]:
     """Return by position why a typed row would be refused by the service; the first reason of each."""
     found: dict[int, str] = {}
 
@@ -108,4 +114,8 @@ def objections(rows: Rows, schema: Schema) -> dict[int, str]:
     for name, column in schema.features.items():
         for bad, why in column.objections(rows[name]):
             object_to(bad, f"{name}: {why}")
+        if isinstance(column, Id) and column.unknown == "refuse" and name in learned:
+            known = frozenset(learned[name])
+            new = np.array([value not in known for value in rows[name].tolist()], dtype=bool)
+            object_to(new, f"{name}: was never learned")
     return found

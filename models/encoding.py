@@ -32,7 +32,7 @@ from models.features import features_sha256, with_derived
 from models.outputs import Outputs, Task
 from models.pieces import Pieces, folder_of
 from models.specification import EncodedSpec
-from models.transforms import FAR, UNSEEN, codes, levels_seen, one_size, pixels, quantities, scale, shared
+from models.transforms import FAR, UNSEEN, code_table, codes, levels_seen, one_size, pixels, quantities, scale, shared
 from models.vocabulary import Vocabulary
 
 __all__ = ["EncodedSpec", "Encoder"]
@@ -199,7 +199,7 @@ class Encoder:
         if names := list(self.of(Number)):
             inputs["numbers"] = self.standardise(known, names)
         if self.levels:
-            inputs["codes"] = np.stack([codes(levels, known[name]) for name, levels in self.levels.items()], axis=1)
+            inputs["codes"] = np.stack([codes(table, known[name]) for name, table in self.tables.items()], axis=1)
         return inputs
 
     def encode_arrays(self, known: Rows) -> dict[str, np.ndarray]:
@@ -233,7 +233,7 @@ class Encoder:
         """Return what is watched of derived rows: what describes each column, and how many words or ids are new."""
         new = {f"{name}.unknown": words.unknown(known[name]) for name, words in self.vocabularies.items()}
         for name in self.of(Id):
-            new[f"{name}.unknown"] = (codes(self.levels[name], known[name]) == UNSEEN).astype(np.float64)
+            new[f"{name}.unknown"] = (codes(self.tables[name], known[name]) == UNSEEN).astype(np.float64)
         return {**describe(self.columns, known), **new}
 
     @property
@@ -265,6 +265,11 @@ class Encoder:
         names = [name for name, column in self.columns.items() if isinstance(column, Number)]
         means, deviations = np.array([self.scales[name] for name in names], dtype=np.float64).T
         return means, deviations, [at for at, name in enumerate(names) if self.columns[name].nullable]  # type: ignore[union-attr]
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str | None, int]]:
+        """The code of each level and id, by column: made once, since there may be many."""
+        return {name: code_table(levels) for name, levels in self.levels.items()}
 
     def target(self, rows: Rows) -> np.ndarray:
         """Return classes (N,) int64, or standardised values (N,) float32, of a forecast (N, outputs).

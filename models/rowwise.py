@@ -8,7 +8,7 @@ import numpy as np
 from data.columns.category import objects
 from data.schema import ArrayColumn, Number, Rows, Text
 from models.encoding import Encoder
-from models.transforms import UNSEEN, code_table
+from models.transforms import UNSEEN
 
 
 class RowEncoder:
@@ -25,7 +25,7 @@ class RowEncoder:
         self.texts = {name: places[name] for name, column in features.items() if isinstance(column, Text)}
         self.numbers = [places[name] for name, column in features.items() if isinstance(column, Number)]
         self.pick = itemgetter(*self.numbers) if len(self.numbers) > 1 else None
-        self.codes = [(places[name], code_table(levels)) for name, levels in encoder.levels.items()]
+        self.codes = [(places[name], table) for name, table in encoder.tables.items()]
 
     def encode(self, rows: list[list[Any]]) -> dict[str, np.ndarray]:
         """Return the network's inputs by name for validated rows, at least one."""

@@ -14,7 +14,8 @@ def mlmodel_text(schema: Schema) -> str:
     target = schema.columns[schema.target]
     classes = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
     value = {"name": "forecast" if isinstance(target, Series) else "value", **mlflow_type(target)}
-    outputs = classes if isinstance(target, Category) else [value]
+    scores = [{"type": "double", "name": "score"}] if schema.ranking else []
+    outputs = classes if isinstance(target, Category) else [value, *scores]
     described = {
         "flavors": FLAVORS,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},

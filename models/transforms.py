@@ -53,9 +53,8 @@ def pixels(column: Image, pictures: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(shaped.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def codes(levels: tuple[str, ...], values: np.ndarray) -> np.ndarray:
-    """Return each value's code (N,) int64: null and unseen levels have codes of their own."""
-    known = code_table(levels)
+def codes(known: Mapping[str | None, int], values: np.ndarray) -> np.ndarray:
+    """Return each value's code (N,) int64 by a `code_table`: null and unseen levels have codes of their own."""
     return np.array([known.get(value, UNSEEN) for value in values.tolist()], dtype=np.int64)
 
 

@@ -91,8 +91,8 @@ def ranked(served: Served, row: ReadRow, most: int, left_out: list[str]) -> list
         raise Refused(503, f"generation {served.generation} gave a non-finite output", reason="model")
     user, item = lists.places(encoder)
     names = list(encoder.levels.values())[item]
-    codes = {name: code for code, name in enumerate(names, start=lists.FIRST)} if left_out else {}
-    known = [codes[name] for name in left_out if name in codes]
+    table = list(encoder.tables.values())[item]
+    known = [table[name] for name in left_out if name in table]
     if predictor.rated is not None:
         known += predictor.rated.by(int(encoder.encode(rows)["codes"][0, user])).tolist()
     best = lists.first(found, np.array(known, dtype=int), most)

@@ -109,7 +109,7 @@ def target(resources: Resources, name: str, batch: str) -> Path:
 def score_batch(resources: Resources, project: Project, batch: Batch, out: Path, progress: Progress) -> Scored:
     """Answer one batch, chunk by chunk, each durable before the next; the file stands when all of it is answered."""
     generation, predictor = champion(resources, project.name)
-    requests = read_requests(batch.frame, predictor.schema, batch.name)
+    requests = read_requests(batch.frame, predictor.schema, batch.name, predictor.encoder.levels)
     scored = Scored(batch.name, out, unfit=dict(requests.unfit))
     rows = length(requests.rows)
     with parquet(out) as write:
@@ -206,7 +206,7 @@ def fresh_predictions(
     `at`: when they are answered.
     """
     schema = predictor.schema
-    finite = np.isfinite(outputs.values).all(axis=1)
+    finite = outputs.finite
     made = []
     for place, output, ok in zip(missing.tolist(), outputs.answers(), finite.tolist(), strict=True):
         if not ok:
