@@ -22,6 +22,7 @@ from data.public.gmsc import GMSC
 from data.public.heart_disease import HEART_DISEASE
 from data.public.mnist import MNIST
 from data.public.movielens import MOVIELENS
+from data.public.nab import NAB, NAB_MACHINE
 from data.public.spoken_digits import SPOKEN_DIGITS
 from data.public.sst2 import SST2
 
@@ -44,6 +45,8 @@ SETS = (
     HEART_DISEASE,
     MNIST,
     MOVIELENS,
+    NAB,
+    NAB_MACHINE,
     SPOKEN_DIGITS,
     SST2,
 )

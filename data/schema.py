@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from data.columns import (
+    Anomaly,
     ArrayColumn,
     Audio,
     Category,
@@ -27,6 +28,7 @@ from data.errors import BadDeclaration, nearest
 __all__ = [
     "FUTURE",
     "LONGEST_ID",
+    "Anomaly",
     "ArrayColumn",
     "Audio",
     "Category",
@@ -93,6 +95,9 @@ class Schema:
             raise BadDeclaration(f"the target {self.target!r} can't have gaps: leave out nullable=True")
         if self.ranking is not None:
             self.check_ranking(self.ranking)
+        for name, column in self.features.items():
+            if isinstance(column, Anomaly):
+                raise BadDeclaration(f"{name!r} is an Anomaly, which only a target can be: make it a Category")
         for name in self.identifiers:
             if name in self.columns:
                 raise BadDeclaration(f"{name!r} is a key, entity or time: it stands beside the columns, not in them")

@@ -34,6 +34,19 @@ def repeated(past: np.ndarray, steps: int, season: int = 1) -> np.ndarray:
     return np.asarray(np.tile(last, (1, turns, 1))[:, :steps].reshape(len(past), -1))
 
 
+def flat(windows: np.ndarray, units: np.ndarray, newest: int | None = None) -> np.ndarray:
+    """Score windows (N, T, C) by how far they are from flat, each channel at its own mean: (N, 2) as of anomalies.
+
+    `units`: (C,), of the error; `newest`: the steps whose error counts; a gap counts for nothing.
+    """
+    known = ~np.isnan(windows)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    left = np.where(known, (windows - np.nansum(windows, axis=1, keepdims=True) / count) / units, 0.0)
+    left, known = (part[:, -(newest or windows.shape[1]) :] for part in (left, known))
+    error = np.sqrt((left**2).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1))
+    return np.column_stack([1 / (1 + error), error / (1 + error)])
+
+
 def last_arrived(
     times: np.ndarray, known: np.ndarray, at: np.ndarray, delay: timedelta, levels: Sequence[str] = ()
 ) -> np.ndarray:

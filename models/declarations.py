@@ -157,8 +157,9 @@ class Threshold:
     """What decides between two levels instead of the likelier one: from which probability on `level` is answered.
 
     Chosen on the validation rows of each training, from exactly one of: `recall`, the share of the level's rows that
-    must be found; `precision`, the share of such answers that must be right; or what the two errors cost, a `missed`
-    row of the level and a `false_alarm`, in any one unit.
+    must be found; `precision`, the share of such answers that must be right; `false_alarms`, the share of other rows
+    that may be answered with it, which needs no row of the level; or what the two errors cost, a `missed` row of the
+    level and a `false_alarm`, in any one unit.
     """
 
     level: str
@@ -166,12 +167,16 @@ class Threshold:
     precision: float | None = None
     missed: float | None = None
     false_alarm: float | None = None
+    false_alarms: float | None = None
 
     def __post_init__(self) -> None:
         costs = [cost for cost in (self.missed, self.false_alarm) if cost is not None]
-        if sum((self.recall is not None, self.precision is not None, bool(costs))) != 1 or len(costs) == 1:
-            raise BadDeclaration("Threshold(…) needs exactly one of recall, precision, or missed with false_alarm")
-        for name in ("recall", "precision"):
+        shares = ("recall", "precision", "false_alarms")
+        if sum((*(getattr(self, name) is not None for name in shares), bool(costs))) != 1 or len(costs) == 1:
+            raise BadDeclaration(
+                "Threshold(…) needs exactly one of recall, precision, false_alarms, or missed with false_alarm"
+            )
+        for name in shares:
             if (share := getattr(self, name)) is not None and not 0 < share < 1:
                 raise BadDeclaration(f"Threshold({name}={share}): above 0 and below 1")
         if any(not 0 < cost < math.inf for cost in costs):
@@ -196,8 +201,9 @@ class Evaluation:
     judges, so with a time column no more judge than `judge_rows`, four weeks or eight windows, whichever is most,
     however long the history grows. `metric` is the one by which a
     candidate must be better: `accuracy`, `balanced_accuracy`, `f1`, `f1_weighted`, `precision`, `recall`, `roc_auc`,
-    `average_precision`, `log_loss`, `mae`, `rmse`, `r2`; of two levels, the last is what precision, recall and
-    average_precision look for. `anchor_days`: anchor rows that are so much older than the newest row no longer count.
+    `average_precision`, `log_loss`, `mae`, `rmse`, `r2`, or of anomalies, without any label, `reconstruction`; of two
+    levels, the last is what precision, recall and average_precision look for. `anchor_days`: anchor rows that are so
+    much older than the newest row no longer count.
     `threshold`: what decides between two levels. `season`: steps after which a series is like itself, which the trivial
     forecast repeats; 1 repeats the last value. `protocols`: how else `holdfast evaluate` asks what the recipe is
     worth: `holdout`, `stratified-holdout`, `time-split`, `last-of-each` (the newest rows of each user, or of each

@@ -1,7 +1,7 @@
 """From typed rows to a network's inputs and from its outputs to answers. Needs numpy only, also when serving."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ import numpy as np
 from data.descriptors import describe, described
 from data.errors import BadDeclaration, BadRow, Corrupt, TooFewRows
 from data.schema import (
+    Anomaly,
     Audio,
     Category,
     Column,
@@ -97,7 +98,10 @@ class Encoder:
         """The kind of answer, from the target's type."""
         if self.forecast is not None:
             return "forecast"
-        return "classification" if isinstance(self.schema.columns[self.schema.target], Category) else "regression"
+        target = self.schema.columns[self.schema.target]
+        if isinstance(target, Anomaly):
+            return "anomaly"
+        return "classification" if isinstance(target, Category) else "regression"
 
     @property
     def forecast(self) -> Series | None:
@@ -108,12 +112,45 @@ class Encoder:
     @cached_property
     def unit(self) -> tuple[np.ndarray, np.ndarray]:
         """What standardised values stand for: means and deviations (outputs,) of the target; 0 and 1 for classes."""
-        if self.task == "classification":
+        if self.answers:
             return np.zeros(1), np.ones(1)
         names = [f"{self.schema.target}.{one}" for one in self.forecast.channels] if self.forecast else []
         pairs = np.array([self.scales[name] for name in names or [self.schema.target]])
         means, deviations = np.tile(pairs.T, self.forecast.length if self.forecast else 1)
         return means, deviations
+
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """How many units of an anomaly's error the standardised values (outputs,) of its series stand for.
+
+        Raises: BadDeclaration for another number of units than of channels.
+        """
+        target, names = self.schema.columns[self.schema.target], self.watched
+        units = np.atleast_1d(target.unit if isinstance(target, Anomaly) else 1.0)
+        if len(units) not in (1, len(names)):
+            raise BadDeclaration(f"Anomaly(unit=…) has {len(units)} units for {len(names)} channels")
+        each = np.array([self.scales[name][1] for name in names]) / units
+        return np.tile(each, one_size(self.of(Series))[0])
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """What each value's squared error (outputs,) counts in a row's: all alike, or those of the newest steps."""
+        target, width = self.schema.columns[self.schema.target], len(self.watched)
+        newest = target.newest if isinstance(target, Anomaly) else None
+        counts = np.zeros(len(self.reach))
+        counts[len(counts) - (newest * width if newest else len(counts)) :] = 1.0
+        return np.asarray(counts / counts.sum())
+
+    @property
+    def watched(self) -> list[str]:
+        """The channels, as `series.channel`, that are reconstructed where anomalies are looked for.
+
+        Raises: BadDeclaration without any.
+        """
+        found = [f"{name}.{channel}" for name, column in self.of(Series).items() for channel in column.channels]
+        if not found:
+            raise BadDeclaration("anomalies are looked for in a Series: the schema has none beside its target")
+        return found
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -156,7 +193,7 @@ class Encoder:
         vocabulary = max(map(len, self.vocabularies.values()), default=0)
         outputs = len(self.answers) or (math.prod(self.forecast.shape) if self.forecast else 1)
         ranked = (list(self.levels).index(self.schema.ranking.item),) if self.schema.ranking else ()
-        outputs += len(ranked)
+        outputs = len(self.reach) if self.task == "anomaly" else outputs + len(ranked)
         taught = [one.shape for one in self.vocabularies.values() if isinstance(one, Pieces)]
         return EncodedSpec(
             inputs,
@@ -169,10 +206,14 @@ class Encoder:
             self.targets(),
             ranked,
             pretrained=taught[0] if taught else None,
+            gaps=self.gaps() if self.task == "anomaly" else (),
+            newest=int((self.counted > 0).sum()) if self.task == "anomaly" else 0,
         )
 
     def targets(self) -> tuple[int, ...]:
-        """Return the places of the target's channels in the input "series"."""
+        """Return the places of the target's channels in the input "series"; for anomalies, of all channels."""
+        if self.task == "anomaly":
+            return tuple(at for at, _ in self.places())
         places: dict[str, int] = {}
         at = 0
         for column in self.of(Series).values():
@@ -180,6 +221,18 @@ class Encoder:
             at += len(column.channels) * (1 + column.nullable)
         wanted = self.forecast.channels if self.forecast else ()
         return tuple(places[channel] for channel in wanted) if set(wanted) <= places.keys() else ()
+
+    def gaps(self) -> tuple[int, ...]:
+        """Return the place of each target's flag in the input "series", -1 for a channel that can't have gaps."""
+        return tuple(flag for _, flag in self.places())
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Yield the places of each channel and of its flag in the input "series"."""
+        at = 0
+        for column in self.of(Series).values():
+            count = len(column.channels)
+            yield from ((at + one, at + count + one if column.nullable else -1) for one in range(count))
+            at += count * (1 + column.nullable)
 
     def of(self, kind: type[K]) -> dict[str, K]:
         """Return the columns of one kind that the network learns from, by name."""
@@ -274,10 +327,14 @@ class Encoder:
     def target(self, rows: Rows) -> np.ndarray:
         """Return classes (N,) int64, or standardised values (N,) float32, of a forecast (N, outputs).
 
+        Of an anomaly, which is learned without labels, the error (N,) that there should be: none.
+
         Raises: BadRow for a label that is null, has a gap or is no level.
         """
         name = self.schema.target
         truth = rows[name]
+        if self.task == "anomaly":
+            return np.zeros(len(truth), dtype=np.float32)
         means, deviations = self.unit
         if self.task != "classification":
             truth = truth.reshape(len(truth), math.prod(truth.shape[1:]))
@@ -294,8 +351,14 @@ class Encoder:
         return np.asarray(encoded)
 
     def decode(self, outputs: np.ndarray) -> Outputs:
-        """Return probabilities from logits (N, K), or values in the target's unit from standardised ones."""
+        """Return probabilities from logits (N, K), or values in the target's unit from standardised ones.
+
+        Of an anomaly the score, from what could not be reconstructed of each value (N, outputs).
+        """
         raw = np.asarray(outputs, dtype=np.float64)
+        if self.task == "anomaly":
+            error = np.sqrt((raw * self.reach) ** 2 @ self.counted)
+            return Outputs(np.column_stack([1 / (1 + error), error / (1 + error)]), self.answers, anomaly=True)
         means, deviations = self.unit
         if self.schema.ranking:
             return Outputs(raw[:, :1] * deviations + means, scores=raw[:, 1])

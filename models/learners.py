@@ -31,6 +31,7 @@ FOR_IDS = 4.0  # imagined rows at the mean beside those of each id
 MOST_LEVELS = 50  # of one category, the commonest; rarer ones have no column of their own
 SIDE = 32  # pixels: larger pictures are averaged down
 TREES = 50
+CONDENSED = 8  # numbers of a series to one principal component
 ROUNDS = 200  # of the linear learner's solver
 
 
@@ -68,6 +69,8 @@ def learned_answers(
         train = take(train, np.sort(np.random.default_rng(seed).choice(length(train), most, replace=False)))
     if encoder.task == "forecast":
         return {name: forecast(encoder, train, rows) for name in names if name == "linear" and encoder.spec.targets}
+    if encoder.task == "anomaly":
+        return {name: reconstructed(encoder, train, rows) for name in names if name == "linear"}
     levels = levels_of(encoder, train)
     known, asked, truth = table(encoder, train, levels), table(encoder, rows, levels), encoder.target(train)
     words = {name: vectoriser().fit(train[name].tolist()) for name in encoder.vocabularies}
@@ -139,6 +142,21 @@ def forecast(encoder: Encoder, train: Rows, rows: Rows) -> Learned:
     return Learned(encoder.decode(found.transpose(0, 2, 1).reshape(len(asked), -1)).values, seconds, megabytes(learner))
 
 
+def reconstructed(encoder: Encoder, train: Rows, rows: Rows) -> Learned:
+    """Reconstruct series from their principal components, one for every `CONDENSED` numbers of theirs.
+
+    The best that a linear autoencoder can do: Baldi & Hornik 1989, Neural networks and principal component analysis.
+    """
+    from sklearn.decomposition import PCA
+
+    train = take(train, train[encoder.schema.target] != encoder.answers[1])
+    places = list(encoder.spec.targets)
+    known, asked = (encoder.encode(part)["series"][:, :, places].reshape(length(part), -1) for part in (train, rows))
+    learner, seconds = fitted(PCA(max(1, min(known.shape[1] // CONDENSED, len(known)))), known, None)
+    left = asked - learner.inverse_transform(learner.transform(asked))
+    return Learned(encoder.decode(left).values, seconds, megabytes(learner))
+
+
 def answers(name: str, encoder: Encoder, known: Any, truth: np.ndarray, asked: Any, seed: int) -> Learned:
     """Fit one learner to `known` (N, F) and answer `asked` (M, F), arrays or sparse."""
     if name == "boosted" and not isinstance(known, np.ndarray):
@@ -160,7 +178,7 @@ def answers(name: str, encoder: Encoder, known: Any, truth: np.ndarray, asked: A
     return Learned(values, seconds, megabytes(learner))
 
 
-def fitted(learner: Any, known: np.ndarray, truth: np.ndarray) -> tuple[Any, float]:
+def fitted(learner: Any, known: np.ndarray, truth: np.ndarray | None) -> tuple[Any, float]:
     """Fit quietly, and say how long it took: a solver that stops at its limit is good enough for a baseline."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

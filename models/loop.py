@@ -210,6 +210,8 @@ def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
     if outputs.shape[1:] != (encoder.spec.outputs,) or len(outputs) not in ranked.sizes(encoder, len(target)):
         wanted = (len(target), encoder.spec.outputs)
         raise BadDeclaration(f"the network returns {tuple(outputs.shape)} where {wanted} is wanted")
+    if encoder.task == "anomaly":
+        return (outputs.float() ** 2).mean(dim=1)
     if encoder.task == "classification":
         return nn.functional.cross_entropy(outputs.float(), target, reduction="none")
     if encoder.spec.ranked:
@@ -218,9 +220,13 @@ def loss_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
 
 
 def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
-    """Return each row's part of the metric (B,): whether it is right, or its absolute error in the target's unit."""
+    """Return each row's part of the metric (B,): whether it is right, or its (mean) error in the target's unit."""
     if encoder.task == "classification":
         return (outputs.argmax(dim=1) == target).float()
+    if encoder.task == "anomaly":
+        reach = torch.as_tensor(encoder.reach, dtype=torch.float32, device=outputs.device)
+        counted = torch.as_tensor(encoder.counted, dtype=torch.float32, device=outputs.device)
+        return ((outputs.float() * reach) ** 2 @ counted).sqrt()
     if encoder.spec.ranked:
         outputs = outputs[: len(target), :1]
     unit = torch.as_tensor(encoder.unit[1], dtype=torch.float32, device=outputs.device)

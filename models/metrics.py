@@ -21,11 +21,13 @@ __all__ = [
     "CONFUSED",
     "DECIDING",
     "DIRECTIONS",
+    "ERROR",
     "HIGHER_IS_BETTER",
     "RANKED",
     "bounds",
     "class_codes",
     "confusion",
+    "labelled",
     "per_row",
     "ranked_bounds",
     "score",
@@ -48,13 +50,16 @@ CLASS_METRICS = {
 }
 NUMBER_METRICS = {"mae": False, "rmse": False, "r2": True}
 LISTS = dict.fromkeys(LIST_METRICS, True)  # of users, not of rows: models/lists.py
-HIGHER_IS_BETTER = {**CLASS_METRICS, **NUMBER_METRICS, **LISTS}
+ERROR = "reconstruction"
+"""The mean error of reconstructed series, in units: what is known of anomalies without any label."""
+HIGHER_IS_BETTER = {**CLASS_METRICS, **NUMBER_METRICS, **LISTS, ERROR: False}
 """The metrics that have an interval; whether more is better."""
 DIRECTIONS = {**HIGHER_IS_BETTER, "median_error": False}
 DECIDING = {
     "classification": tuple(name for name in CLASS_METRICS if name != "calibration_error"),
     "regression": tuple(NUMBER_METRICS),
     "forecast": tuple(NUMBER_METRICS),
+    "anomaly": (ERROR, *(name for name in CLASS_METRICS if name not in ("calibration_error", "log_loss"))),
 }
 """By which of its metrics a task may decide between two models, the usual one first."""
 BOUNDED = frozenset({**CLASS_METRICS, **LISTS}) - {"log_loss"}  # between 0 and 1: shown to people in points
@@ -76,7 +81,9 @@ def per_row(
     if metric not in HIGHER_IS_BETTER or metric in LISTS:
         raise BadDeclaration(f"metric {metric!r} can't decide; {nearest(metric, HIGHER_IS_BETTER)}")
     values = np.asarray(values, dtype=float)
-    if not levels:
+    if metric == ERROR:
+        parts = with_count(values[:, -1] / values[:, 0])
+    elif not levels:
         parts = number_parts(metric, truth.astype(float).reshape(values.shape), values)
     elif metric in RANKED:
         parts = raw_parts(class_codes(truth, levels), values if values.shape[1] == 2 else shares(values)[:, :-1])
@@ -150,6 +157,8 @@ def score(
     A metric that these rows leave undefined (the area under the curve with one class only) is absent.
     """
     values = np.asarray(values, dtype=float)
+    if task == "anomaly":
+        return anomaly_scores(truth, values, levels, cutoff)
     names = list(CLASS_METRICS if task == "classification" else NUMBER_METRICS)
     known = np.isfinite(values).all() and (task == "classification" or np.isfinite(truth.astype(float)).all())
     if not known or not len(values):
@@ -158,3 +167,19 @@ def score(
     if task != "classification":
         found["median_error"] = float(np.median(np.abs(values - truth.astype(float).reshape(values.shape))))
     return {name: each for name, each in found.items() if np.isfinite(each)}
+
+
+def anomaly_scores(
+    truth: np.ndarray, values: np.ndarray, levels: Sequence[str], cutoff: Cutoff | None
+) -> dict[str, float]:
+    """Return the error of all rows, and what the labelled ones say of the alarms."""
+    found = {ERROR: value(ERROR, per_row(ERROR, truth, values, levels))} if len(values) else {ERROR: float("nan")}
+    which = labelled(truth)
+    for name in DECIDING["anomaly"][1:] if which.any() else ():
+        found[name] = value(name, per_row(name, truth[which], values[which], levels, cutoff))
+    return {name: each for name, each in found.items() if name == ERROR or np.isfinite(each)}
+
+
+def labelled(truth: np.ndarray) -> np.ndarray:
+    """Tell of each row (N,) whether its truth is known."""
+    return np.array([one is not None for one in truth.tolist()], dtype=bool)

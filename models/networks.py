@@ -15,6 +15,7 @@ from models.listening import listener
 from models.pictures import Averaged, classic, residual
 from models.pieces import PRETRAINED
 from models.pretrained import Taught
+from models.reconstruction import Residual
 from models.recurrent import Remembering
 from models.transformer import Reader
 from models.vocabulary import NOTHING
@@ -29,8 +30,16 @@ WIDEST = 128  # channels of a default trunk
 def build(model: Model, spec: EncodedSpec) -> nn.Module:
     """Make the network that `model` declares for rows encoded as `spec`, with weights drawn from torch's seed.
 
+    Where anomalies are looked for it answers what it could not reconstruct.
+
     Raises: BadDeclaration for an unknown name or option, or for what does not fit the data.
     """
+    made = declared(model, spec)
+    return Residual(made, spec) if spec.task == "anomaly" else made
+
+
+def declared(model: Model, spec: EncodedSpec) -> nn.Module:
+    """Make the network itself."""
     if callable(model.network):
         made = model.network(spec)
         if not isinstance(made, nn.Module):

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.schema import Number, Rows, Series
 
-Task = Literal["classification", "regression", "forecast"]
+Task = Literal["classification", "regression", "forecast", "anomaly"]
 
 
 class Cutoff(NamedTuple):
@@ -34,6 +34,8 @@ class Outputs:
 
     A forecast has `channels`, and values (N, steps * channels): all channels of the first step, then of the next.
     Where items are ranked, `scores` (N,) order them.
+    Of an anomaly (`anomaly`) the second of two values is the score, error / (1 + error), and the first what is left
+    to 1: no probabilities, but they rank and decide as such do.
     """
 
     values: np.ndarray
@@ -41,6 +43,7 @@ class Outputs:
     cutoff: Cutoff | None = None
     channels: tuple[str, ...] = ()
     scores: np.ndarray | None = None
+    anomaly: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -83,6 +86,9 @@ class Outputs:
             return [{"value": value, "score": score} for value, score in pairs]
         if not self.levels:
             return [{"value": value} for value in self.values[:, 0].tolist()]
+        if self.anomaly:
+            pairs = zip(self.values[:, 1].tolist(), self.codes.tolist(), strict=True)
+            return [{"score": score, "anomaly": code == 1} for score, code in pairs]
         return [
             {
                 "class": self.levels[index],
@@ -91,6 +97,15 @@ class Outputs:
             }
             for index, row in zip(self.codes.tolist(), self.values.tolist(), strict=True)
         ]
+
+
+def as_classes(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer about an anomaly in the words of an answer with classes; any other as it is."""
+    if "anomaly" not in answer:
+        return answer
+    shares = {"false": 1 - answer["score"], "true": answer["score"]}
+    said = "true" if answer["anomaly"] else "false"
+    return {"class": said, "confidence": shares[said], "probabilities": shares}
 
 
 def forecasts(answers: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -86,7 +86,7 @@ class Predictor:
 
     @property
     def task(self) -> Task:
-        """Classification, regression or forecast."""
+        """Classification, regression, forecast or anomaly."""
         return self.encoder.task
 
     @property

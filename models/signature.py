@@ -2,7 +2,7 @@
 
 import json
 
-from data.schema import Audio, Category, Column, Id, Image, Number, Schema, Series, Text
+from data.schema import Anomaly, Audio, Category, Column, Id, Image, Number, Schema, Series, Text
 
 LOADER = "models.pyfunc"
 FLAVORS = {"python_function": {"loader_module": LOADER}}
@@ -12,10 +12,13 @@ def mlmodel_text(schema: Schema) -> str:
     """Return the file's content: JSON, which is YAML too, and no run or time, so that equal versions are equal."""
     inputs = [{**mlflow_type(column), "name": name, "required": True} for name, column in schema.features.items()]
     target = schema.columns[schema.target]
-    classes = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
     value = {"name": "forecast" if isinstance(target, Series) else "value", **mlflow_type(target)}
-    scores = [{"type": "double", "name": "score"}] if schema.ranking else []
-    outputs = classes if isinstance(target, Category) else [value, *scores]
+    score = {"type": "double", "name": "score"}
+    outputs: list[dict[str, object]] = [value, {**score}] if schema.ranking else [value]
+    if isinstance(target, Anomaly):
+        outputs = [{**score}, {"type": "boolean", "name": "anomaly"}]
+    elif isinstance(target, Category):
+        outputs = [{"type": "string", "name": "class"}, {"type": "double", "name": "confidence"}]
     described = {
         "flavors": FLAVORS,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None},

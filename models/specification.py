@@ -19,6 +19,10 @@ class EncodedSpec:
     target's first step, then of the next. Where items are `ranked`, by their place in "codes", a second output orders
     them for a user. `targets` are the places of the forecast channels in "series", empty where one is missing there;
     `pretrained` are the measures of the encoder whose codes stand in "text" (models/pieces.py).
+
+    For an anomaly it returns the series again, as it should be: standardised, all channels (`targets`) of the first
+    step, then of the next. What is made of it is what it could not reconstruct (models/reconstruction.py); `gaps` are
+    the places of the flags in "series", -1 for a channel without, and `newest` how many of the last values count.
     """
 
     inputs: dict[str, tuple[tuple[int, ...], str]]
@@ -31,3 +35,5 @@ class EncodedSpec:
     targets: tuple[int, ...] = ()
     ranked: tuple[int, ...] = ()
     pretrained: Mapping[str, Any] | None = None
+    gaps: tuple[int, ...] = ()
+    newest: int = 0

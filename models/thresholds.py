@@ -24,6 +24,8 @@ def choose(threshold: Threshold, outputs: Outputs, truth: np.ndarray) -> Cutoff:
         raise BadDeclaration(f"{threshold} needs a target of two levels, one of them {threshold.level!r}")
     scores = outputs.values[:, outputs.levels.index(threshold.level)]
     belongs = truth.astype(str) == threshold.level
+    if threshold.false_alarms is not None:
+        return Cutoff(threshold.level, alarming(scores[~belongs], threshold.false_alarms))
     for what, rows in ((f"with {threshold.level!r}", belongs), ("with the other level", ~belongs)):
         if not rows.any():
             raise TooFewRows(f"validation rows {what}, to choose a threshold", 0, 1)
@@ -34,6 +36,22 @@ def choose(threshold: Threshold, outputs: Outputs, truth: np.ndarray) -> Cutoff:
     else:
         at = cheapest(scores, belongs, *threshold.costs)
     return Cutoff(threshold.level, at)
+
+
+def alarming(outside: np.ndarray, share: float) -> float:
+    """Return the lowest cutoff that no more than this share of rows of the other level are expected to reach.
+
+    `outside`: scores (M,) of such rows; with the imagined one that alarms, k of M + 1 may. Where labels are missing
+    they are taken for such rows, which only raises the cutoff.
+
+    Raises: TooFewRows.
+    """
+    rows = len(outside)
+    alarms = int(np.floor((rows + 1) * share + 1e-9)) - 1
+    if alarms < 0:
+        needed = int(np.ceil(1 / share - 1e-9)) - 1
+        raise TooFewRows(f"validation rows, to hold {significant(share)} of false alarms", rows, needed)
+    return float(min(np.nextafter(np.sort(outside)[rows - 1 - alarms], 2.0), 1.0))
 
 
 def recalling(inside: np.ndarray, floor: float) -> float:

@@ -124,6 +124,8 @@ def split(encoder: Encoder, rows: Stored, training: Training) -> tuple[Some, Som
 def split(encoder: Encoder, rows: Rows | Stored, training: Training) -> tuple[Rows, Rows] | tuple[Some, Some]:
     """Hold back a share of the entities, drawn by the seed, to judge each epoch.
 
+    What is known to be an anomaly is on neither side: the network would learn that it is usual.
+
     Raises: TooFewRows.
     """
     count = rows.rows if isinstance(rows, Stored) else length(rows)
@@ -131,15 +133,21 @@ def split(encoder: Encoder, rows: Rows | Stored, training: Training) -> tuple[Ro
         raise TooFewRows("training", count, 2)
     if not 0 < training.validation < 1:
         raise BadDeclaration(f"Training(validation={training.validation}): between 0 and 1")
+    name = encoder.schema.target
     distinct, which = entities(encoder.schema, rows, count)
     if distinct < 2:
         raise TooFewRows("training: distinct entities", distinct, 2)
     held = min(max(1, round(distinct * training.validation)), distinct - 1)
     drawn = np.random.default_rng(training.seed).permutation(distinct)[:held]
-    judged = np.isin(which, drawn)
+    judged, usual = np.isin(which, drawn), np.ones(count, dtype=bool)
+    if encoder.task == "anomaly":
+        usual = (rows.column(name) if isinstance(rows, Stored) else rows[name]) != encoder.answers[1]
+    learning, judging = usual & ~judged, usual & judged
+    if not learning.any() or not judging.any():
+        raise TooFewRows("training: rows without an anomaly, to learn from and to validate", int(usual.sum()), 2)
     if isinstance(rows, Stored):
-        return Some(rows, np.flatnonzero(~judged)), Some(rows, np.flatnonzero(judged))
-    return take(rows, ~judged), take(rows, judged)
+        return Some(rows, np.flatnonzero(learning)), Some(rows, np.flatnonzero(judging))
+    return take(rows, learning), take(rows, judging)
 
 
 def entities(schema: Schema, rows: Rows | Stored, count: int) -> tuple[int, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from data.schema import Rows
-from models.outputs import forecasts, watched
+from models.outputs import as_classes, forecasts, watched
 from monitoring.records import Prediction
 
 FEW = 1_000  # answers under which reading one by one is over before Arrow is imported
@@ -98,7 +98,7 @@ def read_lines(outputs: Sequence[str]) -> Answers | None:
     from pyarrow import json
 
     first = orjson.loads(outputs[0])
-    if "forecast" in first:
+    if "forecast" in first or "anomaly" in first:
         return None
     classes = "class" in first
     wanted = [("class", pa.string()), ("confidence", pa.float64())] if classes else [("value", pa.float64())]
@@ -130,6 +130,7 @@ def answers_of(predictions: Sequence[Prediction]) -> Answers:
 
 def shortly(outputs: Sequence[Any]) -> Answers:
     """Return outputs as columns, without their probabilities."""
+    outputs = [as_classes(output) for output in outputs]
     if "forecast" in outputs[0]:
         found, channels = forecasts(outputs)
         return Answers(found, channels=channels)
@@ -141,6 +142,7 @@ def shortly(outputs: Sequence[Any]) -> Answers:
 
 def whole(outputs: Sequence[Any]) -> Answers:
     """Return outputs as columns; the levels are in the order in which they are first seen."""
+    outputs = [as_classes(output) for output in outputs]
     found = shortly(outputs)
     if found.confidence is None:
         return found

@@ -28,7 +28,7 @@ class Prediction:
     at: datetime
     row_time: datetime
     features: bytes  # models.predictor: pack_row of the row as validated, identifiers included
-    output: Mapping[str, Any]  # as answered: {"class", "confidence", "probabilities"}, {"value"} or {"forecast"}
+    output: Mapping[str, Any]  # as answered: models.outputs.Outputs.answers
     sequence: int = -1  # position within (project, generation, trial) from 0, given by the store
     label: Truth | None = None
     trial: int = 0  # the canary's trial that answered beside this generation; 0: the champion itself

@@ -10,7 +10,7 @@ from data.descriptors import described
 from data.errors import BadDeclaration, nearest
 from data.expectations import Expect
 from data.joining import Facts, Joined
-from data.schema import Audio, Category, Column, Id, Image, Number, Ranking, Rows, Schema, Series, Text
+from data.schema import Anomaly, Audio, Category, Column, Id, Image, Number, Ranking, Rows, Schema, Series, Text
 from data.sources import Batch, Bundled, Catalogued, Files, Query, equal_parts
 from models.declarations import Evaluation, Features, Gates, Model, Threshold, Training
 from models.metrics import DECIDING as METRICS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "Anomaly",
     "Audio",
     "Batch",
     "Bundled",
@@ -56,6 +57,7 @@ __all__ = [
     "equal_parts",
 ]
 
+TARGETS = {"classification": "Category", "regression": "Number", "forecast": "Series", "anomaly": "Anomaly"}
 Source = Callable[[], "pd.DataFrame | Iterable[Batch]"]
 """Anything that, called, gives a frame or dated batches: a plain function, or one of the classes above."""
 
@@ -74,7 +76,7 @@ class Project:
     """
 
     name: str
-    task: Literal["classification", "regression", "forecast"]
+    task: Literal["classification", "regression", "forecast", "anomaly"]
     schema: Schema
     source: Source
     model: Model
@@ -97,9 +99,9 @@ class Project:
         if self.task not in METRICS:
             raise BadDeclaration(f"no task {self.task!r}; {nearest(self.task, METRICS)}")
         kind = type(self.schema.columns[self.schema.target]).__name__
-        wanted = {"classification": "Category", "regression": "Number", "forecast": "Series"}[self.task]
+        wanted = TARGETS[self.task]
         if kind != wanted:
-            raise BadDeclaration(f"{self.task} needs a {wanted} target; {self.schema.target!r} is a {kind}")
+            raise BadDeclaration(f"{self.task} needs {wanted} as target; {self.schema.target!r} is {kind}")
         if (metric := self.evaluation.metric) not in METRICS[self.task]:
             raise BadDeclaration(f"{self.task} has no metric {metric!r}; {nearest(metric, METRICS[self.task])}")
         target, threshold = self.schema.columns[self.schema.target], self.evaluation.threshold

@@ -6,6 +6,7 @@ literature nobody is asked to tell a life beyond 125 cycles (Heimes 2008): wear 
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from projects.declaration import (
@@ -54,9 +55,9 @@ def windows(cycles: "pd.DataFrame", every: int = EVERY) -> "pd.DataFrame":
     return pd.concat(parts, ignore_index=True)
 
 
-def fleets(cycles: "pd.DataFrame") -> Iterator[Batch]:
-    """Deal out the engines that are learned from, ten a batch."""
-    known = cycles[cycles["part"] == "train"]
+def fleets(cycles: "pd.DataFrame", part: str = "train") -> Iterator[Batch]:
+    """Deal out the engines that are learned from, or those of the test, ten a batch."""
+    known = cycles[cycles["part"] == part]
     engines = sorted(known["engine"].unique())
     for start in range(0, len(engines), TOGETHER):
         some = engines[start : start + TOGETHER]
@@ -76,6 +77,7 @@ project = Project(
         entity="engine",
     ),
     source=Catalogued(name="cmapss_fd001", split=fleets),
+    changes={"test": Catalogued(name="cmapss_fd001", split=partial(fleets, part="test"))},
     model=Model(network="lstm", options={"width": 48, "hidden": (32,), "dropout": 0.2}),
     training=Training(epochs=20, batch_size=64, learning_rate=2e-3, patience=6, schedule="cosine", clip=1.0),
     # no row of an engine judges what another one of it taught

@@ -9,7 +9,21 @@ import numpy as np
 
 from data.columns.category import LONGEST_LEVEL
 from data.columns.id import LONGEST
-from data.schema import LONGEST_ID, Audio, Category, Column, Id, Image, Number, Ranking, Schema, Series, Text, aliases
+from data.schema import (
+    LONGEST_ID,
+    Anomaly,
+    Audio,
+    Category,
+    Column,
+    Id,
+    Image,
+    Number,
+    Ranking,
+    Schema,
+    Series,
+    Text,
+    aliases,
+)
 from data.wav import write_wav
 from serving.generations import Served
 
@@ -139,6 +153,8 @@ def answer_schema(one: Served) -> Json:
         levels = dict.fromkeys(one.predictor.levels, share)
         kind = {"type": "string", "enum": list(levels)}
         fields: Json = {"class": kind, "confidence": share, "probabilities": exactly(**levels)}
+    elif one.predictor.task == "anomaly":
+        fields = {"score": {"type": "number", "minimum": 0, "maximum": 1}, "anomaly": {"type": "boolean"}}
     elif one.predictor.encoder.forecast:
         target = one.predictor.encoder.forecast
         steps = lists({"type": "number"}, (target.length,))
@@ -182,7 +198,8 @@ def column_schema(column: Column, learned: Sequence[str] = ()) -> Json:
     match column:
         case Number() | Category():
             plain = number_schema(column) if isinstance(column, Number) else category_schema(column)
-            return maybe(plain) if column.nullable else plain
+            sure = isinstance(column, Anomaly) or not column.nullable  # nobody tells that nothing is known
+            return plain if sure else maybe(plain)
         case Image():
             pixel: Json = {"type": "integer", "minimum": 0, "maximum": column.high}
             return {"anyOf": [lists(pixel, column.shape), PNG | {"description": "The picture as a PNG file."}]}
@@ -231,6 +248,8 @@ def number_schema(column: Number) -> Json:
 
 def category_schema(column: Category) -> Json:
     """Return the JSON Schema of a category that isn't null."""
+    if isinstance(column, Anomaly):
+        return {"type": "boolean", "examples": [True]}
     if column.open:
         return {
             "type": "string",
@@ -250,7 +269,7 @@ def example_of(described: Json) -> Any:
     if described["type"] == "object":
         wanted = [*(name for name in ("id",) if name in described["properties"]), *described.get("required", [])]
         return {name: example_of(described["properties"][name]) for name in dict.fromkeys(wanted)}
-    if described["type"] == "string":
+    if described["type"] in ("string", "boolean"):
         return next(iter(described.get("enum") or described.get("examples") or ["order-4711"]))
     low, high = described.get("minimum"), described.get("maximum")
     middle = (low + high) / 2 if low is not None and high is not None else low if low is not None else high or 0

@@ -14,7 +14,7 @@ from data.columns.category import LONGEST_LEVEL, fits_open
 from data.columns.id import LONGEST, fits_id
 from data.columns.image import unbase64, unpng
 from data.errors import nearest
-from data.schema import FUTURE, LONGEST_ID, Audio, Category, Column, Id, Image, Number, Series, Text
+from data.schema import FUTURE, LONGEST_ID, Anomaly, Audio, Category, Column, Id, Image, Number, Series, Text
 
 LARGEST = float_info.max
 
@@ -72,8 +72,19 @@ def number_checker(column: Number) -> Check:
     return check
 
 
+def truth_checker(value: Any) -> str | None:
+    """Read true, false or null."""
+    if value is None:
+        return None
+    if type(value) is not bool:
+        raise Unfit(f"true or false expected, not {kind(value)}")
+    return "true" if value else "false"
+
+
 def category_checker(column: Category) -> Check:
     """Read one of the levels, or any text where the set is open."""
+    if isinstance(column, Anomaly):
+        return truth_checker
     levels = frozenset(column.levels)
 
     def check(value: Any) -> str | None:

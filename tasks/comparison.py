@@ -27,7 +27,7 @@ from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
-from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, unit
+from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, telling, unit
 from tasks.harvesting import rows_of, sound
 from tasks.observing import clock, logged_schema
 from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
@@ -169,9 +169,9 @@ def held_rows(resources: Resources, project: Project, folder: Path, serving: Gen
     """Return the rows of a judging. The anchor is the whole one; those the champion knew are marked in it."""
     learned = champion_batches(resources, serving) if serving else frozenset()
     anchor = read_role(folder, project.schema, "anchor")
-    anchor = take(anchor, representative(project, anchor))
+    anchor = telling(project, take(anchor, representative(project, anchor)))
     return Held(
-        fresh=fresh_rows(resources, project, folder, serving, learned),
+        fresh=telling(project, fresh_rows(resources, project, folder, serving, learned)),
         anchor=without_origin(anchor),
         known=np.isin(anchor[BATCH].astype(str), list(learned)),
         train=without_origin(read_role(folder, project.schema, "train")),

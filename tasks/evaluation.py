@@ -3,14 +3,15 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.descriptors import describe, described
-from data.schema import Rows, Series, length, take
+from data.errors import TooFewRows
+from data.schema import Anomaly, Rows, Series, length, take
 from models import baselines, metrics
 from models.comparison import Sample, gain
 from models.curves import curves
@@ -38,10 +39,30 @@ class Scored:
     truth: np.ndarray
     outputs: Outputs
 
+    @property
+    def labelled(self) -> "Scored":
+        """Those rows of which the truth is known; all but of anomalies."""
+        which = metrics.labelled(self.truth)
+        outputs = replace(self.outputs, values=self.outputs.values[which])
+        return self if which.all() else Scored(take(self.rows, which), self.truth[which], outputs)
+
     def parts(self, metric: str) -> np.ndarray:
         """Return the parts (N, P) of a metric."""
         outputs = self.outputs
         return metrics.per_row(metric, self.truth, outputs.values, outputs.levels, outputs.cutoff)
+
+
+def telling(project: Project, rows: Rows) -> Rows:
+    """Return the rows that the deciding metric can judge: of anomalies those with a label, where it needs one.
+
+    Raises: TooFewRows.
+    """
+    if project.task != "anomaly" or project.evaluation.metric == metrics.ERROR or not length(rows):
+        return rows
+    found = take(rows, metrics.labelled(rows[project.schema.target]))
+    if not length(found):
+        raise TooFewRows(f"labelled rows of {project.name}, which metric={project.evaluation.metric!r} needs", 0, 1)
+    return found
 
 
 def scored(project: Project, predictor: Predictor, rows: Rows) -> Scored:
@@ -57,8 +78,8 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     project names, over all rows that were held out.
     """
     predictor = read_version(folder / "model", features=project.features, project=file_of(project))
-    judged = scored(project, predictor, read_role(folder, project.schema, "judge"))
-    anchored = scored(project, predictor, read_role(folder, project.schema, "anchor"))
+    judged = scored(project, predictor, telling(project, read_role(folder, project.schema, "judge")))
+    anchored = scored(project, predictor, telling(project, read_role(folder, project.schema, "anchor")))
     train = read_role(folder, project.schema, "train")
     metric = project.evaluation.metric
     simple = simpler(project, predictor, train, judged)
@@ -83,7 +104,8 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         found["anchor"] = summary(project, anchored)
         found["anchor_version"] = anchor_version(project, anchored.rows)
         found["rows"]["anchor"] = len(anchored.truth)
-    if project.task == "classification":
+    if predictor.levels:
+        judged = judged.labelled
         answers = judged.outputs
         found["confusion"] = metrics.confusion(judged.truth, answers.values, answers.levels, answers.cutoff).tolist()
         found["levels"] = list(predictor.levels)
@@ -99,11 +121,11 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
 def summary(project: Project, scored_rows: Scored) -> dict[str, dict[str, float]]:
     """Return every metric of the task with its value, and the bounds of those that gates can use."""
     found = {}
-    row_blocks = blocks(project, scored_rows.rows)
     for name, value in scores(project, scored_rows.truth, scored_rows.outputs).items():
         found[name] = {"value": value}
         if name in metrics.HIGHER_IS_BETTER:
-            bounds = metrics.bounds(name, scored_rows.parts(name), row_blocks)
+            seen = scored_rows if name == metrics.ERROR else scored_rows.labelled
+            bounds = metrics.bounds(name, seen.parts(name), blocks(project, seen.rows))
             found[name] |= {"low": bounds.low, "high": bounds.high}
     return found
 
@@ -187,10 +209,15 @@ def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str
     """Return the trivial baseline's answers (N, K) or (N, 1) to `rows`, from labels that had arrived by then.
 
     The last label that had arrived where rows come in time order; else the majority or the mean; a forecast repeats
-    the last season of the row's own past.
+    the last season of the row's own past; a series is reconstructed as flat.
     """
     schema = project.schema
     target = schema.columns[schema.target]
+    if isinstance(target, Anomaly):
+        series = {name: column for name, column in schema.features.items() if isinstance(column, Series)}
+        width = sum(len(column.channels) for column in series.values())
+        windows = np.concatenate([rows[name] for name in series], axis=2)
+        return baselines.flat(windows, np.resize(target.unit, width), target.newest)
     if isinstance(target, Series):
         return repeated_past(project, target, rows)
     if project.evaluation.exchangeable or schema.time is None or schema.ranking:
@@ -213,7 +240,7 @@ def repeated_past(project: Project, target: Series, rows: Rows) -> np.ndarray:
 
 def pilot(project: Project) -> str:
     """Return the learner that says how far another model's answers differ: models.power."""
-    return "linear" if project.task == "forecast" or project.schema.ranking else "tree"
+    return "linear" if project.task in ("forecast", "anomaly") or project.schema.ranking else "tree"
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:

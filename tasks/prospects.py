@@ -17,7 +17,7 @@ from monitoring.records import Generation
 from projects.declaration import Project
 from tasks.champions import brought
 from tasks.comparison import Held, held_rows, judged_before
-from tasks.evaluation import baseline_values, blocks, unit
+from tasks.evaluation import baseline_values, blocks, pilot, unit
 from tasks.resources import Resources
 
 
@@ -36,7 +36,7 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
     known = answered or Outputs(baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
-    kinds = ("linear",) if encoder.task == "forecast" else ("tree",)
+    kinds = (pilot(project),)
     learned = [*learned_answers(kinds, encoder, held.train, held.fresh, seed=project.training.seed).values()]
     if not learned:
         return None

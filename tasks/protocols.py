@@ -123,7 +123,7 @@ def stratified(project: Project, rows: Rows, count: int, seed: int) -> np.ndarra
 def strata(project: Project, rows: Rows) -> np.ndarray:
     """Return which kind of target each row (N,) has."""
     truth = rows[project.schema.target]
-    if project.task == "classification":
+    if isinstance(project.schema.columns[project.schema.target], Category):
         return np.asarray(truth.astype(str))
     numbers = truth.astype(float).reshape(len(truth), -1).mean(axis=1)
     return np.asarray(np.searchsorted(np.quantile(numbers, QUARTILES), numbers))

@@ -5,6 +5,7 @@ Only what ranks rows is taken training by training, where each has rows of every
 can't be ranked among each other (Forman & Scholz 2010, Apples-to-Apples in Cross-Validation Studies).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,10 @@ def facts(result: Evaluated) -> dict[str, Any]:
 def names_of(result: Evaluated) -> list[str]:
     """Return the metrics of the task that have an interval, the deciding one first."""
     deciding = result.project.evaluation.metric
-    every = metrics.CLASS_METRICS if result.project.task == "classification" else metrics.NUMBER_METRICS
+    every: Iterable[str] = metrics.CLASS_METRICS if result.project.task == "classification" else metrics.NUMBER_METRICS
+    if result.project.task == "anomaly":
+        known = all(metrics.labelled(truth_of(result, one)).all() for one in result.trainings)
+        every = metrics.DECIDING["anomaly"][: None if known else 1]
     return [deciding, *(name for name in every if name != deciding)]
 
 
@@ -157,6 +161,9 @@ def pictured(result: Evaluated) -> dict[str, Any]:
     if not outputs.levels:
         return {"residuals": residuals(truth.ravel(), outputs.values.ravel())}
     counts = sum(metrics.confusion(truth_of(result, one), *outputs_of(one)) for one in result.trainings)
+    known = metrics.labelled(truth)
+    if not known.all():
+        return {}
     drawn = curves(truth, outputs.values, outputs.levels)
     return {"confusion": np.asarray(counts).tolist(), "levels": list(outputs.levels), "curves": drawn}
 

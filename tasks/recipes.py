@@ -28,7 +28,7 @@ from projects import discovery
 from projects.declaration import Project
 from tasks.changes import known_rows
 from tasks.choosing import learned
-from tasks.evaluation import baseline_values
+from tasks.evaluation import baseline_values, telling
 from tasks.fitting import cutoff_of
 from tasks.plans import Plan
 from tasks.preparation import BATCH
@@ -84,6 +84,7 @@ def evaluate(
     """
     started, project = time.monotonic(), resources.project(name)
     rows, origin = known_rows(resources, project)
+    rows = telling(project, rows)
     first = project.training.seed
     jobs = [(fold, seed) for seed in range(first, first + seeds) for fold in deal(protocol, project, rows, seed)]
     count = processes or (min(cores(), len(jobs)) if len(jobs) >= TRAININGS else 1)

@@ -10,6 +10,7 @@ from data.descriptors import described
 from data.schema import ArrayColumn, Rows, Schema, Text, length, take
 from data.versions import Snapshot
 from models.importance import importance
+from models.metrics import labelled
 from models.predictor import Predictor
 from monitoring import projections, reference
 from monitoring.budget import QUARTER
@@ -19,6 +20,7 @@ from monitoring.projections import Projection
 from projects.declaration import Project
 from tasks.auditing import representative
 from tasks.comparison import newest_window_rows, without_origin
+from tasks.evaluation import telling
 from tasks.observing import embedded, utc
 from tasks.preparation import gather, roles, roles_by_entity
 from tasks.resources import Resources
@@ -56,15 +58,17 @@ def build_reference(
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
     projection = projection_of(predictor, chosen, held_out)
-    truth = chosen[project.schema.target][held_out]
-    losses = reference.losses_of(truth, outputs.predictions[held_out], project.task)
+    truth, task = chosen[project.schema.target][held_out], "classification" if outputs.levels else project.task
+    if outputs.anomaly:  # what nobody called an anomaly is taken for none, as it was in training
+        truth = np.where(labelled(truth), truth, outputs.levels[0])
+    losses = reference.losses_of(truth, outputs.predictions[held_out], task)
     seen = {**predictor.observe(chosen, outputs), **embedded(predictor, chosen, projection)}
     built = reference.build(
         {**predictor.monitored, **(projection.columns if projection else {})},
         seen,
         held_out=held_out,
         losses=losses,
-        task=project.task,
+        task=task,
         exchangeable=exchangeable,
         ignore=project.monitors.ignore,
         seed=project.training.seed,
@@ -72,10 +76,10 @@ def build_reference(
         window_rows=project.monitors.window.rows or rows_in_span(project, rows, project.monitors.window.span),
         rows_a_quarter=rows_in_span(project, rows, QUARTER),
         times=chosen[project.schema.time] if project.schema.time else None,
-        importance=importance_of(project, predictor, take(chosen, held_out), projection),
+        importance=importance_of(project, predictor, telling(project, take(chosen, held_out)), projection),
         projection=projection,
     )
-    if outputs.channels:  # what a forecast is worth is not estimated without labels
+    if outputs.channels or outputs.anomaly:  # what these are worth is not estimated without labels
         return reference.to_bytes(built), cut
     held = keep(
         take(seen, held_out),

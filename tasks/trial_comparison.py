@@ -13,7 +13,7 @@ import numpy as np
 from data.packing import unpack_rows
 from models.comparison import Sample, gain, sample
 from models.metrics import CONFUSED, HIGHER_IS_BETTER, bounds, value
-from models.outputs import forecasts
+from models.outputs import as_classes, forecasts
 from models.resampling import Interval
 from monitoring.records import Truth
 from monitoring.store.trials import Trial
@@ -132,8 +132,9 @@ def agreement(resources: Resources, trial: Trial) -> float | None:
     pairs = resources.store.shadows.pairs(trial, AGREEING) if trial.mode == "shadow" else []
     if not pairs:
         return None
-    if "class" in pairs[0].champion:
-        return float(np.mean([one.champion["class"] == one.challenger["class"] for one in pairs]))
+    for what in ("class", "anomaly"):
+        if what in pairs[0].champion:
+            return float(np.mean([one.champion[what] == one.challenger[what] for one in pairs]))
     usual, its = (numbers([getattr(one, who) for one in pairs]) for who in ("champion", "challenger"))
     return float(np.mean(np.abs(its - usual) <= SPREAD * usual.std(axis=0)))
 
@@ -226,4 +227,5 @@ def answers(
         return Answered([], np.empty(0), np.empty(0))
     schema = logged_schema(resources, trial.project, trial.generation)
     rows = unpack_rows(schema, packed)
-    return Answered(outputs, truth_of(schema, said), rows[schema.entity_column])
+    known = [as_classes(output) for output in outputs]
+    return Answered(known, truth_of(schema, said), rows[schema.entity_column])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from data.columns.anomaly import Anomaly
 from data.columns.audio import Audio
 from data.columns.base import ArrayColumn, Misfits, Objections, Rows
 from data.columns.category import Category
@@ -18,6 +19,7 @@ from data.columns.series import Series
 from data.columns.text import Text
 
 __all__ = [
+    "Anomaly",
     "ArrayColumn",
     "Audio",
     "Category",
@@ -35,7 +37,9 @@ __all__ = [
 ]
 
 Column = Number | Category | Image | Text | Audio | Series | Id
-KINDS: dict[str, type[Column]] = {kind.__name__: kind for kind in (Number, Category, Image, Text, Audio, Series, Id)}
+KINDS: dict[str, type[Column]] = {
+    kind.__name__: kind for kind in (Number, Category, Anomaly, Image, Text, Audio, Series, Id)
+}
 
 
 def column_to_json(column: Column) -> dict[str, Any]:

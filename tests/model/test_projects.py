@@ -98,7 +98,8 @@ def test_first_rows_of_the_source_meet_every_expectation(rows_of: tuple[Project,
 def test_answers_are_finite_and_probabilities_sum_to_one(made: Made) -> None:
     outputs = made.predictor.predict(made.rows)
     spec = made.predictor.encoder.spec
-    assert outputs.values.shape == (length(made.rows), spec.outputs - len(spec.ranked))
+    width = len(made.predictor.levels) or spec.outputs - len(spec.ranked)
+    assert outputs.values.shape == (length(made.rows), width)
     assert outputs.finite.all()
     if made.project.task == "classification":
         assert (outputs.values >= 0).all()
