@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import BadSetting, NoBatch, NoChampion, TooFewRows
+from data.errors import BadSetting, NoBatch, NoChampion
 from data.schema import Rows, length, take
 from data.sources import TRAFFIC
 from projects.declaration import Project
@@ -86,7 +86,7 @@ def rows_to_send(resources: Resources, project: Project, change: str | None, sin
         raise NoChampion(project.name)
     schema = project.schema
     if since is not None and schema.time is None:
-        raise BadSetting(f"{project.name} has no time column: leave out --since and --until")
+        raise BadSetting(f"{project.name} has no time column: leave out --since")
     if change is not None:
         rows = changed(project, change, 1.0, (), seed=0)
     else:
@@ -97,8 +97,11 @@ def rows_to_send(resources: Resources, project: Project, change: str | None, sin
         assert schema.time is not None
         wanted = rows[schema.time] >= stamp(since)
     if not wanted.any():
-        known = f", or one of its changes: {', '.join(project.changes)}" if project.changes and not change else ""
-        raise TooFewRows(f"rows of {project.name} that were not ingested; name --since{known}", 0, 1)
+        ways = [f"--change {name}" for name in project.changes if name != change]
+        ways += ["--since"] if schema.time is not None else []
+        raise BadSetting(
+            f"{project.name}: no row is left that was not ingested; name {' or '.join(ways) or 'a change'}"
+        )
     return take(rows, wanted)
 
 
@@ -149,8 +152,10 @@ class Replay:
 
         `monitor` is called four times a window of the history, for a schedule of its own would be too slow.
 
-        Raises: ServerUnavailable, Declined.
+        Raises: ServerUnavailable, Declined; BadSetting, for an end where rows have no time.
         """
+        if until is not None and self.stream.schema.time is None:
+            raise BadSetting(f"{self.name} has no time column: leave out --until")
         end = stamp(until) if until else max(self.stream.seen[-1], self.stream.told[-1])
         for now in self.moments(speed.a_second(self.stream), min(end, self.stream.seen[-1])):
             self.send_labels(now)

@@ -17,7 +17,7 @@ from serving_parts import Service as Running
 from serving_parts import serving
 from typer.testing import CliRunner, Result
 
-from data.errors import BadSetting, NoChampion, ServerUnavailable, TooFewRows
+from data.errors import BadSetting, NoChampion, ServerUnavailable
 from data.schema import length
 from holdfast.cli import app
 from projects.declaration import Project
@@ -282,7 +282,7 @@ def test_injected_rows_are_answered_and_their_labels_taken(turning: Stage) -> No
 
 def test_what_can_not_be_sent_says_so_in_one_line(turning: Stage) -> None:
     home, project = turning.home, turning.project
-    with pytest.raises(TooFewRows, match="were not ingested; name --since, or one of its changes: turned"):
+    with pytest.raises(BadSetting, match="no row is left that was not ingested; name --change turned or --since"):
         rows_to_send(home, project, None, None)
     assert length(rows_to_send(home, project, None, datetime(2026, 1, 20, tzinfo=UTC))) == HISTORY - 19 * 24
     with pytest.raises(BadSetting, match="'turned'"):

@@ -19,7 +19,10 @@ from models.folder import WEIGHTS
 from models.predictor import Predictor, read_version
 from projects import discovery
 from projects.declaration import Catalogued, Project
+from serving.validation import RowReader
+from tasks.changes import later
 from tasks.checking import tiny_version
+from tasks.client import asked, told
 
 ROWS = 300
 LOADED, BROKEN = discovery.load_all(())
@@ -176,3 +179,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(made: Made
         tiny_version(dataclasses.replace(made.project, training=training), made.rows, folder)
     assert weights_of(tmp_path / "same" / "model") == weights_of(made.folder)
     assert weights_of(tmp_path / "other" / "model") != weights_of(made.folder)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, project in LOADED.items() if project.changes))
+def test_every_declared_change_gives_rows_that_the_service_takes(name: str, datasets: Path) -> None:
+    assert datasets.is_dir()
+    schema = LOADED[name].schema
+    for change in LOADED[name].changes:
+        rows = later(LOADED[name], change)
+        first = take(rows, np.arange(min(20, length(rows))))
+        reader = RowReader(schema)
+        read = reader.columns(reader.read(asked(schema, first), 20))
+        assert (read[schema.key] == first[schema.key]).all()
+        assert [one["id"] for one in told(schema, first)] == first[schema.key].tolist()
