@@ -11,6 +11,11 @@ from data.schema import Number, Rows, Series
 Task = Literal["classification", "regression", "forecast", "anomaly"]
 
 
+def levelled(task: str) -> bool:
+    """Tell whether a task is answered by one of some levels, so that an answer is right or wrong."""
+    return task in ("classification", "anomaly")
+
+
 class Cutoff(NamedTuple):
     """From which probability, 0 to 1, on `level` is answered; below it the likeliest other level is."""
 

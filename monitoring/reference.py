@@ -17,7 +17,8 @@ import numpy as np
 
 from data.errors import Corrupt, TooFewRows
 from data.schema import Category, Column, Number, Rows, column_from_json, length
-from models.outputs import Task
+from models.metrics import labelled
+from models.outputs import Task, levelled
 from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
 from monitoring.columns import comparable, read
 from monitoring.held_out import HeldOut, from_arrays
@@ -256,8 +257,13 @@ def misfits(column: Column, values: np.ndarray) -> tuple[int, Any]:
 
 
 def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray:
-    """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the (mean) absolute error for numbers."""
-    if task == "classification":
+    """Return how wrong each answer was, float64 (N,): 0 or 1 for a class, the (mean) absolute error for numbers.
+
+    What nobody called an anomaly is taken for none, as it is in training.
+    """
+    if task == "anomaly":
+        truth = np.where(labelled(truth), truth, "false")
+    if levelled(task):
         return np.asarray((truth.astype(str) != predicted.astype(str)).astype(np.float64))
     apart = np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
     return np.asarray(apart.mean(axis=tuple(range(1, apart.ndim))) if apart.ndim > 1 else apart)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from data.errors import BadSetting, nearest
+from models.outputs import levelled
 from monitoring.declarations import Window
 from projects.declaration import Project
 from tasks.backtest_stream import Stream, stamp
@@ -94,7 +95,7 @@ def metric(stream: Stream, losses: np.ndarray, after: datetime, until: datetime)
     known = within[~np.isnan(within)]
     if not len(known):
         return float("nan")
-    return float(1 - known.mean()) if stream.project.task == "classification" else float(known.mean())
+    return float(1 - known.mean()) if levelled(stream.project.task) else float(known.mean())
 
 
 def choose(found: Mapping[str, tuple[float, int]], task: str) -> str:
@@ -104,8 +105,8 @@ def choose(found: Mapping[str, tuple[float, int]], task: str) -> str:
     retrainings is taken; of equals the first. One whose metric is not a number is not taken.
     """
     sound = {name: one for name, one in found.items() if not np.isnan(one[0])}
-    sign = 1.0 if task == "classification" else -1.0
+    sign = 1.0 if levelled(task) else -1.0
     best = max((sign * value for value, _ in sound.values()), default=0.0)
-    slack = SAME if task == "classification" else SAME * abs(best)
+    slack = SAME if levelled(task) else SAME * abs(best)
     near = [name for name, (value, _) in sound.items() if sign * value >= best - slack]
     return min(near, key=lambda name: sound[name][1]) if near else next(iter(found))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.card_style import STYLE
+from models.outputs import levelled
 from tasks.backtest import Played
 from tasks.backtesting import Result
 from tasks.ingestion import write_atomically
@@ -41,14 +42,14 @@ def sentence(result: Result) -> str:
 
 def measure(result: Result) -> str:
     """Name the number that arms are compared by."""
-    return "accuracy" if result.stream.project.task == "classification" else "mean absolute error"
+    return "accuracy" if levelled(result.stream.project.task) else "mean absolute error"
 
 
 def table(result: Result) -> list[dict[str, Any]]:
     """Return one line an arm; `lift` is over the trivial one, above 0 where the arm is better."""
-    sign = 1 if result.stream.project.task == "classification" else -1
+    sign = 1 if levelled(result.stream.project.task) else -1
     known = {last: result.metric(result.arms[-1], last_third=last) for last in (False, True)}
-    also = () if result.stream.project.task == "classification" else ("rmse", "r2")
+    also = () if levelled(result.stream.project.task) else ("rmse", "r2")
     found = []
     for arm in result.arms:
         whole, last = (result.metric(arm, last_third=part) for part in (False, True))

@@ -8,6 +8,7 @@ import numpy as np
 
 from data.errors import NoChampion
 from data.schema import Category, Rows, Schema, Series, length, take
+from models.outputs import as_classes, levelled
 from monitoring.reference import losses_of
 from projects.declaration import Project
 from tasks.changes import changed
@@ -52,7 +53,7 @@ def inject(
         if labels:
             new = int(service.label(project.name, told(project.schema, rows))["new"])
     wrong = float(np.mean(np.concatenate(losses)))
-    said = f"{1 - wrong:.1%} right" if project.task == "classification" else f"mean absolute error {wrong:.4g}"
+    said = f"{1 - wrong:.1%} right" if levelled(project.task) else f"mean absolute error {wrong:.4g}"
     return f"{count} answers under {change}, {said}" + (f"; {new} labels are new" if labels else "")
 
 
@@ -69,7 +70,7 @@ def predicted(schema: Schema, predictions: list[dict[str, Any]]) -> np.ndarray:
     """Return answers as the target's values (N,), or (N, steps, channels)."""
     target = schema.columns[schema.target]
     if isinstance(target, Category):
-        return np.array([one["class"] for one in predictions], dtype=object)
+        return np.array([as_classes(one)["class"] for one in predictions], dtype=object)
     if isinstance(target, Series):
         return np.array([[one["forecast"][name] for name in target.channels] for one in predictions]).transpose(0, 2, 1)
     return np.array([one["value"] for one in predictions], dtype=float)

@@ -10,7 +10,6 @@ from data.descriptors import described
 from data.schema import ArrayColumn, Rows, Schema, Text, length, take
 from data.versions import Snapshot
 from models.importance import importance
-from models.metrics import labelled
 from models.predictor import Predictor
 from monitoring import projections, reference
 from monitoring.budget import QUARTER
@@ -58,17 +57,15 @@ def build_reference(
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
     projection = projection_of(predictor, chosen, held_out)
-    truth, task = chosen[project.schema.target][held_out], "classification" if outputs.levels else project.task
-    if outputs.anomaly:  # what nobody called an anomaly is taken for none, as it was in training
-        truth = np.where(labelled(truth), truth, outputs.levels[0])
-    losses = reference.losses_of(truth, outputs.predictions[held_out], task)
+    truth = chosen[project.schema.target][held_out]
+    losses = reference.losses_of(truth, outputs.predictions[held_out], project.task)
     seen = {**predictor.observe(chosen, outputs), **embedded(predictor, chosen, projection)}
     built = reference.build(
         {**predictor.monitored, **(projection.columns if projection else {})},
         seen,
         held_out=held_out,
         losses=losses,
-        task=task,
+        task="classification" if outputs.levels else project.task,
         exchangeable=exchangeable,
         ignore=project.monitors.ignore,
         seed=project.training.seed,

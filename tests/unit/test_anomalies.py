@@ -16,6 +16,7 @@ from models.outputs import Outputs
 from models.reconstruction import Residual
 from models.thresholds import choose
 from models.training import split
+from monitoring.reference import losses_of
 from projects.declaration import Project, Training
 from serving.values import Unfit, checker
 
@@ -163,6 +164,14 @@ def test_metrics_of_labels_are_of_the_labelled_rows_and_the_error_of_all() -> No
     some = np.array(["false", None, None, "true"], dtype=object)
     found = score("anomaly", some, values(outputs), LEVELS)
     assert (found[ERROR], found["average_precision"], found["recall"]) == (pytest.approx(errors.mean()), 1.0, 1.0)
+
+
+def test_what_nobody_called_an_anomaly_counts_as_none_where_answers_are_held_against_it() -> None:
+    truth, answers = (
+        np.array([None, None, "true", "false"], object),
+        np.array(["false", "true", "true", "true"], object),
+    )
+    assert losses_of(truth, answers, "anomaly").tolist() == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_declarations_that_mean_nothing_are_refused() -> None:
