@@ -1,6 +1,6 @@
 """`holdfast backtest`: replay history through the monitor and the governor, and compare with the calendar."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -24,6 +24,7 @@ def backtest(
     change: Annotated[
         str | None, typer.Option(help="A change that the project declares: its rows are replayed after the history.")
     ] = None,
+    calendar: Annotated[int, typer.Option(min=1, help="Days from one retraining by the calendar to the next.")] = 7,
     policy: Annotated[
         list[str] | None,
         typer.Option("--policy", help="A policy to try, or `all`; may be repeated. As declared if left out."),
@@ -32,11 +33,12 @@ def backtest(
     folders: Projects = None,
     as_json: Json = False,
 ) -> None:
-    """Replay the project's history as if live, and compare it with retraining never, weekly and always.
+    """Replay the project's history as if live, and compare it with retraining never, by the calendar and always.
 
     Reads the home's accepted batches and labelled traffic (where nothing was ingested, the source), and writes nothing
     there but the page it ends with: the replay has a store and a clock of its own, in a temporary folder. Policies are
-    chosen on the first two thirds.
+    chosen on the first two thirds. Where the calendar waits for four windows or more, `always` (each window) is left
+    out.
     """
     from tasks import backtest_report as report
     from tasks.backtest_policies import DECLARED, named
@@ -55,6 +57,7 @@ def backtest(
             policies,
             since=since.replace(tzinfo=UTC),
             until=until.replace(tzinfo=UTC) if until else None,
+            week=timedelta(days=calendar),
             progress=show,
         )
     found = report.facts(result)

@@ -36,8 +36,8 @@ def sentence(result: Result) -> str:
     policy, _, weekly, *_ = result.arms
     name = measure(result)
     ours, theirs = (result.metric(one, last_third=True) for one in (policy, weekly))
-    spent = f"{len(policy.retrainings)} retrainings against {len(weekly.retrainings)} by the week"
-    return f"{policy.name}: {name} {ours:.3f} on the last third, weekly {theirs:.3f}; in all {spent}"
+    spent = f"{len(policy.retrainings)} retrainings against {len(weekly.retrainings)} {weekly.name}"
+    return f"{policy.name}: {name} {ours:.3f} on the last third, {weekly.name} {theirs:.3f}; in all {spent}"
 
 
 def measure(result: Result) -> str:
@@ -127,7 +127,7 @@ def picture(result: Result, found: dict[str, Any]) -> bytes:
 
     figure = Figure(figsize=(9.6, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    for colour, (name, points) in zip(COLOURS, found["curves"].items(), strict=True):
+    for colour, (name, points) in zip(COLOURS, found["curves"].items(), strict=False):
         times = [day(point["until"]) for point in points]
         values = [np.nan if point["value"] is None else point["value"] for point in points]
         width = 2.2 if name == result.arms[0].name else 1.1

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 EARLIER = 2 / 3  # of the replayed rows, on which policies are chosen
 WEEK = timedelta(days=7)
+RARE = 4  # windows: whose calendar waits for so many asks for few trainings
 Progress = Callable[[float, str], None]
 
 
@@ -158,7 +159,10 @@ def beside(
     name = stream.project.name
     first = predictor_of(replay.home, replay.home.store.ledger.generations(name)[0])
     found: list[Played] = []
-    for what, every in (("never", None), ("weekly", week), ("always", window)):
+    by_calendar = "weekly" if week < 2 * WEEK else f"each {week.days} days"
+    for what, every in (("never", None), (by_calendar, week), ("always", window)):
+        if what == "always" and week >= RARE * window:
+            continue  # it would cost more than all the rest
         if what == "always" and window == week:
             found.append(replace(found[-1], name=what))
             continue

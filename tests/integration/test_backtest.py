@@ -368,5 +368,12 @@ def test_a_declared_change_is_played_without_an_ingest_and_numbers_are_scored_in
         assert arm["rmse"] >= arm["mean absolute error"] > 0
     assert arms["weekly"]["r2"] > arms["never"]["r2"]
     assert arms["never"]["mean absolute error"] > 3  # the level rose by four
+    rare = CliRunner().invoke(app, [*words, "--change", "dearer", "--calendar", "28"], catch_exceptions=False)
+    assert [arm["arm"] for arm in json.loads(rare.stdout)["arms"]] == [
+        "declared",
+        "never",
+        "each 28 days",
+        "previous label",
+    ]
     wrong = CliRunner().invoke(app, [*words, "--change", "dear"])
     assert (wrong.exit_code, "'dearer'" in wrong.output) == (1, True)
