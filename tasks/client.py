@@ -10,6 +10,7 @@ import numpy as np
 from data.errors import HoldfastError, ServerUnavailable
 from data.schema import Rows, Schema, length
 
+REQUEST = 50  # rows: pictures and windows are long in JSON, and a body is 8 MiB at most
 PATIENCE = 5  # times that a request is sent again, where the service asks to wait
 
 

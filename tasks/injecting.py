@@ -12,11 +12,10 @@ from models.outputs import as_classes, levelled
 from monitoring.reference import losses_of
 from projects.declaration import Project
 from tasks.changes import changed
-from tasks.client import Service, asked, told
+from tasks.client import REQUEST, Service, asked, told
 from tasks.observing import clock
 from tasks.resources import Resources
 
-REQUEST = 50  # rows
 TICK = np.timedelta64(1, "ms")
 
 

@@ -22,12 +22,11 @@ from projects.declaration import Project
 from tasks.backtest import pace
 from tasks.backtest_stream import Stream, stamp, stream_of
 from tasks.changes import changed, good_rows
-from tasks.client import Service, asked, told
+from tasks.client import REQUEST, Service, asked, told
 from tasks.observing import utc
 from tasks.preparation import BATCH, gather
 from tasks.resources import Resources
 
-REQUEST = 50  # rows: pictures and windows are long in JSON, and a body is 8 MiB at most
 LABELS = 1000  # of a request
 TICK = 0.2  # seconds between two looks at the clock
 ONE = np.timedelta64(1, "us")
