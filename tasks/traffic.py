@@ -11,10 +11,10 @@ from typing import Self
 import numpy as np
 
 from data.errors import ServerUnavailable
+from data.injection import dead_frames, new_cameras
 from data.sources import bundled_frame
 from projects.digits import HISTORY, project
 from tasks.client import Declined, Service
-from data.injection import dead_frames, new_cameras
 from tasks.preparation import roles_by_entity
 
 REQUEST_ROWS = 10
