@@ -30,6 +30,7 @@ from tasks.resources import Resources
 
 logger = logging.getLogger(__name__)
 
+GOVERNOR = "governor"  # the actor of what is promoted without a person
 OUTCOMES = {"kept": "kept", "refused": "refused"}
 
 
@@ -57,7 +58,7 @@ def settle(
             version,
             replaces=serving,
             manifest=verdict.inputs["manifest"],
-            actor="governor",
+            actor=GOVERNOR,
             reason=judgement.sentence,
             gates=judgement.table(),
             token=token,
@@ -161,18 +162,28 @@ def named(verdict: Decision) -> str:
 
 
 def rollback(
-    resources: Resources, name: str, to: str | None, *, actor: str, reason: str, messages: Sequence[Message] = ()
+    resources: Resources,
+    name: str,
+    to: str | None,
+    *,
+    actor: str,
+    reason: str,
+    over: Generation | None = None,
+    messages: Sequence[Message] = (),
 ) -> Report:
     """Make an earlier champion serve again: a new generation of an old version, checked for integrity only.
 
     `to` is a version; None means the champion before this one, and again the one before that: what was rolled away
-    from is not gone back to unless it is named. `messages` are sent if, and only if, it comes to pass.
+    from is not gone back to unless it is named. `over`: the generation that must serve still. `messages` are sent if,
+    and only if, it comes to pass.
 
-    Raises: NoSuchVersion.
+    Raises: NoSuchVersion, LostRace.
     """
     project = resources.project(name)
     past = resources.store.ledger.generations(name)
     serving = past[-1] if past else None
+    if serving and over and serving.number != over.number:
+        raise LostRace(f"generation {serving.number} of {name} serves meanwhile, not {over.number}")
     if serving and serving.version == to:
         return Report(f"version {to} serves already, as generation {serving.number}")
     chosen = standing(resources, name)[:-1] if to is None else [entry for entry in past if entry.version == to]

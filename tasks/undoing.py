@@ -17,9 +17,9 @@ ACTOR = "receipts"
 def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
     """Roll back from a champion whose receipt says that it lost, or tell people, once; return what was done, if it was.
 
-    Rolled back where versions are promoted without a person too (`Governor(promote="auto")`) or where a person has
-    `agreed`. Labels that people chose promote nothing by themselves, and undo nothing. A killed call's work is done by
-    the next.
+    Rolled back is what was promoted without a person (`Governor(promote="auto")`), or anything where a person has
+    `agreed`; what a person wanted to serve is a person's to take back. Labels that people chose promote nothing by
+    themselves, and undo nothing. A killed call's work is done by the next.
 
     Raises: ServerUnavailable.
     """
@@ -29,13 +29,14 @@ def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
         return ""
     said, back = str(lost.detail["sentence"]), f"version {lost.against}"
     why = f"to let {back} serve again: `holdfast rollback {name} --to {lost.against} --reason '…'`"
-    if agreed or resources.project(name).governor.promote == "auto":
+    alone = resources.project(name).governor.promote == "auto" and serving.actor == promotion.GOVERNOR
+    if agreed or alone:
         text = f"{said}; {back} serves again"
         told = messages.alerts(
             resources.settings, name, f"undone-{serving.number}", "promotion", text, links=overview(resources)
         )
         try:
-            promotion.rollback(resources, name, lost.against, actor=ACTOR, reason=said, messages=told)
+            promotion.rollback(resources, name, lost.against, actor=ACTOR, reason=said, over=serving, messages=told)
         except LostRace:
             return ""  # another serves meanwhile
         except ServerUnavailable:

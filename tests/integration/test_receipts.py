@@ -11,6 +11,7 @@ from loop_parts import Orchard, artifacts, judgement, plums
 from store_parts import NOON, answer, generation, project, race, store
 from typer.testing import CliRunner
 
+from data.errors import LostRace
 from data.schema import Rows
 from holdfast.cli import app
 from models.predictor import manifest_sha256
@@ -200,11 +201,15 @@ AUTO, APPROVE = 'promote="auto"', 'promote="approve"'
 
 @pytest.fixture
 def lost_orchard(orchard: Orchard, bad: Path) -> Orchard:
-    """A good champion was replaced by a bad one, and the labels of two weeks have come; a person promotes."""
+    """A good champion was replaced by a bad one without a person, and the labels of two weeks have come."""
+    return losing(orchard, bad, actor=promotion.GOVERNOR)
+
+
+def losing(orchard: Orchard, bad: Path, *, actor: str) -> Orchard:
     orchard.declare((AUTO, APPROVE))
     orchard.promote()
     second = registered(orchard, bad)
-    promotion.promote(orchard, orchard.name, second, actor="test", reason="it is a test")
+    promotion.promote(orchard, orchard.name, second, actor=actor, reason="it is a test")
     labelled(orchard, plums(300), "r")
     orchard.ahead = FORTNIGHT
     return orchard
@@ -234,6 +239,24 @@ def test_where_versions_are_promoted_without_a_person_a_loss_is_undone_once(lost
     assert orchard.serving.actor == "receipts"
     assert "v2 earned \N{MINUS SIGN}" in orchard.serving.reason
     assert told(orchard, "version 1 serves again") == 1
+
+
+def test_what_a_person_wanted_to_serve_is_not_undone_without_one(orchard: Orchard, bad: Path) -> None:
+    losing(orchard, bad, actor="ann").declare((APPROVE, AUTO))
+    assert "`holdfast rollback" in receipts.settle(orchard, orchard.name).sentence
+    assert receipts.settle(orchard, orchard.name).sentence == "no receipt is due"
+    assert orchard.generations == ["1", "2"]
+    receipts.settle(orchard, orchard.name, agreed=True)
+    assert orchard.generations == ["1", "2", "1"]
+
+
+def test_a_rollback_of_one_generation_leaves_the_next_alone(lost_orchard: Orchard) -> None:
+    orchard = lost_orchard
+    lost = orchard.serving
+    third = orchard.promote()
+    with pytest.raises(LostRace, match="generation 3"):
+        promotion.rollback(orchard, orchard.name, "1", actor="receipts", reason="a loss", over=lost)
+    assert orchard.generations == ["1", "2", third]
 
 
 def test_a_loss_that_a_killed_call_left_standing_is_undone_by_the_next(lost_orchard: Orchard) -> None:
