@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from data.batches import coerce
+from data.columns.category import words_of
 from data.errors import BadSetting, NoBatch, TooFewRows, nearest
 from data.injection import INJECTIONS
 from data.requests import objections
@@ -137,5 +138,5 @@ def without(batch: Batch, key: str, keys: frozenset[str]) -> Batch | None:
     """Return a batch without the rows of these keys; None where none is left."""
     if not keys or key not in batch.frame.columns:
         return batch
-    kept = batch.frame[~batch.frame[key].astype(str).isin(keys)]
+    kept = batch.frame[~np.isin(words_of(batch.frame[key], ())[0].astype(str), list(keys))]
     return replace(batch, frame=kept) if len(kept) else None

@@ -4,11 +4,13 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data.errors import BadSetting
 from data.schema import Rows
-from tasks.changes import held, later
+from data.sources import Batch
+from tasks.changes import held, later, without
 from tasks.ingestion import ingest
 from tasks.preparation import gather
 from tasks.resources import Resources, connect
@@ -101,3 +103,10 @@ def test_what_is_held_back_stays_out_of_every_later_ingest(stalls: Resources, tm
     assert {key[0] for key in rows_in(stalls, tmp_path / "cache")["id"]} == {"0", "1"}
     assert [line.subject for line in stalls.store.ledger.decisions("stalls", kinds=("hold",))] == ["change third_day"]
     stalls.store.close()
+
+
+def test_keys_that_pandas_read_as_floats_are_held_back_like_others() -> None:
+    given = Batch("mixed", pd.DataFrame({"id": [1.0, 2.0, float("nan")], "x": [1, 2, 3]}))
+    kept = without(given, "id", frozenset({"1"}))
+    assert kept is not None
+    assert kept.frame["x"].tolist() == [2, 3]
