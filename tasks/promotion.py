@@ -27,10 +27,10 @@ from tasks.referencing import budget_note, build_reference
 from tasks.registration import judged, snapshot_of
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.trials import GOVERNOR
 
 logger = logging.getLogger(__name__)
 
-GOVERNOR = "governor"  # the actor of what is promoted without a person
 OUTCOMES = {"kept": "kept", "refused": "refused"}
 
 

@@ -9,6 +9,7 @@ from monitoring.store.receipts import Receipt
 from tasks import messages, promotion
 from tasks.champions import one_line
 from tasks.resources import Resources
+from tasks.trials import GOVERNOR
 from tasks.watching import overview
 
 ACTOR = "receipts"
@@ -29,7 +30,7 @@ def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
         return ""
     said, back = str(lost.detail["sentence"]), f"version {lost.against}"
     why = f"to let {back} serve again: `holdfast rollback {name} --to {lost.against} --reason '…'`"
-    alone = resources.project(name).governor.promote == "auto" and serving.actor == promotion.GOVERNOR
+    alone = resources.project(name).governor.promote == "auto" and serving.actor == GOVERNOR
     if agreed or alone:
         text = f"{said}; {back} serves again"
         told = messages.alerts(

@@ -25,6 +25,7 @@ from tasks.hindsight import MOST, counting
 from tasks.resources import Resources
 from tasks.retraining import leased
 from tasks.settings import Settings
+from tasks.trials import GOVERNOR
 
 __all__ = ["project", "store"]
 FORTNIGHT = timedelta(days=14, hours=2)
@@ -202,7 +203,7 @@ AUTO, APPROVE = 'promote="auto"', 'promote="approve"'
 @pytest.fixture
 def lost_orchard(orchard: Orchard, bad: Path) -> Orchard:
     """A good champion was replaced by a bad one without a person, and the labels of two weeks have come."""
-    return losing(orchard, bad, actor=promotion.GOVERNOR)
+    return losing(orchard, bad, actor=GOVERNOR)
 
 
 def losing(orchard: Orchard, bad: Path, *, actor: str) -> Orchard:
