@@ -18,6 +18,7 @@ import numpy as np
 from data.errors import BadSetting, NoBatch, NoChampion
 from data.schema import Rows, length, take
 from data.sources import TRAFFIC
+from models.metrics import labelled
 from projects.declaration import Project
 from tasks.backtest import pace
 from tasks.backtest_stream import Stream, stamp, stream_of
@@ -69,7 +70,7 @@ def speed_of(text: str) -> Speed:
 
     Raises: BadSetting.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)(?:/s)?", text.strip())
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw]?)(?:/s)?", text.strip())
     if found is None or not float(found[1]) > 0:
         raise BadSetting(f"--speed {text}: 1d, 6h or 30m of history a second, or a number of rows a second")
     number = float(found[1])
@@ -119,15 +120,15 @@ def ingested(resources: Resources, project: Project) -> set[str]:
 def lined_up(resources: Resources, project: Project, rows: Rows) -> Stream:
     """Put rows in the order of their time; without one, in their own, a second apart from now on.
 
-    Raises: BadSetting, where the service's clock is not the rows' and labels have a delay.
+    Raises: BadSetting, where the service's clock is not the rows' and windows or labels' delays are spans of it.
     """
     if project.schema.time is None:
         seen = stamp(resources.now()) + np.arange(length(rows)) * np.timedelta64(1, "s")
         return Stream(project, rows, seen, seen + microseconds(project.labels.delay))
-    if project.labels.delay and resources.settings.clock != "data":
+    if (project.labels.delay or project.monitors.window.span) and resources.settings.clock != "data":
         raise BadSetting(
-            f"the stack's clock is the wall's, so windows of {project.name} would be judged before their labels come: "
-            "start it with HOLDFAST_CLOCK=data"
+            f"the stack's clock is the wall's, so windows of {project.name} would be judged before their rows or "
+            "labels come: start it with HOLDFAST_CLOCK=data"
         )
     return stream_of(project, rows)
 
@@ -140,8 +141,9 @@ class Replay:
         self.name, self.keys = stream.project.name, stream.rows[stream.schema.key]
         known = resources.store.predictions.find(self.name, self.keys.tolist())
         self.answered = np.array([key in known for key in self.keys.tolist()], dtype=bool)
-        labelled = {key for key, one in known.items() if one.label is not None}
-        self.labelled = np.array([key in labelled for key in self.keys.tolist()], dtype=bool)
+        told_of = {key for key, one in known.items() if one.label is not None}
+        unknown = ~labelled(stream.rows[stream.schema.target])  # nobody ever said, so there is nothing to tell
+        self.labelled = unknown | np.array([key in told_of for key in self.keys.tolist()], dtype=bool)
         newest = resources.store.incidents.recent(self.name, 1)
         self.before = newest[0].id if newest else 0
         self.played = Replayed(self.name, len(stream), int(self.answered.sum()))
@@ -156,6 +158,7 @@ class Replay:
         if until is not None and self.stream.schema.time is None:
             raise BadSetting(f"{self.name} has no time column: leave out --until")
         end = stamp(until) if until else max(self.stream.seen[-1], self.stream.told[-1])
+        quarter, looked = microseconds(pace(self.stream.project, self.stream)), None
         for now in self.moments(speed.a_second(self.stream), min(end, self.stream.seen[-1])):
             self.send_labels(now)
             self.send_rows(now)
@@ -163,7 +166,9 @@ class Replay:
             self.played.reached = utc(now).isoformat()
             said = f"{self.played.reached[:16]}: {self.played.answers:,} answers, {self.played.labels:,} labels"
             progress(float(self.answered.mean()), said)
-            monitor()
+            if looked is None or now - looked >= quarter:
+                looked = now
+                monitor()
         self.send_labels(end)
         monitor()
         self.played.finished = True
@@ -175,10 +180,10 @@ class Replay:
             return
         step = microseconds(pace(self.stream.project, self.stream))
         now = self.stream.seen[left][0]
-        began, first = time.monotonic(), now
+        began, first, whole = time.monotonic(), now, int((end - now) / ONE)
         yield now
         while now < end:
-            passed = first + np.timedelta64(int(a_second / ONE * (time.monotonic() - began)), "us")
+            passed = first + np.timedelta64(min(int(a_second / ONE * (time.monotonic() - began)), whole), "us")
             if passed <= now:
                 time.sleep(TICK)
                 continue

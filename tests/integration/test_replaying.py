@@ -5,7 +5,7 @@ import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from data.errors import BadSetting, NoChampion, ServerUnavailable
 from data.schema import length
 from holdfast.cli import app
+from monitoring.declarations import Labels, Monitors, Window
 from projects.declaration import Project
 from tasks.backtest import Replay as Backtest
 from tasks.backtest_home import Moved, Rehearsal, rehearsal
@@ -293,6 +294,31 @@ def test_what_can_not_be_sent_says_so_in_one_line(turning: Stage) -> None:
         speed_of("-3d")
     with pytest.raises(ServerUnavailable, match="does not answer"), Service("http://127.0.0.1:9") as service:
         service.label("turning", [{"id": "r1", "label": "up"}])
+
+
+def test_windows_of_a_span_are_not_filled_while_the_walls_clock_judges_them(turning: Stage) -> None:
+    at_once = replace(turning.project, labels=Labels())
+    live = replace(turning.home, settings=turning.home.settings.model_copy(update={"clock": "wall"}))
+    rows = changed(turning.project, "turned", 0, (), 0)
+    with pytest.raises(BadSetting, match="before their rows or labels come: start it with HOLDFAST_CLOCK=data"):
+        lined_up(live, at_once, rows)
+    by_count = replace(at_once, monitors=Monitors(window=Window(rows=100)))
+    assert len(lined_up(live, by_count, rows)) == TRAFFIC
+
+
+def test_a_slow_replay_asks_for_the_monitor_four_times_a_window_and_not_at_each_look(turning: Stage) -> None:
+    looks, calls = [], []
+    with turning.replay("unit") as slow:
+        end = MIDNIGHT + timedelta(hours=60)
+        slow.play(Speed(span=timedelta(hours=40)), end, lambda: calls.append(1), lambda *_: looks.append(1))
+    assert len(calls) <= 4 < len(looks)  # a quarter of a window is 25 hours
+
+
+def test_a_speed_that_nobody_can_keep_is_refused_and_a_great_one_is_not() -> None:
+    for text in ("99999999999999d", "0.0000000001s", "0"):
+        with pytest.raises(BadSetting, match="rows a second"):
+            speed_of(text)
+    assert speed_of("999999w").span == timedelta(weeks=999_999)
 
 
 def test_without_a_champion_nothing_is_sent(tmp_path: Path) -> None:
