@@ -19,6 +19,7 @@ from data.errors import HoldfastError
 from data.packing import pack_all
 from data.schema import length, take
 from models.judging import hindering
+from models.metrics import labelled
 from monitoring.records import Generation, Label
 from projects.declaration import Project
 from tasks import harvesting, placing, promotion, receipts, retraining, watching
@@ -120,6 +121,7 @@ class Replay:
     def label(self, which: np.ndarray) -> None:
         """Take in the labels that were told meanwhile, of rows that were asked about."""
         schema = self.stream.schema
+        which = which[labelled(self.stream.rows[schema.target][which])]
         keys, truth = (self.stream.rows[name][which] for name in (schema.key, schema.target))
         told = schema.columns[schema.target].to_request(truth)
         when = map(utc, self.stream.told[which])

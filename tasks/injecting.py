@@ -8,6 +8,7 @@ import numpy as np
 
 from data.errors import NoChampion
 from data.schema import Category, Rows, Schema, Series, length, take
+from models.metrics import labelled
 from models.outputs import as_classes, levelled
 from monitoring.reference import losses_of
 from projects.declaration import Project
@@ -31,7 +32,7 @@ def inject(
 ) -> str:
     """Send so many rows of a change, again and again if there are fewer, and say how good the answers were.
 
-    Rows get new keys and the time of the project's clock. `labels`: their truth is told right afterwards.
+    Rows get new keys and the time of the project's clock. `labels`: their truth, where it is known, is told at once.
 
     Raises: NoChampion, BadSetting, SourceUnavailable, TooFewRows; ServerUnavailable, Declined.
     """
@@ -49,8 +50,9 @@ def inject(
             predictions = service.predict(project.name, asked(project.schema, some))["predictions"]
             truth = some[project.schema.target]
             losses.append(losses_of(truth, predicted(project.schema, predictions), project.task))
-        if labels:
-            new = int(service.label(project.name, told(project.schema, rows))["new"])
+            known = take(some, labelled(truth))
+            if labels and length(known):
+                new += int(service.label(project.name, told(project.schema, known))["new"])
     wrong = float(np.mean(np.concatenate(losses)))
     said = f"{1 - wrong:.1%} right" if levelled(project.task) else f"mean absolute error {wrong:.4g}"
     return f"{count} answers under {change}, {said}" + (f"; {new} labels are new" if labels else "")

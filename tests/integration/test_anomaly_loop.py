@@ -11,7 +11,7 @@ import pytest
 from loop_parts import Orchard
 from serving_parts import Service, point, serving
 
-from data.schema import length
+from data.schema import length, take
 from data.versions import DataRegistry
 from models.judging import judge
 from models.metrics import ERROR
@@ -21,9 +21,13 @@ from monitoring.records import Verdict
 from monitoring.reference import from_bytes as reference_of
 from tasks import evaluation, fitting, preparation
 from tasks.champions import Champions
+from tasks.changes import changed
+from tasks.client import Service as Client
 from tasks.comparison import Held, compare, without_origin
 from tasks.harvesting import harvest
 from tasks.ingestion import ingest, write_snapshot
+from tasks.injecting import inject
+from tasks.replaying import Replay, Speed, lined_up
 from tasks.settings import Settings
 from tasks.watching import watch
 
@@ -206,3 +210,17 @@ def test_a_label_that_says_nothing_is_refused(stack: Stack) -> None:
         assert refused.json()["where"] == "labels[0].label"
     gap = [{"id": "gap", "past": [[None], *pumps(1, 9)[0][1:]]}]
     assert "gap" in stack.post("predict", {"rows": gap}).json()["error"]
+
+
+def test_what_nobody_called_anything_is_sent_without_a_label(stack: Stack) -> None:
+    orchard, project = stack.orchard, stack.orchard.declared
+    rows = take(changed(project, "level", 1.0, (), 0), np.arange(60))
+    rows["failing"][:3] = "true"
+    with Client(stack.service.url) as service:
+        replay = Replay(orchard, service, lined_up(orchard, project, rows))
+        replay.play(Speed(span=timedelta(days=10_000)), None, lambda: None, lambda *_: None)
+    found = replay.summary()
+    assert (found.answers, found.labels, found.waiting) == (60, 3, 0)
+    at = orchard.settings.model_copy(update={"service_port": stack.service.port})
+    said = inject(replace(orchard, settings=at), project, "level", 1.0, (), 20, labels=True)
+    assert said.endswith("; 0 labels are new")
