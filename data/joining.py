@@ -95,7 +95,10 @@ def settled(name: str, facts: Facts) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    frame = pd.concat([batch.frame for batch in fetch(facts.source)], ignore_index=True)
+    frames = [batch.frame for batch in fetch(facts.source)]
+    if not frames:  # nulls would stay in the batches for good
+        raise SourceUnavailable(f"the facts {name!r}: their source has no batch yet")
+    frame = pd.concat(frames, ignore_index=True)
     need(frame, (facts.key, facts.time, *facts.columns))
     _, unread = times(frame[facts.time])
     blank = [is_null(key) or is_null(at) for key, at in zip(frame[facts.key], frame[facts.time], strict=True)]

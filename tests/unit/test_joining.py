@@ -125,3 +125,9 @@ def test_a_base_that_is_one_growing_frame_and_facts_without_columns_are_refused(
         list(fetch(Joined(lambda: ROWS, time="at", facts={"plan": known})))
     with pytest.raises(BadDeclaration, match="at least one"):
         Facts(source=lambda: PLANS, key="who", time="since", columns=())
+
+
+def test_rows_wait_for_a_source_of_facts_that_has_nothing_yet() -> None:
+    source = Joined(batches(ROWS), "at", {"plans": Facts(lambda: iter(()), "who", "since", ("plan",))})
+    with pytest.raises(SourceUnavailable, match="the facts 'plans': their source has no batch yet"):
+        list(fetch(source))
