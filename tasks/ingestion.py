@@ -8,11 +8,11 @@ from pathlib import Path
 
 from data.errors import BatchRefused, SourceUnavailable
 from data.markdown import escaped, table
-from data.sources import fetch
+from data.sources import Batch, fetch
 from data.versions import Snapshot
 from projects.declaration import Project
 from tasks import changes, plans
-from tasks.landing import Landed, land
+from tasks.landing import Landed, land, standing
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.skew import look_for_skew
@@ -32,12 +32,15 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
     """
     project = resources.project(name)
     landings: list[Landed] = []
+    stay: list[str] = []  # batches that were accepted before their rows were to be kept out
     if hold is not None:
         changes.hold_back(resources, project, hold)
     keys = changes.held_keys(resources, project)
     try:
         for given in fetch(project.source):
             batch = changes.without(given, project.schema.key, keys)
+            if stays(resources, project, given, batch):
+                stay.append(given.name)
             if batch is None:
                 continue
             landings.append(land(resources, project, batch))
@@ -55,7 +58,15 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
     if landings and all(landed.refused for landed in landings):
         first = landings[0]
         raise BatchRefused(name, first.batch, first.refused or "")
-    return publish(resources, project, landings)
+    report = publish(resources, project, landings)
+    said = f"; rows to be kept out stay in {', '.join(stay)}, accepted before: only a fresh home is without them"
+    return replace(report, sentence=report.sentence + said * bool(stay))
+
+
+def stays(resources: Resources, project: Project, given: Batch, kept: Batch | None) -> bool:
+    """Tell whether rows that are kept out of a batch from now on were accepted in it, and nothing replaces it."""
+    fewer = kept is None or (kept.once and len(kept.frame) < len(given.frame))
+    return fewer and standing(resources, project, given.name) is not None
 
 
 def unrecorded(resources: Resources, project: Project, landed: Landed) -> bool:

@@ -105,6 +105,14 @@ def test_what_is_held_back_stays_out_of_every_later_ingest(stalls: Resources, tm
     stalls.store.close()
 
 
+def test_rows_that_were_accepted_before_they_were_held_back_are_told_of(stalls: Resources, tmp_path: Path) -> None:
+    ingest(stalls, "stalls")
+    report = ingest(stalls, "stalls", hold="third_day")
+    assert "stay in 2026-01-03, accepted before: only a fresh home" in report.sentence
+    assert {key[0] for key in rows_in(stalls, tmp_path / "cache")["id"]} == {"0", "1", "2"}
+    stalls.store.close()
+
+
 def test_keys_that_pandas_read_as_floats_are_held_back_like_others() -> None:
     given = Batch("mixed", pd.DataFrame({"id": [1.0, 2.0, float("nan")], "x": [1, 2, 3]}))
     kept = without(given, "id", frozenset({"1"}))
