@@ -134,10 +134,15 @@ class Encoder:
 
     @cached_property
     def counted(self) -> np.ndarray:
-        """What each value's squared error (outputs,) counts in a row's: all alike, or those of the newest steps."""
+        """What each value's squared error (outputs,) counts in a row's: all alike, or those of the newest steps.
+
+        Raises: BadDeclaration for more steps than a window has.
+        """
         target, width = self.schema.columns[self.schema.target], len(self.watched)
         newest = target.newest if isinstance(target, Anomaly) else None
         counts = np.zeros(len(self.reach))
+        if newest and newest * width > len(counts):
+            raise BadDeclaration(f"Anomaly(newest={newest}): a window has {len(counts) // width} steps")
         counts[len(counts) - (newest * width if newest else len(counts)) :] = 1.0
         return np.asarray(counts / counts.sum())
 

@@ -195,3 +195,10 @@ def test_declarations_that_mean_nothing_are_refused() -> None:
         Encoder.fit(table, None, {"id": np.array(["a"], object), "x": np.ones(1), "odd": np.array([None])})
     kept = schema(window, unit=(2.0,), newest=1)
     assert schema_from_json(kept.to_json()) == kept
+
+
+def test_more_newest_steps_than_a_window_has_are_refused_and_as_many_are_all() -> None:
+    window, given = Series(length=3, channels=("a", "b")), rows(np.ones((1, 3, 2)))
+    assert Encoder.fit(schema(window, newest=3), None, given).spec.newest == 6
+    with pytest.raises(BadDeclaration, match="a window has 3 steps"):
+        Encoder.fit(schema(window, newest=4), None, given)
