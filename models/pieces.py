@@ -75,6 +75,8 @@ class Pieces:
         shape, (known, lower, bare, apart) = shape_of(path), cut_of(path)
         if missing := [mark for mark in (START, END, NOTHING, UNKNOWN) if mark not in known]:
             raise BadDeclaration(f"{path}: its vocabulary lacks {', '.join(missing)}")
+        if len(known) > shape["vocabulary"]:  # else a text with one of the others would fail whoever asks beside it
+            raise BadDeclaration(f"{path} has {len(known)} pieces, and numbers for {shape['vocabulary']}")
         if not (path / WEIGHTS).is_file():
             raise BadDeclaration(f"{path} has no {WEIGHTS}; weights that are pickles are not read: save it anew")
         with (path / WEIGHTS).open("rb") as file:
@@ -176,9 +178,12 @@ def shape_of(folder: Path) -> dict[str, Any]:
         raise BadDeclaration(f"{folder}: model_type {kind!r} can't be read; known: {', '.join(SHAPES)}")
     try:
         measures = {ours: config[theirs] for ours, theirs in SHAPES[kind].items()}
-        ends = {"positions": int(config["max_position_embeddings"]), "vocabulary": int(config["vocab_size"])}
+        ends = {"positions": config["max_position_embeddings"], "vocabulary": config["vocab_size"]}
     except KeyError as error:
         raise BadDeclaration(f"{folder / 'config.json'} says no {error}") from error
+    for name, value in {**measures, **ends}.items():
+        if name != "activation" and (type(value) is not int or value < 1):
+            raise BadDeclaration(f"{folder / 'config.json'}: {name} {value!r} is no whole number above 0")
     return {"kind": kind, **measures, **ends, "epsilon": float(config.get("layer_norm_eps", 1e-12))}
 
 
@@ -192,13 +197,15 @@ def cut_of(folder: Path) -> tuple[tuple[str, ...], bool, bool, bool]:
         how, model = stored.get("normalizer") or {}, stored.get("model") or {}
         if model.get("type") != "WordPiece" or how.get("type") != "BertNormalizer":
             raise BadDeclaration(f"{folder / 'tokenizer.json'}: only BERT's WordPiece can be read")
-        codes = dict(model["vocab"])
+        codes = model.get("vocab")
+        if not isinstance(codes, dict):
+            raise BadDeclaration(f"{folder / 'tokenizer.json'} holds no vocabulary")
         lower, apart, bare = how.get("lowercase", True), how.get("handle_chinese_chars", True), how.get("strip_accents")
     else:
         try:
             lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
-        except OSError as error:
-            raise BadDeclaration(f"{folder} has neither tokenizer.json nor vocab.txt") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadDeclaration(f"{folder} has neither tokenizer.json nor a vocab.txt in UTF-8") from error
         codes = {piece.rstrip("\r"): code for code, piece in enumerate(lines[: -1 if not lines[-1] else None])}
         how = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
         lower, apart = how.get("do_lower_case", True), how.get("tokenize_chinese_chars", True)

@@ -127,6 +127,7 @@ def taught(model: Model, encoder: Encoder) -> dict[str, Tensor] | None:
 
     Raises: Corrupt for other weights than the rows were encoded for; BadDeclaration for some that don't fit.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     folder = folder_of(model)
@@ -136,7 +137,10 @@ def taught(model: Model, encoder: Encoder) -> dict[str, Tensor] | None:
     content = (found(folder) / WEIGHTS).read_bytes()
     if (digest := hashlib.sha256(content).hexdigest()) != pieces.weights:
         raise Corrupt(f"{folder}/{WEIGHTS}", pieces.weights, digest)
-    tensors = load(content)
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise BadDeclaration(f"{folder}/{WEIGHTS} can't be read: {' '.join(str(error).split())[:160]}") from error
     before = next((name.removesuffix(WORDS) for name in tensors if name.endswith(WORDS)), "")
     stored = {name.removeprefix(before): tensor.float() for name, tensor in tensors.items()}
     try:

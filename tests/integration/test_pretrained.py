@@ -168,23 +168,32 @@ def test_a_torch_worker_could_build_the_network_again_without_the_folder(tmp_pat
     build(model, kept.spec).load_state_dict(trained.network.state_dict())
 
 
+WORDPIECE = {"model": {"type": "WordPiece"}, "normalizer": {"type": "BertNormalizer"}}
+STRANGE = {
+    "another kind": ("config.json", b'{"model_type": "t5"}'),
+    "half a file": ("config.json", b"{"),
+    "other pieces": ("tokenizer.json", b'{"model": {"type": "BPE"}, "normalizer": null}'),
+    "no vocabulary": ("tokenizer.json", json.dumps(WORDPIECE).encode()),
+    "other letters": ("vocab.txt", b"\xff\xfe"),
+    "no marks": ("vocab.txt", b"the\nfilm\n"),
+    "pieces without numbers": ("vocab.txt", "\n".join([*PIECES, "zebra"]).encode()),
+}
+
+
 def broken(folder: Path, how: str) -> None:
-    if how == "another kind":
-        (folder / "config.json").write_text(json.dumps({"model_type": "t5"}))
+    config = json.loads((folder / "config.json").read_text())
+    if how in STRANGE:
+        name, content = STRANGE[how]
+        (folder / name).write_bytes(content)
     elif how == "a measure less":
-        config = json.loads((folder / "config.json").read_text())
         config.pop("hidden_size")
         (folder / "config.json").write_text(json.dumps(config))
-    elif how == "other pieces":
-        (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}, "normalizer": None}))
+    elif how == "a word as a measure":
+        (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": "many"}))
     elif how == "no pieces":
         (folder / "vocab.txt").unlink()
-    elif how == "no marks":
-        (folder / "vocab.txt").write_text("the\nfilm\n")
-    elif how == "a pickle":
-        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     else:
-        (folder / "config.json").write_text("{")
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +202,12 @@ def broken(folder: Path, how: str) -> None:
         ("another kind", "model_type 't5' can't be read; known: bert, distilbert"),
         ("a measure less", "says no 'hidden_size'"),
         ("other pieces", "only BERT's WordPiece"),
-        ("no pieces", "neither tokenizer.json nor vocab.txt"),
+        ("no pieces", "neither tokenizer.json nor a vocab.txt"),
         ("no marks", r"its vocabulary lacks \[CLS\]"),
+        ("no vocabulary", "holds no vocabulary"),
+        ("a word as a measure", "positions 'many' is no whole number"),
+        ("other letters", "nor a vocab.txt in UTF-8"),
+        ("pieces without numbers", f"has {len(PIECES) + 1} pieces, and numbers for {len(PIECES)}"),
         ("a pickle", "has no model.safetensors; weights that are pickles are not read"),
         ("half a file", "config.json can't be read"),
     ],
@@ -220,6 +233,14 @@ def test_weights_that_changed_since_the_rows_were_prepared_are_refused(tmp_path:
     encoder = Encoder.fit(SAID, None, rows_of(10, 0), model)
     write_folder(tmp_path, seed=1)
     with pytest.raises(Corrupt):
+        taught(model, encoder)
+
+
+def test_weights_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+    model = given(write_folder(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"<html>not found</html>")
+    encoder = Encoder.fit(SAID, None, rows_of(10, 0), model)
+    with pytest.raises(BadDeclaration, match=r"model\.safetensors can't be read"):
         taught(model, encoder)
 
 
