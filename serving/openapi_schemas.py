@@ -217,8 +217,9 @@ def column_schema(column: Column, learned: Sequence[str] = ()) -> Json:
 def id_schema(column: Id, learned: Sequence[str]) -> Json:
     """Return the JSON Schema of an id; its example is one that the version learned."""
     said = "Refused if it was never learned." if column.unknown == "refuse" else "A new one is taken for the mean."
-    some = [one for one in learned[:1] if one.isascii()] or ["4711"]
-    return {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": PRINTABLE, "examples": some} | {
+    some = next((one for one in learned if one.isascii()), next(iter(learned), "4711"))
+    letters = {"pattern": PRINTABLE} if some.isascii() else {}
+    return {"type": "string", "minLength": 1, "maxLength": LONGEST, **letters, "examples": [some]} | {
         "description": f"{said} The version knows {len(learned):,}."
     }
 
