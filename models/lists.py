@@ -129,7 +129,7 @@ class Asked:
         found = {metric: np.ones((len(self.users), 2)) for metric in LIST_METRICS}
         worth = 1 / np.log2(np.arange(LISTED) + 2)
         for at, (user, liked) in enumerate(zip(self.codes.tolist(), self.liked, strict=True)):
-            listed = first(scores_of(at), rated.by(user), LISTED)
+            listed = first(scores_of(at), np.r_[np.arange(FIRST), rated.by(user)], LISTED)
             hits = np.isin(listed, liked)
             found[RECALL][at, 0] = hits.sum() / len(liked)
             found[NDCG][at, 0] = worth[: len(listed)][hits].sum() / worth[: len(liked)].sum()
@@ -143,5 +143,4 @@ class Asked:
         """Return the parts of lists of what most have rated."""
         count = encoder.spec.cardinalities[places(encoder)[1]]
         popular = np.bincount(pairs(encoder, train)[:, 1], minlength=count).astype(float)
-        popular[: UNSEEN + 1] = -np.inf
         return self.judged(lambda _: popular, rated)

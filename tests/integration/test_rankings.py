@@ -16,7 +16,7 @@ from data.schema import Id, Number, Ranking, Rows, Schema, concatenate, schema_f
 from data.versions import Snapshot
 from models.declarations import Model, Training
 from models.encoding import Encoder
-from models.learners import learned_answers
+from models.learners import learned_answers, neighbours
 from models.lists import NDCG, RECALL, Asked, Rated, first, scores
 from models.metrics import value
 from models.networks import build
@@ -142,6 +142,17 @@ def test_liked_items_that_were_never_learned_count_as_missed() -> None:
     none = Rated(np.zeros(encoder.spec.cardinalities[0] + 1, dtype=int), np.array([], dtype=int))
     share = asked.judged(lambda _: best, none)[RECALL]
     assert share[:, 0].tolist() == [(fresh["item"] == "i02").sum() / len(fresh["key"])]
+
+
+def test_no_rule_is_credited_with_an_item_that_was_never_learned() -> None:
+    rows = ratings()
+    train = take(rows, ~np.isin(rows["item"], ["i04"]) & (rows["user"] != GLUTTON))
+    fresh = take(rows, (rows["user"] == GLUTTON) & (rows["item"] == "i04"))
+    encoder = Encoder.fit(SHOP, None, train)
+    asked, rated = Asked.of(encoder, {**fresh, "stars": np.full(len(fresh["key"]), 5.0)}), Rated.of(encoder, train)
+    near = neighbours(encoder, train)
+    assert asked.judged(lambda at: near.scores(asked.codes[[at]])[0], rated)[RECALL].tolist() == [[0.0, 1.0]]
+    assert asked.by_popularity(encoder, train, rated)[RECALL].tolist() == [[0.0, 1.0]]
 
 
 def test_new_ids_are_the_mean_of_all_and_watched_as_a_share(learned: tuple[Predictor, Path]) -> None:
