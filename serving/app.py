@@ -147,7 +147,12 @@ class Front:
             logged = await state.batcher.submit(served, rows, key, len(body)) if rows else []
         finally:
             state.bodies.release(len(body))
-        return JSON, list_json(served, logged), len(rows)
+        generation, version = served.generation, served.version
+        if logged and newest(logged) != generation:  # answered before, by the one that served then
+            generation = newest(logged)
+            version = await asyncio.to_thread(state.version, project, generation)
+        head = {"project": project, "generation": generation, "version": version}
+        return JSON, list_json(served.predictor.schema, head, logged), len(logged)
 
     def told(self, project: str, logged: list[Logged], streamed: bool) -> tuple[Header, bytes]:
         """Return an answer of any generation, as JSON or as an Arrow stream."""

@@ -10,6 +10,7 @@ import orjson
 
 from data.errors import BadRow, nearest
 from data.packing import unpack_rows
+from data.schema import Schema
 from models import lists
 from monitoring.store.journal import Logged
 from serving.bodies import parsed
@@ -99,14 +100,12 @@ def ranked(served: Served, row: ReadRow, most: int, left_out: list[str]) -> list
     return [names[code - lists.FIRST] for code in best.tolist()]
 
 
-def list_json(served: Served, rows: list[Logged]) -> bytes:
-    """Return the body of an answer: each row of the list with its item."""
-    ranking = served.predictor.schema.ranking
-    assert ranking is not None
-    head = {"project": served.project, "generation": served.generation, "version": served.version}
-    names = unpack_rows(served.predictor.schema, [row.features for row in rows])[ranking.item].tolist()
+def list_json(schema: Schema, head: dict[str, Any], rows: list[Logged]) -> bytes:
+    """Return the body of an answer: each row of the list with its item; `head`: who answered."""
+    assert schema.ranking is not None
+    names = unpack_rows(schema, [row.features for row in rows])[schema.ranking.item].tolist()
     each = (
-        b"{" + orjson.dumps({ranking.item: name})[1:-1] + b"," + row_json(row, served.generation)[1:]
+        b"{" + orjson.dumps({schema.ranking.item: name})[1:-1] + b"," + row_json(row, head["generation"])[1:]
         for name, row in zip(names, rows, strict=True)
     )
     return orjson.dumps(head)[:-1] + b',"items":[' + b",".join(each) + b"]}"

@@ -1,5 +1,7 @@
 """Ids and lists: learned from rows, exported, listed through the real service, judged against what people liked."""
 
+import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +242,22 @@ def test_a_list_asked_for_again_by_its_key_is_the_same_list(service: Service) ->
     assert one.json()["items"]
     assert listed(service, {"user": "u3"}, **{"idempotency-key": "again"}).content == one.content
     assert listed(service, {"user": "u4"}, **{"idempotency-key": "again"}).status_code == 409
+
+
+def test_a_list_asked_for_again_is_the_same_after_another_generation_came(service: Service) -> None:
+    one = listed(service, {"user": "u5"}, **{"idempotency-key": "before"})
+    assert one.json()["generation"] == 1
+    first = json.loads((service.home / "generations" / "shop" / "current.json").read_text())
+    point(service.home, "shop", 2, first["manifest_sha256"], folder="1")
+    try:
+        for _ in range(100):
+            if listed(service, {"user": "u5"}).json()["generation"] == 2:
+                break
+            time.sleep(0.1)
+        assert listed(service, {"user": "u5"}).json()["generation"] == 2
+        assert listed(service, {"user": "u5"}, **{"idempotency-key": "before"}).content == one.content
+    finally:
+        point(service.home, "shop", 3, first["manifest_sha256"], folder="1")
 
 
 def test_whoever_rated_everything_gets_an_empty_list_and_a_newcomer_a_full_one(service: Service) -> None:
