@@ -104,11 +104,8 @@ class Project:
             raise BadDeclaration(f"{self.task} needs {wanted} as target; {self.schema.target!r} is {kind}")
         if (metric := self.evaluation.metric) not in METRICS[self.task]:
             raise BadDeclaration(f"{self.task} has no metric {metric!r}; {nearest(metric, METRICS[self.task])}")
-        target, threshold = self.schema.columns[self.schema.target], self.evaluation.threshold
-        if threshold is not None and not (
-            isinstance(target, Category) and len(target.levels) == 2 and threshold.level in target.levels
-        ):
-            raise BadDeclaration(f"{threshold} needs a target of two levels, one of them {threshold.level!r}")
+        if self.evaluation.threshold is not None:
+            self.check_threshold(self.evaluation.threshold)
         if self.evaluation.anchor_days is not None and self.schema.time is None:
             raise BadDeclaration("Evaluation(anchor_days=…) needs a time column in the schema")
         known = described({**self.schema.features, **(self.features.columns if self.features else {})})
@@ -117,3 +114,14 @@ class Project:
                 raise BadDeclaration(f"no column {name!r} to slice by; {nearest(name, known)}")
         if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
             raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
+
+    def check_threshold(self, threshold: Threshold) -> None:
+        """Refuse a threshold of other levels than the target's two, or one that anomalies can't be held to.
+
+        Raises: BadDeclaration.
+        """
+        target = self.schema.columns[self.schema.target]
+        if not (isinstance(target, Category) and len(target.levels) == 2 and threshold.level in target.levels):
+            raise BadDeclaration(f"{threshold} needs a target of two levels, one of them {threshold.level!r}")
+        if self.task == "anomaly" and (threshold.level != "true" or threshold.false_alarms is None):
+            raise BadDeclaration("anomalies are learned without labels: Threshold(level='true', false_alarms=…) only")

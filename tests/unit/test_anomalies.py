@@ -202,3 +202,18 @@ def test_more_newest_steps_than_a_window_has_are_refused_and_as_many_are_all() -
     assert Encoder.fit(schema(window, newest=3), None, given).spec.newest == 6
     with pytest.raises(BadDeclaration, match="a window has 3 steps"):
         Encoder.fit(schema(window, newest=4), None, given)
+
+
+@pytest.mark.parametrize(
+    "asked", [Threshold(level="true", recall=0.9), Threshold(level="false", false_alarms=0.1)], ids=["recall", "false"]
+)
+def test_a_threshold_that_would_need_labelled_anomalies_is_refused_before_any_training(asked: Threshold) -> None:
+    with pytest.raises(BadDeclaration, match="learned without labels"):
+        Project(
+            name="odd",
+            task="anomaly",
+            schema=schema(Series(length=2, channels=("a",))),
+            source=list,
+            model=Model(network="mlp"),
+            evaluation=Evaluation(metric=ERROR, threshold=asked),
+        )
