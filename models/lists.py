@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data.columns.category import objects
 from data.schema import Rows, take
 from models.encoding import Encoder
 from models.transforms import UNSEEN
@@ -82,14 +83,23 @@ def pairs(encoder: Encoder, rows: Rows) -> np.ndarray:
 
 def scores(predictor: "Predictor", row: Rows) -> np.ndarray:
     """Return the score (I,) of each code of the item for one row, whichever item that names; -inf for no item."""
-    place = places(predictor.encoder)[1]
-    count = predictor.encoder.spec.cardinalities[place]
-    items = np.arange(UNSEEN + 1, count)
-    inputs = {name: np.repeat(values, len(items), axis=0) for name, values in predictor.encoder.encode(row).items()}
-    inputs["codes"][:, place] = items
-    found = np.full(count, -np.inf)
+    encoder = predictor.encoder
+    ranking, place = encoder.schema.ranking, places(encoder)[1]
+    assert ranking is not None
+    items = np.arange(FIRST, encoder.spec.cardinalities[place])
+    if encoder.features is None:
+        inputs = repeated(encoder.encode(row), len(items))
+        inputs["codes"][:, place] = items
+    else:  # what a project derives may follow from the item
+        inputs = encoder.encode(repeated(row, len(items)) | {ranking.item: objects(list(encoder.levels[ranking.item]))})
+    found = np.full(FIRST + len(items), -np.inf)
     found[items] = predictor.infer(inputs)[:, 1] if len(items) else 0.0
     return found
+
+
+def repeated(one: Mapping[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
+    """Return the values of one row so many times."""
+    return {name: np.repeat(values, times, axis=0) for name, values in one.items()}
 
 
 def first(found: np.ndarray, left_out: np.ndarray, most: int) -> np.ndarray:

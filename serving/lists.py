@@ -12,6 +12,7 @@ from data.errors import BadRow, nearest
 from data.packing import unpack_rows
 from data.schema import Schema
 from models import lists
+from models.transforms import UNSEEN
 from monitoring.store.journal import Logged
 from serving.bodies import parsed
 from serving.generations import Served
@@ -90,12 +91,12 @@ def ranked(served: Served, row: ReadRow, most: int, left_out: list[str]) -> list
     found = lists.scores(predictor, rows)
     if np.isnan(found).any():
         raise Refused(503, f"generation {served.generation} gave a non-finite output", reason="model")
-    user, item = lists.places(encoder)
-    names = list(encoder.levels.values())[item]
-    table = list(encoder.tables.values())[item]
+    ranking = predictor.schema.ranking
+    assert ranking is not None
+    names, table = encoder.levels[ranking.item], encoder.tables[ranking.item]
     known = [table[name] for name in left_out if name in table]
     if predictor.rated is not None:
-        known += predictor.rated.by(int(encoder.encode(rows)["codes"][0, user])).tolist()
+        known += predictor.rated.by(encoder.tables[ranking.user].get(rows[ranking.user][0], UNSEEN)).tolist()
     best = lists.first(found, np.array(known, dtype=int), most)
     return [names[code - lists.FIRST] for code in best.tolist()]
 

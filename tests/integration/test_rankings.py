@@ -10,19 +10,21 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 from serving_parts import Service, point, serving
 
 from data.errors import BadDeclaration
 from data.packing import unpack_rows
 from data.schema import Id, Number, Ranking, Rows, Schema, concatenate, schema_from_json, take
 from data.versions import Snapshot
-from models.declarations import Model, Training
+from models.declarations import Features, Model, Training
 from models.encoding import Encoder
 from models.learners import learned_answers, neighbours
 from models.lists import NDCG, RECALL, Asked, Rated, first, scores
 from models.metrics import value
 from models.networks import build
 from models.predictor import Predictor, read_version
+from models.torch_session import Inside
 from models.training import fit
 from models.writing import make_version
 from monitoring.answers import answers_of
@@ -144,6 +146,24 @@ def test_liked_items_that_were_never_learned_count_as_missed() -> None:
     none = Rated(np.zeros(encoder.spec.cardinalities[0] + 1, dtype=int), np.array([], dtype=int))
     share = asked.judged(lambda _: best, none)[RECALL]
     assert share[:, 0].tolist() == [(fresh["item"] == "i02").sum() / len(fresh["key"])]
+
+
+def number_of(given: Rows) -> Rows:
+    return {"number": np.array([float(name[1:]) for name in given["item"].tolist()])}
+
+
+def test_a_list_is_in_the_order_of_its_rows_scores_where_a_feature_follows_from_the_item() -> None:
+    rows, derived = ratings(), Features(columns={"number": Number()}, compute=number_of)
+    encoder = Encoder.fit(SHOP, derived, rows)
+    torch.manual_seed(0)
+    network = build(Model(network="mlp"), encoder.spec).eval()
+    predictor = Predictor(encoder, Inside(network, encoder.spec))
+    nameless = {**take(rows, np.arange(1)), "item": np.array([None], dtype=object)}
+    every = {name: np.repeat(values, ITEMS, axis=0) for name, values in nameless.items()}
+    said = predictor.predict({**every, "item": np.array(encoder.levels["item"], dtype=object)}).scores
+    assert said is not None
+    assert np.ptp(said) > 0.01
+    assert scores(predictor, nameless)[2:] == pytest.approx(said)
 
 
 def test_no_rule_is_credited_with_an_item_that_was_never_learned() -> None:
