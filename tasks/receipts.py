@@ -27,7 +27,6 @@ from tasks.hindsight import Owed, measured
 from tasks.observing import clock
 from tasks.reports import Report
 from tasks.resources import Resources
-from tasks.undoing import undo
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +80,8 @@ def settle(resources: Resources, name: str, *, agreed: bool = False) -> Report:
         if resources.store.receipts.put(receipt):
             logger.info("%s: %s", name, receipt.detail["sentence"])
             made.append(receipt)
+    from tasks.undoing import undo  # promotes, which the service never does: it reads accounts only
+
     undone = ""
     try:
         renew_cards(resources, name)
