@@ -13,12 +13,14 @@ import pytest
 import torch
 from serving_parts import Service, point, serving
 
+from data.columns.id import LONGEST
 from data.errors import BadDeclaration
 from data.packing import unpack_rows
 from data.schema import Id, Number, Ranking, Rows, Schema, concatenate, schema_from_json, take
 from data.versions import Snapshot
 from models.declarations import Features, Model, Training
 from models.encoding import Encoder
+from models.folder import LARGEST, PREDICTOR
 from models.learners import learned_answers, neighbours
 from models.lists import NDCG, RECALL, Asked, Rated, first, scores
 from models.metrics import value
@@ -26,6 +28,7 @@ from models.networks import build
 from models.predictor import Predictor, read_version
 from models.torch_session import Inside
 from models.training import fit
+from models.transforms import MOST_IDS
 from models.writing import make_version
 from monitoring.answers import answers_of
 from monitoring.performance import losses_in
@@ -164,6 +167,13 @@ def test_a_list_is_in_the_order_of_its_rows_scores_where_a_feature_follows_from_
     assert said is not None
     assert np.ptp(said) > 0.01
     assert scores(predictor, nameless)[2:] == pytest.approx(said)
+
+
+def test_a_version_may_hold_as_many_ids_as_two_columns_learn_and_what_was_rated() -> None:
+    generator, ratings_kept = np.random.default_rng(0), 500_000
+    items = np.sort(generator.integers(2, MOST_IDS, (ratings_kept // 50, 50)), axis=1).ravel()
+    each = len(Rated(np.arange(0, ratings_kept + 1, 50), items).to_json()["items"]) / ratings_kept
+    assert 2 * MOST_IDS * (LONGEST + 3) + 25_000_000 * each < LARGEST[PREDICTOR]
 
 
 def test_no_rule_is_credited_with_an_item_that_was_never_learned() -> None:
