@@ -78,7 +78,7 @@ class Joined:
         found = [rows]
         for name, facts in self.facts.items():
             frame, on = known[name], rows[facts.on or facts.key]
-            places = as_of(words(frame[facts.key]), moments(frame[facts.time]), words(on), at, facts.within)
+            places = as_of(frame[facts.key].to_numpy(), frame[facts.time].to_numpy(), words(on), at, facts.within)
             beside = frame[list(facts.columns)].reindex(places).set_axis(rows.index)
             found.append(beside.add_prefix(f"{name}_"))
         joined = pd.concat(found, axis=1)
@@ -89,7 +89,7 @@ class Joined:
 
 
 def settled(name: str, facts: Facts) -> "pd.DataFrame":
-    """Return the facts of a source: complete, and one for each key and time.
+    """Return the facts of a source: complete, one for each key (as text) and time (datetime64[us], in UTC).
 
     Raises: SourceUnavailable, SchemaMismatch.
     """
@@ -100,12 +100,12 @@ def settled(name: str, facts: Facts) -> "pd.DataFrame":
         raise SourceUnavailable(f"the facts {name!r}: their source has no batch yet")
     frame = pd.concat(frames, ignore_index=True)
     need(frame, (facts.key, facts.time, *facts.columns))
-    _, unread = times(frame[facts.time])
+    known, unread = times(frame[facts.time])
     blank = [is_null(key) or is_null(at) for key, at in zip(frame[facts.key], frame[facts.time], strict=True)]
     if unread or any(blank):
         why = next(iter(unread.values()), f"a fact without {facts.key} or {facts.time}")
         raise SourceUnavailable(f"the facts {name!r}: {why}")
-    stands = frame.assign(**{facts.key: words(frame[facts.key]), facts.time: moments(frame[facts.time])})
+    stands = frame.assign(**{facts.key: words(frame[facts.key]), facts.time: known})
     wanted = stands[[facts.key, facts.time, *facts.columns]]
     if facts.repeated == "refuse":
         differing = wanted[~wanted.astype(str).duplicated()]
@@ -148,11 +148,6 @@ def words(cells: "pd.Series[Any]") -> np.ndarray:
         whole = isinstance(cell, float) and cell.is_integer()
         made[i] = None if is_null(cell) else str(int(cell) if whole else cell)
     return made
-
-
-def moments(cells: "pd.Series[Any]") -> np.ndarray:
-    """Return times as datetime64[us] in UTC."""
-    return times(cells)[0]
 
 
 def need(frame: "pd.DataFrame", names: tuple[str, ...]) -> None:

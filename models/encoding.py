@@ -47,9 +47,9 @@ class Encoder:
     """The transforms of a project's rows, with what they learned from the training rows.
 
     `scales`: mean and standard deviation of each number, of a number target, and as `series.channel` of each channel;
-    `levels`: the levels of each category, and the ids, that training saw; `vocabularies`: the words of each text,
-    or their pieces. A number that may
-    be null also gives a flag, 1 where it is, and a series that may have gaps one for each channel.
+    `levels`: the levels of each category, and the ids, that training saw; `vocabularies`: the words of each text, or
+    their pieces. A number that may be null also gives a flag, 1 where it is, and a series that may have gaps one for
+    each channel.
     """
 
     schema: Schema

@@ -95,13 +95,14 @@ def trivial(project: Project, stream: Stream, since: datetime) -> Played:
     target = stream.schema.columns[stream.schema.target]
     levels = target.levels if isinstance(target, Category) else ()
     if isinstance(target, Series):
-        played = Played("last season", np.full(len(stream), None, dtype=object))
+        name = "last season"
         outputs = Outputs(repeated_past(project, target, stream.rows), channels=target.channels)
     else:
-        played = Played("previous label", np.full(len(stream), None, dtype=object))
+        name = "previous label"
         truth = stream.rows[stream.schema.target]
         values = baselines.last_arrived(stream.seen, truth, stream.seen, project.labels.delay, levels)
         outputs = Outputs(values, tuple(levels))
+    played = Played(name, np.full(len(stream), None, dtype=object))
     replayed = stream.come(since, utc(stream.seen[-1]))
     played.predicted[replayed] = singly(outputs)[replayed]
     return played

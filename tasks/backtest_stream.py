@@ -79,7 +79,7 @@ def stream_of(project: Project, rows: Rows) -> Stream:
     order = np.lexsort((rows[schema.key].astype(str), rows[schema.time]))
     rows = take(rows, order)
     seen = rows[schema.time].astype("datetime64[us]")
-    delay = np.timedelta64(round(project.labels.delay.total_seconds() * 1e6), "us")
+    delay = np.timedelta64(project.labels.delay)
     return Stream(project, rows, seen, seen + delay)
 
 

@@ -84,7 +84,7 @@ def judge_since(project: Project, times: np.ndarray) -> np.datetime64:
         return shared
     rows = max(evaluation.judge_rows, JUDGED_WINDOWS * (window.rows or 0))
     span = max(JUDGED_DAYS, JUDGED_WINDOWS * (window.span or timedelta(0)))
-    needed = min(times[max(len(times) - rows, 0)], newest - np.timedelta64(round(span.total_seconds() * 1e6), "us"))
+    needed = min(times[max(len(times) - rows, 0)], newest - np.timedelta64(span))
     since: np.datetime64 = max(shared, needed)
     return since
 

@@ -60,9 +60,9 @@ class Speed:
     def a_second(self, stream: Stream) -> np.timedelta64:
         """Return how much of the stream's time passes in a second."""
         if self.span is not None:
-            return microseconds(self.span)
+            return np.timedelta64(self.span)
         whole = utc(stream.seen[-1]) - utc(stream.seen[0])
-        return max(microseconds(whole / len(stream) * (self.rows or 1.0)), ONE)
+        return max(np.timedelta64(whole / len(stream) * (self.rows or 1.0)), ONE)
 
 
 def speed_of(text: str) -> Speed:
@@ -124,7 +124,7 @@ def lined_up(resources: Resources, project: Project, rows: Rows) -> Stream:
     """
     if project.schema.time is None:
         seen = stamp(resources.now()) + np.arange(length(rows)) * np.timedelta64(1, "s")
-        return Stream(project, rows, seen, seen + microseconds(project.labels.delay))
+        return Stream(project, rows, seen, seen + np.timedelta64(project.labels.delay))
     if (project.labels.delay or project.monitors.window.span) and resources.settings.clock != "data":
         raise BadSetting(
             f"the stack's clock is the wall's, so windows of {project.name} would be judged before their rows or "
@@ -158,7 +158,7 @@ class Replay:
         if until is not None and self.stream.schema.time is None:
             raise BadSetting(f"{self.name} has no time column: leave out --until")
         end = stamp(until) if until else max(self.stream.seen[-1], self.stream.told[-1])
-        quarter, looked = microseconds(pace(self.stream.project, self.stream)), None
+        quarter, looked = np.timedelta64(pace(self.stream.project, self.stream)), None
         for now in self.moments(speed.a_second(self.stream), min(end, self.stream.seen[-1])):
             self.send_labels(now)
             self.send_rows(now)
@@ -178,7 +178,7 @@ class Replay:
         left = ~self.answered & (self.stream.seen <= end)
         if not left.any():
             return
-        step = microseconds(pace(self.stream.project, self.stream))
+        step = np.timedelta64(pace(self.stream.project, self.stream))
         now = self.stream.seen[left][0]
         began, first, whole = time.monotonic(), now, int((end - now) / ONE)
         yield now
@@ -220,8 +220,3 @@ class Replay:
         ]
         self.played.waiting = int((~self.labelled).sum())
         return replace(self.played, incidents=tuple(lines))
-
-
-def microseconds(span: timedelta) -> np.timedelta64:
-    """Return a span as numpy has it."""
-    return np.timedelta64(round(span.total_seconds() * 1e6), "us")

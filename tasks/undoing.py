@@ -3,6 +3,8 @@
 A receipt compares both versions on every labelled row since the promotion, which is more than any gate had before it.
 """
 
+from functools import partial
+
 from data.errors import HoldfastError, LostRace, ServerUnavailable
 from monitoring.records import Generation
 from monitoring.store.receipts import Receipt
@@ -30,12 +32,11 @@ def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
         return ""
     said, back = str(lost.detail["sentence"]), f"version {lost.against}"
     why = f"to let {back} serve again: `holdfast rollback {name} --to {lost.against} --reason '…'`"
+    alert = partial(messages.alerts, resources.settings, name, kind="promotion", links=overview(resources))
     alone = resources.project(name).governor.promote == "auto" and serving.actor == GOVERNOR
     if agreed or alone:
         text = f"{said}; {back} serves again"
-        told = messages.alerts(
-            resources.settings, name, f"undone-{serving.number}", "promotion", text, links=overview(resources)
-        )
+        told = alert(key=f"undone-{serving.number}", text=text)
         try:
             promotion.rollback(resources, name, lost.against, actor=ACTOR, reason=said, over=serving, messages=told)
         except LostRace:
@@ -47,10 +48,7 @@ def undo(resources: Resources, name: str, *, agreed: bool = False) -> str:
         else:
             return text
     text = f"{said}; {why}"
-    told = messages.alerts(
-        resources.settings, name, f"lost-{serving.number}", "promotion", text, links=overview(resources)
-    )
-    return text if resources.store.outbox.put(told) else ""
+    return text if resources.store.outbox.put(alert(key=f"lost-{serving.number}", text=text)) else ""
 
 
 def lost_by(resources: Resources, serving: Generation) -> Receipt | None:
