@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from time import perf_counter
@@ -19,6 +19,7 @@ from serving.admission import Guarded
 from serving.answering import Question
 from serving.bodies import ARROW, Headers, media_type, parsed
 from serving.generations import Served
+from serving.lists import Wanted, list_json, wanted
 from serving.pages import create_pages
 from serving.refusals import JSON, NOSNIFF, ClientGone, Header, Receive, Refused, Scope, Send, refused, send_refusal
 from serving.replies import answer_head, answer_json, newest
@@ -29,13 +30,12 @@ from tasks.settings import Settings
 log = logging.getLogger(__name__)
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Read = Callable[[Served, bytes], Question]
+Read = Callable[[Served, bytes], Question | Wanted]
 Answer = Callable[[str, Headers, Receive], Awaitable[tuple[Header, bytes, int]]]
 LARGE = 256 << 10  # bytes; a body above is checked in a thread, so that it holds nobody up
 KEYS = {"rows"}
 PREDICT, RANK = "/predict", "/rank"
 LONGEST_KEY = 200
-KINDS = (bodies.JSON, ARROW)
 ARROW_TYPE = (b"content-type", ARROW)
 
 
@@ -101,7 +101,32 @@ class Front:
             self.state.count(project, 200, rows, perf_counter() - started)
 
     async def predict(self, project: str, headers: Headers, receive: Receive) -> tuple[Header, bytes, int]:
-        """Read, check, predict and log one request; return the answer with its type, and how many rows it has.
+        """Answer one request about rows; return the answer with its type, and how many rows it has.
+
+        Raises: HoldfastError, as `refused` tells it.
+        """
+        served, logged = await self.ask(project, headers, receive, ROWS)
+        if newest(logged) == served.generation and ARROW not in headers.get(b"accept", b""):
+            return JSON, answer_json(served.head, served.generation, logged), len(logged)
+        return *await asyncio.to_thread(self.told, project, logged, ARROW in headers.get(b"accept", b"")), len(logged)
+
+    async def rank(self, project: str, headers: Headers, receive: Receive) -> tuple[Header, bytes, int]:
+        """Answer one request for a list; return the answer with its type, and how many rows it has.
+
+        Raises: HoldfastError, as `refused` tells it.
+        """
+        served, logged = await self.ask(project, headers, receive, LISTS)
+        generation, version = served.generation, served.version
+        if logged and newest(logged) != generation:  # answered before, by the one that served then
+            generation = newest(logged)
+            version = await asyncio.to_thread(self.state.version, project, generation)
+        head = {"project": project, "generation": generation, "version": version}
+        return JSON, list_json(served.predictor.schema, head, logged), len(logged)
+
+    async def ask(
+        self, project: str, headers: Headers, receive: Receive, reads: Mapping[bytes, Read]
+    ) -> tuple[Served, list[Logged]]:
+        """Read, check, predict and log one request, whose body `reads` reads by its type; return who answered what.
 
         Raises: HoldfastError, as `refused` tells it.
         """
@@ -109,50 +134,19 @@ class Front:
         client = state.admit(headers.items(), "predict", project)
         state.generations.of(project)
         kind = media_type(headers)
-        if kind not in KINDS:
-            raise Refused(415, f"send {' or '.join(one.decode() for one in KINDS)}", "content-type")
+        if kind not in reads:
+            raise Refused(415, f"send {' or '.join(one.decode() for one in reads)}", "content-type")
         body = await state.bodies.read(headers, receive)
         try:
             served = state.generations.of(project)  # the one that answers, whatever comes meanwhile
             key = key_of(headers, project, client.name, body)
-            read: Read = rows_of if kind == bodies.JSON else columns_of
+            read = reads[kind]
             aside = len(body) > LARGE or (kind == ARROW and "pyarrow" not in sys.modules)
-            question = await asyncio.to_thread(read, served, body) if aside else read(served, body)
-            state.charge(client, len(question))
-            logged = await state.batcher.submit(served, question, key, len(body))
+            asked = await asyncio.to_thread(read, served, body) if aside else read(served, body)
+            state.charge(client, len(asked))
+            return served, await state.batcher.submit(served, asked, key, len(body))
         finally:
             state.bodies.release(len(body))
-        if newest(logged) == served.generation and ARROW not in headers.get(b"accept", b""):
-            return JSON, answer_json(served.head, served.generation, logged), len(question)
-        return *await asyncio.to_thread(self.told, project, logged, ARROW in headers.get(b"accept", b"")), len(question)
-
-    async def rank(self, project: str, headers: Headers, receive: Receive) -> tuple[Header, bytes, int]:
-        """Read one request for a list, rank, predict and log its rows; return the answer and how many rows it has.
-
-        Raises: HoldfastError, as `refused` tells it.
-        """
-        from serving.lists import list_json, rows_of_list
-
-        state = self.state
-        client = state.admit(headers.items(), "predict", project)
-        state.generations.of(project)
-        if media_type(headers) != bodies.JSON:
-            raise Refused(415, "send JSON with the header 'content-type: application/json'", "content-type")
-        body = await state.bodies.read(headers, receive)
-        try:
-            served = state.generations.of(project)
-            key = key_of(headers, project, client.name, body)
-            rows = await asyncio.to_thread(rows_of_list, served, body)
-            state.charge(client, max(len(rows), 1))
-            logged = await state.batcher.submit(served, rows, key, len(body)) if rows else []
-        finally:
-            state.bodies.release(len(body))
-        generation, version = served.generation, served.version
-        if logged and newest(logged) != generation:  # answered before, by the one that served then
-            generation = newest(logged)
-            version = await asyncio.to_thread(state.version, project, generation)
-        head = {"project": project, "generation": generation, "version": version}
-        return JSON, list_json(served.predictor.schema, head, logged), len(logged)
 
     def told(self, project: str, logged: list[Logged], streamed: bool) -> tuple[Header, bytes]:
         """Return an answer of any generation, as JSON or as an Arrow stream."""
@@ -191,6 +185,10 @@ def rows_of(served: Served, body: bytes) -> list[ReadRow]:
         stranger = next(iter(sorted(content.keys() - KEYS)), "rows")[:80]
         raise Refused(422, 'a body is {"rows": [...]} and nothing else', stranger)
     return served.reader.read(content["rows"], served.row_limit)
+
+
+ROWS: Mapping[bytes, Read] = {bodies.JSON: rows_of, ARROW: columns_of}
+LISTS: Mapping[bytes, Read] = {bodies.JSON: wanted}
 
 
 def key_of(headers: Headers, project: str, client: str, body: bytes) -> Key | None:

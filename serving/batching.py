@@ -19,6 +19,7 @@ from serving.canary import answer_on_trial
 from serving.cores import LONG_SECONDS, Cores
 from serving.deadlines import Deadlines
 from serving.generations import Served
+from serving.lists import Wanted, as_rows
 from serving.refusals import Refused
 from serving.telemetry import Telemetry
 from serving.trials import Challenger
@@ -39,16 +40,17 @@ Result = list[Logged] | HoldfastError
 
 
 class Job:
-    """One request on its way: a question, then an entry for the log, then the answer.
+    """One request on its way: what is asked, then its rows, then an entry for the log, then the answer.
 
     After `deadline`, in `time.monotonic`, its client is told that there is no answer, and nobody works on it any more.
     """
 
-    __slots__ = ("deadline", "entry", "future", "key", "question", "served", "size", "weight")
+    __slots__ = ("asked", "deadline", "entry", "future", "key", "question", "served", "size", "weight")
 
-    def __init__(self, served: Served, question: Question, key: Key | None, weight: int) -> None:
-        self.served, self.question, self.key, self.weight = served, question, key, weight
-        self.size = len(question)
+    def __init__(self, served: Served, asked: Question | Wanted, key: Key | None, weight: int) -> None:
+        self.served, self.asked, self.key, self.weight = served, asked, key, weight
+        self.size = len(asked)
+        self.question: Question = []
         self.future: asyncio.Future[list[Logged]] = asyncio.get_running_loop().create_future()
         self.deadline = time.monotonic() + PREDICT_SECONDS
         self.entry: Entry | None = None
@@ -95,17 +97,17 @@ class Batcher:
             thread.join(STOP_SECONDS)
 
     def submit(
-        self, served: Served, question: Question, key: Key | None, weight: int
+        self, served: Served, asked: Question | Wanted, key: Key | None, weight: int
     ) -> "asyncio.Future[list[Logged]]":
-        """Promise one durable answer a row; a row whose id was answered before gets that answer.
+        """Promise one durable answer a row, of a list as many as there are; a row answered before gets that answer.
 
         Raises: Refused 503 where too much waits. The promise: 409 where an id or a key was used with other features;
             503 where model or log fail.
         """
-        if self.waiting + len(question) > WAITING_ROWS or self.weight + weight > WAITING_BYTES:
+        if self.waiting + len(asked) > WAITING_ROWS or self.weight + weight > WAITING_BYTES:
             why = self.log_problem or "the service has as many rows waiting as it can: try again"
             raise Refused(503, why, "rows", reason="queue")
-        job = Job(served, question, key, weight)
+        job = Job(served, asked, key, weight)
         self.waiting += job.size
         self.weight += weight
         self.deadlines.add(job)
@@ -193,6 +195,8 @@ class Batcher:
         served = jobs[0].served
         ask = answer if served.challenger is None else answer_on_trial
         try:
+            for job in jobs:
+                job.question = as_rows(served, job.asked)
             entries = ask(served, [job.question for job in jobs])
         except Exception as error:  # the network or a project's feature code may raise anything; the thread must live
             if len(jobs) > 1:
@@ -206,15 +210,18 @@ class Batcher:
             self.settle([(jobs[0], Refused(503, why, reason="model"))])
             return
         self.telemetry.batches.add(sum(job.size for job in jobs))
-        failed: list[tuple[Job, Result]] = []
+        ended: list[tuple[Job, Result]] = []
         now = time.monotonic()
         for job, entry in zip(jobs, entries, strict=True):
             if isinstance(entry, Refused) or job.over(now):
-                failed.append((job, entry if isinstance(entry, Refused) else self.late()))
+                ended.append((job, entry if isinstance(entry, Refused) else self.late()))
+                continue
+            if not job.question:  # a list that holds nothing
+                ended.append((job, []))
                 continue
             entry.key, job.entry, job.deadline = job.key, entry, now + COMMIT_SECONDS
             self.to_commit.put(job)
-        self.settle(failed)
+        self.settle(ended)
 
     def commit(self, jobs: list[Job]) -> None:
         """Make every job's rows durable in one transaction, then answer them all; wait for another writer in turns."""

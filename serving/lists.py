@@ -3,6 +3,7 @@
 So a list is logged, labelled and watched as the rows that it holds: each answer says what the user would rate it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from data.schema import Schema
 from models import lists
 from models.transforms import UNSEEN
 from monitoring.store.journal import Logged
+from serving.answering import Question
 from serving.bodies import parsed
 from serving.generations import Served
 from serving.openapi_schemas import MOST, USUAL
@@ -25,25 +27,50 @@ from serving.values import Unfit, kind
 OPTIONS = ("k", "without")
 
 
-def rows_of_list(served: Served, body: bytes) -> list[ReadRow]:
-    """Read who asks, and return the rows of the list, the best first; none where nothing is left to list.
+@dataclass(frozen=True)
+class Wanted:
+    """A list that is asked for: at most so many rows like `row`, which names no item, and none of those left out."""
 
-    Raises: Refused 400, 404, 422 or 503; BadRow.
+    row: ReadRow
+    most: int
+    left_out: list[str]
+
+    def __len__(self) -> int:
+        return self.most
+
+
+def wanted(served: Served, body: bytes) -> Wanted:
+    """Read who asks for a list.
+
+    Raises: Refused 400 or 404; BadRow.
     """
     schema, content = served.predictor.schema, parsed(body)
     if schema.ranking is None:
         raise Refused(404, f"{served.project} ranks nothing: ask /v1/{served.project}/predict", "project")
     item = schema.ranking.item
-    wanted = [name for name in schema.features if name != item]
-    for name in content.keys() - {*wanted, *OPTIONS}:
-        raise BadRow(name[:80], f"unknown key; {nearest(name[:80], [*wanted, *OPTIONS])}")
+    names = [name for name in schema.features if name != item]
+    for name in content.keys() - {*names, *OPTIONS}:
+        raise BadRow(name[:80], f"unknown key; {nearest(name[:80], [*names, *OPTIONS])}")
     values = [None if name == item else asked(content, name, check) for name, check in served.reader.checks]
     most, left_out = count_of(content.get("k", USUAL)), names_of(content.get("without", []))
-    place, one = list(schema.features).index(item), new_id()
-    best = ranked(served, ReadRow(one, one, None, values, named=False), most, left_out)
+    one = new_id()
+    return Wanted(ReadRow(one, one, None, values, named=False), most, left_out)
+
+
+def as_rows(served: Served, question: Question | Wanted) -> Question:
+    """Return what a network is asked: of a list its rows, the best first; none where nothing is left to list.
+
+    Raises: Refused 503.
+    """
+    if not isinstance(question, Wanted):
+        return question
+    schema, row = served.predictor.schema, question.row
+    assert schema.ranking is not None
+    place = list(schema.features).index(schema.ranking.item)
+    best = ranked(served, row, question.most, question.left_out)
     return [
-        ReadRow(f"{one}-{number}", one, None, [*values[:place], name, *values[place + 1 :]], named=False)
-        for number, name in enumerate(best, start=1)
+        ReadRow(f"{row.id}-{at}", row.id, None, [*row.values[:place], name, *row.values[place + 1 :]], named=False)
+        for at, name in enumerate(best, start=1)
     ]
 
 
@@ -90,7 +117,7 @@ def ranked(served: Served, row: ReadRow, most: int, left_out: list[str]) -> list
     encoder, rows = predictor.encoder, served.reader.columns([row])
     found = lists.scores(predictor, rows)
     if np.isnan(found).any():
-        raise Refused(503, f"generation {served.generation} gave a non-finite output", reason="model")
+        raise Refused(503, "the score of an item is not finite", reason="model")
     ranking = predictor.schema.ranking
     assert ranking is not None
     names, table = encoder.levels[ranking.item], encoder.tables[ranking.item]

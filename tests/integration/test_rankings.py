@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from serving_parts import Service, point, serving
+from serving_parts import Service, broken, point, serving
 
 from data.columns.id import LONGEST
 from data.errors import BadDeclaration
@@ -218,9 +218,8 @@ def test_a_network_of_factors_says_that_it_reads_ids_alone() -> None:
     assert build(Model(network="mlp"), spec) is not None
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("home")
+def open_shop(home: Path) -> None:
+    """Make a version serve that has learned nothing but which ids there are, and what was rated."""
     rows, model = ratings(), Model(network="factors", options={"width": 4})
     encoder = Encoder.fit(SHOP, None, rows)
     folder = home / "generations" / "shop" / "1"
@@ -235,6 +234,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         rated=Rated.of(encoder, rows),
     )
     point(home, "shop", 1, made.manifest)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    home = tmp_path_factory.mktemp("home")
+    open_shop(home)
     with serving(home) as running:
         yield running
 
@@ -318,6 +323,48 @@ def test_a_list_that_is_asked_for_wrongly_is_refused_and_says_why(
     refused = listed(service, body)
     assert (refused.status_code, refused.json()["where"]) == (422, where)
     assert why in refused.json()["error"]
+
+
+SCORES_WAIT = """
+import time
+from pathlib import Path
+from models import lists
+from serving import batching
+real, held = lists.scores, Path({held!r})
+batching.PREDICT_SECONDS, batching.WAITING_ROWS = 0.5, 20
+
+def slow(predictor, row):
+    while held.exists():
+        time.sleep(0.02)
+    return real(predictor, row)
+
+lists.scores = slow
+"""
+
+
+def test_a_list_that_takes_too_long_is_given_up_and_no_more_of_them_wait_than_rows_may(tmp_path: Path) -> None:
+    open_shop(tmp_path)
+    held = tmp_path / "held"
+    held.touch()
+    with serving(tmp_path, command=broken(SCORES_WAIT.format(held=str(held)))) as service:
+        try:
+            late = [listed(service, {"user": "u1"}) for _ in range(2)]
+            full = listed(service, {"user": "u1"})
+        finally:
+            held.unlink()
+        assert [(one.status_code, one.headers["retry-after"]) for one in [*late, full]] == [(503, "1")] * 3
+        assert all("no durable answer in time" in one.json()["error"] for one in late)
+        assert "as many rows waiting as it can" in full.json()["error"]
+        for _ in range(100):
+            if (after := listed(service, {"user": "u1"})).status_code == 200:
+                break
+            time.sleep(0.1)
+        assert len(after.json()["items"]) == 10
+        store = open_store(service.store_url)
+        try:
+            assert store.predictions.count("shop") == 10  # nothing of what its client was told is too late
+        finally:
+            store.close()
 
 
 def test_an_item_that_was_never_learned_is_refused_by_name_and_a_new_user_is_answered(service: Service) -> None:
