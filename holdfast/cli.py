@@ -89,7 +89,10 @@ def up(
 
     home = home.expanduser().absolute()
     if found := running(home):
+        left_out = stacks.left_out(found, examples, folders(projects) if projects else None)
         announce(found, f"the stack of {home} is already up" + ("" if found.ready else ", but not ready yet"))
+        for line in left_out:
+            console.say(line)
         return
     if detach:
         words = ["--home", str(home), *(["--free-ports"] if free_ports else [])]

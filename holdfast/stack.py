@@ -76,6 +76,20 @@ def supervise(settings: Settings, say: Say, on_ready: Callable[[Stack], None]) -
             (settings.home / FILE).unlink(missing_ok=True)
 
 
+def left_out(stack: Stack, examples: str | None, folders: str | None) -> list[str]:
+    """Say of what is asked of a stack that is up already, and that it does not run, how it comes in.
+
+    Raises: BadSetting, for a project that is not shipped.
+    """
+    runs = read_settings(home=stack.home, projects=stack.projects, examples=stack.examples)
+    asked = read_settings(home=stack.home, projects=folders or "", examples=examples or "")
+    names = sorted(asked.examples_at_work - runs.examples_at_work)
+    elsewhere = [str(folder) for folder in asked.project_folders if folder not in runs.project_folders]
+    said = [f"not run by it: {', '.join(names)}. `holdfast ingest NAME` brings in each, while the stack is up"]
+    other = [f"not looked into by it: {', '.join(elsewhere)}. `holdfast down`, then `holdfast up --projects …` again"]
+    return [*(said if names else []), *(other if elsewhere else [])]
+
+
 def describe(settings: Settings, supervisor: Supervisor, before: Stack | None) -> Stack:
     """Return the stack as it is now."""
     now = {name: one.record() for name, one in supervisor.watched.items()}

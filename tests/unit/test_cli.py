@@ -16,7 +16,8 @@ from flows.artifacts import combined
 from holdfast import console, doctor
 from holdfast.cli import app
 from holdfast.doctor import Finding
-from holdfast.processes import free_ports
+from holdfast.processes import Identity, free_ports
+from holdfast.record import Stack
 from holdfast.status import look
 from monitoring.effects import NewDecision
 from monitoring.store import open_store
@@ -96,6 +97,25 @@ def test_a_stack_that_is_not_up_is_said_to_be_so(home: Path) -> None:
     assert (found["up"], found["processes"], found["champions"]) == (False, [], [])
     assert run("down", "--home", home)[1] == f"{home}: nothing is up\n"
     assert not home.exists()
+
+
+def test_a_stack_that_is_up_says_what_it_was_asked_for_in_vain_and_how_that_comes_in(
+    home: Path, tmp_path: Path
+) -> None:
+    (home / "registry" / "iris").mkdir(parents=True)  # ingested, and so at work
+    urls = dict.fromkeys(("prefect", "prefect_api", "mlflow", "service"), "http://127.0.0.1:1")
+    Stack(str(home), "mark", Identity.of(os.getpid()), 0.0, True, urls, {}, str(tmp_path), "digits").write()
+    up = ("up", "--home", home, "--projects", tmp_path, "--examples")
+    assert "not " not in run(*up, "digits,iris")[1]
+    code, said, _ = run(*up, "iris,heart,fraud", "--projects", home)
+    assert code == 0
+    assert said.splitlines()[-2:] == [
+        "not run by it: fraud, heart. `holdfast ingest NAME` brings in each, while the stack is up",
+        f"not looked into by it: {home}. `holdfast down`, then `holdfast up --projects …` again",
+    ]
+    code, said, complained = run(*up, "hart")
+    assert (code, said) == (1, "")
+    assert "no shipped project is named 'hart'" in complained
 
 
 def test_what_never_happened_has_no_reasons(home: Path) -> None:
