@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from models.anomalies import scores
 from models.confusions import class_codes
 
 
@@ -44,7 +45,7 @@ def flat(windows: np.ndarray, units: np.ndarray, newest: int | None = None) -> n
     left = np.where(known, (windows - np.nansum(windows, axis=1, keepdims=True) / count) / units, 0.0)
     left, known = (part[:, -(newest or windows.shape[1]) :] for part in (left, known))
     error = np.sqrt((left**2).sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1))
-    return np.column_stack([1 / (1 + error), error / (1 + error)])
+    return scores(error)
 
 
 def last_arrived(

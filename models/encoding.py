@@ -1,10 +1,10 @@
 """From typed rows to a network's inputs and from its outputs to answers. Needs numpy only, also when serving."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +28,20 @@ from data.schema import (
     schema_from_json,
 )
 from models import spectra
+from models.anomalies import Scoring, scores, scoring
+from models.channels import places, steps, targets
+from models.confusions import class_codes
 from models.declarations import Features, Model
 from models.features import features_sha256, with_derived
 from models.outputs import Outputs, Task
 from models.pieces import Pieces, folder_of
-from models.specification import EncodedSpec
-from models.transforms import FAR, UNSEEN, code_table, codes, levels_seen, one_size, pixels, quantities, scale, shared
+from models.specification import EncodedSpec, inputs_of
+from models.transforms import UNSEEN, K, Scaling, code_table, codes, levels_seen, of_kind, pixels, scales_of
 from models.vocabulary import Vocabulary
 
 __all__ = ["EncodedSpec", "Encoder"]
 
 RESERVED = ("prediction", "confidence")  # what a predictor adds to the columns it is watched by
-K = TypeVar("K", bound=Column)
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,8 @@ class Encoder:
                 raise BadDeclaration(f"a column can't be named {name!r}: the name is taken")
         known = with_derived(schema, features, rows)
         columns: dict[str, Column] = {**schema.features, **derived}
-        target = schema.columns[schema.target]
-        numbers = quantities({**columns, schema.target: target}, {**known, schema.target: rows[schema.target]})
-        scales = {name: scale(values) for name, values in numbers.items()}
-        scales |= {f"{schema.target}.{one}": scales[name] for name, one in shared(columns, target)}
+        target = schema.target
+        scales = scales_of({**columns, target: schema.columns[target]}, {**known, target: rows[target]}, target)
         folder, written = folder_of(model), [name for name, column in columns.items() if isinstance(column, Text)]
         texts = {name: Pieces.fit(known[name], folder) if folder else Vocabulary.fit(known[name]) for name in written}
         coded = {name: column for name, column in columns.items() if isinstance(column, Category | Id)}
@@ -120,42 +120,10 @@ class Encoder:
         return means, deviations
 
     @cached_property
-    def reach(self) -> np.ndarray:
-        """How many units of an anomaly's error the standardised values (outputs,) of its series stand for.
-
-        Raises: BadDeclaration for another number of units than of channels.
-        """
-        target, names = self.schema.columns[self.schema.target], self.watched
-        units = np.atleast_1d(target.unit if isinstance(target, Anomaly) else 1.0)
-        if len(units) not in (1, len(names)):
-            raise BadDeclaration(f"Anomaly(unit=…) has {len(units)} units for {len(names)} channels")
-        each = np.array([self.scales[name][1] for name in names]) / units
-        return np.tile(each, one_size(self.of(Series))[0])
-
-    @cached_property
-    def counted(self) -> np.ndarray:
-        """What each value's squared error (outputs,) counts in a row's: all alike, or those of the newest steps.
-
-        Raises: BadDeclaration for more steps than a window has.
-        """
-        target, width = self.schema.columns[self.schema.target], len(self.watched)
-        newest = target.newest if isinstance(target, Anomaly) else None
-        counts = np.zeros(len(self.reach))
-        if newest and newest * width > len(counts):
-            raise BadDeclaration(f"Anomaly(newest={newest}): a window has {len(counts) // width} steps")
-        counts[len(counts) - (newest * width if newest else len(counts)) :] = 1.0
-        return np.asarray(counts / counts.sum())
-
-    @property
-    def watched(self) -> list[str]:
-        """The channels, as `series.channel`, that are reconstructed where anomalies are looked for.
-
-        Raises: BadDeclaration without any.
-        """
-        found = [f"{name}.{channel}" for name, column in self.of(Series).items() for channel in column.channels]
-        if not found:
-            raise BadDeclaration("anomalies are looked for in a Series: the schema has none beside its target")
-        return found
+    def scoring(self) -> Scoring | None:
+        """What makes a score of a reconstruction, where anomalies are looked for; raises as `anomalies.scoring`."""
+        target = self.schema.columns[self.schema.target]
+        return scoring(target, self.of(Series), self.scales) if isinstance(target, Anomaly) else None
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -169,79 +137,35 @@ class Encoder:
 
         Raises: BadDeclaration for images, clips or series of several sizes, or without any feature.
         """
-        columns = self.columns.values()
-        numbers = sum(1 + column.nullable for column in columns if isinstance(column, Number))
         cardinalities = tuple(len(levels) + 2 for levels in self.levels.values())
-        images = self.of(Image)
-        shape: tuple[int, int, int] | None = None
-        inputs: dict[str, tuple[tuple[int, ...], str]] = {}
-        if images:
-            height, width = one_size(images)
-            shape = (sum(image.channels for image in images.values()), height, width)
-            inputs["image"] = (shape, "float32")
-        if clips := self.of(Audio):
-            rates = {clip.rate for clip in clips.values()}
-            if len(rates) > 1:
-                raise BadDeclaration("audio columns of one project must have one rate")
-            inputs["audio"] = ((len(clips), *spectra.shape(one_size(clips)[0], rates.pop())), "float32")
-        if series := self.of(Series):
-            channels = sum(len(one.channels) * (1 + one.nullable) for one in series.values())
-            inputs["series"] = ((one_size(series)[0], channels), "float32")
-        if self.vocabularies:
-            inputs["text"] = ((sum(one.places for one in self.vocabularies.values()),), "int64")
-        if numbers:
-            inputs["numbers"] = ((numbers,), "float32")
-        if cardinalities:
-            inputs["codes"] = ((len(cardinalities),), "int64")
-        if not inputs:
-            raise BadDeclaration("the schema has no column to learn from besides its target")
-        vocabulary = max(map(len, self.vocabularies.values()), default=0)
+        words = sum(one.places for one in self.vocabularies.values())
+        inputs = inputs_of(self.columns, words, len(cardinalities))
         outputs = len(self.answers) or (math.prod(self.forecast.shape) if self.forecast else 1)
         ranked = (list(self.levels).index(self.schema.ranking.item),) if self.schema.ranking else ()
-        outputs = len(self.reach) if self.task == "anomaly" else outputs + len(ranked)
         taught = [one.shape for one in self.vocabularies.values() if isinstance(one, Pieces)]
+        found = places(self.of(Series))
+        if self.scoring:
+            answered, outputs = tuple(place.at for place in found), len(self.scoring.reach)
+        else:
+            answered = targets(found, self.forecast.channels if self.forecast else ())
         return EncodedSpec(
             inputs,
             cardinalities,
-            numbers,
-            shape,
-            outputs,
+            inputs["numbers"][0][0] if "numbers" in inputs else 0,
+            inputs["image"][0] if "image" in inputs else None,  # type: ignore[arg-type]
+            outputs + len(ranked),
             self.task,
-            vocabulary,
-            self.targets(),
+            max(map(len, self.vocabularies.values()), default=0),
+            answered,
             ranked,
             pretrained=taught[0] if taught else None,
-            gaps=self.gaps() if self.task == "anomaly" else (),
-            newest=int((self.counted > 0).sum()) if self.task == "anomaly" else 0,
+            gaps=tuple(place.flag for place in found) if self.scoring else (),
+            newest=self.scoring.newest if self.scoring else 0,
         )
-
-    def targets(self) -> tuple[int, ...]:
-        """Return the places of the target's channels in the input "series"; for anomalies, of all channels."""
-        if self.task == "anomaly":
-            return tuple(at for at, _ in self.places())
-        places: dict[str, int] = {}
-        at = 0
-        for column in self.of(Series).values():
-            places |= {channel: at + place for place, channel in enumerate(column.channels) if channel not in places}
-            at += len(column.channels) * (1 + column.nullable)
-        wanted = self.forecast.channels if self.forecast else ()
-        return tuple(places[channel] for channel in wanted) if set(wanted) <= places.keys() else ()
-
-    def gaps(self) -> tuple[int, ...]:
-        """Return the place of each target's flag in the input "series", -1 for a channel that can't have gaps."""
-        return tuple(flag for _, flag in self.places())
-
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Yield the places of each channel and of its flag in the input "series"."""
-        at = 0
-        for column in self.of(Series).values():
-            count = len(column.channels)
-            yield from ((at + one, at + count + one if column.nullable else -1) for one in range(count))
-            at += count * (1 + column.nullable)
 
     def of(self, kind: type[K]) -> dict[str, K]:
         """Return the columns of one kind that the network learns from, by name."""
-        return {name: column for name, column in self.columns.items() if isinstance(column, kind)}
+        return of_kind(self.columns, kind)
 
     def derive(self, rows: Rows) -> Rows:
         """Return the columns the network learns from, before encoding."""
@@ -255,7 +179,7 @@ class Encoder:
         """Return the network's inputs from what `derive` returned."""
         inputs = self.encode_arrays(known)
         if names := list(self.of(Number)):
-            inputs["numbers"] = self.standardise(known, names)
+            inputs["numbers"] = self.scaling(np.stack([np.asarray(known[name], np.float64) for name in names], axis=1))
         if self.levels:
             inputs["codes"] = np.stack([codes(table, known[name]) for name, table in self.tables.items()], axis=1)
         return inputs
@@ -265,7 +189,7 @@ class Encoder:
         parts = {
             "image": [pixels(column, known[name]) / np.float32(column.high) for name, column in self.of(Image).items()],
             "audio": [spectra.log_mel(known[name], clip.rate)[:, None] for name, clip in self.of(Audio).items()],
-            "series": [self.steps(name, known[name]) for name in self.of(Series)],
+            "series": [steps(name, one, self.scales, known[name]) for name, one in self.of(Series).items()],
             "text": [words.encode(known[name].tolist()) for name, words in self.vocabularies.items()],
         }
         joints = {"image": 1, "audio": 1, "series": 2, "text": 1}
@@ -274,18 +198,6 @@ class Encoder:
             for name, made in parts.items()
             if made
         }
-
-    def steps(self, name: str, windows: np.ndarray) -> np.ndarray:
-        """Return a series (N, T, C) in standard deviations of each channel, 0 in a gap, then the flags of gaps."""
-        column = self.columns[name]
-        assert isinstance(column, Series)
-        means, deviations = np.array([self.scales[f"{name}.{channel}"] for channel in column.channels]).T
-        gaps = np.isnan(windows)
-        with np.errstate(over="ignore"):
-            scaled = np.clip((windows - means) / deviations, -FAR, FAR)
-        scaled[gaps] = 0.0
-        made = np.concatenate([scaled, gaps], axis=2) if column.nullable else scaled
-        return np.asarray(made, dtype=np.float32)
 
     def describe(self, known: Rows) -> Rows:
         """Return what is watched of derived rows: what describes each column, and how many words or ids are new."""
@@ -300,29 +212,12 @@ class Encoder:
         new = {f"{name}.unknown": Number(low=0.0, high=1.0) for name in (*self.vocabularies, *self.of(Id))}
         return {**described(self.columns), **new}
 
-    def standardise(self, known: Rows, names: list[str]) -> np.ndarray:
-        """Return numbers (N, F) in standard deviations from their mean, 0 where null, then the flags of nulls."""
-        return self.scaled(np.stack([np.asarray(known[name], dtype=np.float64) for name in names], axis=1))
-
-    def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Standardise every number column at once: (N, F) float64, NaN where null."""
-        means, deviations, flagged = self.moments
-        missing = np.isnan(values)
-        with np.errstate(over="ignore"):
-            scaled = (values - means) / deviations
-        np.minimum(np.maximum(scaled, -FAR, out=scaled), FAR, out=scaled)
-        if missing.any():
-            scaled[missing] = 0.0
-        if not flagged:
-            return np.asarray(scaled, dtype=np.float32)
-        return np.concatenate([scaled, missing[:, flagged]], axis=1, dtype=np.float32)
-
     @cached_property
-    def moments(self) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        """Means and deviations of the number columns in their order, and the places of those that may be null."""
-        names = [name for name, column in self.columns.items() if isinstance(column, Number)]
-        means, deviations = np.array([self.scales[name] for name in names], dtype=np.float64).T
-        return means, deviations, [at for at, name in enumerate(names) if self.columns[name].nullable]  # type: ignore[union-attr]
+    def scaling(self) -> Scaling:
+        """What standardises the numbers."""
+        numbers = self.of(Number)
+        means, deviations = np.array([self.scales[name] for name in numbers], dtype=np.float64).T
+        return Scaling(means, deviations, [at for at, column in enumerate(numbers.values()) if column.nullable])
 
     @cached_property
     def tables(self) -> dict[str, dict[str | None, int]]:
@@ -347,9 +242,8 @@ class Encoder:
             scaled = ((truth - means) / deviations).astype(np.float32)
             encoded = scaled[:, 0] if self.task == "regression" else scaled
         else:
-            known = {level: index for index, level in enumerate(self.answers)}
-            encoded = np.array([known.get(label, -1) for label in truth.tolist()], dtype=np.int64)
-            unknown = encoded < 0
+            encoded = class_codes(truth, self.answers)
+            unknown = encoded == len(self.answers)
         if unknown.any():
             at = int(np.flatnonzero(unknown)[0])
             raise BadRow(f"rows[{at}].{name}", f"{rows[name][at]!r} is no label")
@@ -361,9 +255,8 @@ class Encoder:
         Of an anomaly the score, from what could not be reconstructed of each value (N, outputs).
         """
         raw = np.asarray(outputs, dtype=np.float64)
-        if self.task == "anomaly":
-            error = np.sqrt((raw * self.reach) ** 2 @ self.counted)
-            return Outputs(np.column_stack([1 / (1 + error), error / (1 + error)]), self.answers, anomaly=True)
+        if self.scoring:
+            return Outputs(scores(self.scoring.errors(raw)), self.answers, anomaly=True)
         means, deviations = self.unit
         if self.schema.ranking:
             return Outputs(raw[:, :1] * deviations + means, scores=raw[:, 1])

@@ -223,9 +223,9 @@ def metric_of(encoder: Encoder, outputs: Tensor, target: Tensor) -> Tensor:
     """Return each row's part of the metric (B,): whether it is right, or its (mean) error in the target's unit."""
     if encoder.task == "classification":
         return (outputs.argmax(dim=1) == target).float()
-    if encoder.task == "anomaly":
-        reach = torch.as_tensor(encoder.reach, dtype=torch.float32, device=outputs.device)
-        counted = torch.as_tensor(encoder.counted, dtype=torch.float32, device=outputs.device)
+    if encoder.scoring:
+        reach = torch.as_tensor(encoder.scoring.reach, dtype=torch.float32, device=outputs.device)
+        counted = torch.as_tensor(encoder.scoring.counted, dtype=torch.float32, device=outputs.device)
         return ((outputs.float() * reach) ** 2 @ counted).sqrt()
     if encoder.spec.ranked:
         outputs = outputs[: len(target), :1]

@@ -33,10 +33,10 @@ class RowEncoder:
         if self.arrays or self.texts:
             inputs = self.encoder.encode_arrays(self.columns(rows))
         if self.pick is not None:
-            inputs["numbers"] = self.encoder.scaled(np.array([self.pick(row) for row in rows], dtype=np.float64))
+            inputs["numbers"] = self.encoder.scaling(np.array([self.pick(row) for row in rows], dtype=np.float64))
         elif self.numbers:
             place = self.numbers[0]
-            inputs["numbers"] = self.encoder.scaled(np.array([[row[place]] for row in rows], dtype=np.float64))
+            inputs["numbers"] = self.encoder.scaling(np.array([[row[place]] for row in rows], dtype=np.float64))
         if self.codes:
             coded = [[table.get(row[place], UNSEEN) for place, table in self.codes] for row in rows]
             inputs["codes"] = np.array(coded, dtype=np.int64)

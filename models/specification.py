@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data.errors import BadDeclaration
+from data.schema import Audio, Column, Image, Number, Series
+from models import spectra
+from models.channels import width
 from models.outputs import Task
+from models.transforms import of_kind, one_size
 
 
 @dataclass(frozen=True)
@@ -37,3 +42,31 @@ class EncodedSpec:
     pretrained: Mapping[str, Any] | None = None
     gaps: tuple[int, ...] = ()
     newest: int = 0
+
+
+def inputs_of(columns: Mapping[str, Column], words: int, codes: int) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape of one row and the dtype of each input, in the order in which a network takes them.
+
+    `words`: places of all texts together; `codes`: columns whose values have codes.
+
+    Raises: BadDeclaration for images, clips or series of several sizes, or without any input.
+    """
+    made: dict[str, tuple[tuple[int, ...], str]] = {}
+    if images := of_kind(columns, Image):
+        made["image"] = ((sum(image.channels for image in images.values()), *one_size(images)), "float32")
+    if clips := of_kind(columns, Audio):
+        rates = {clip.rate for clip in clips.values()}
+        if len(rates) > 1:
+            raise BadDeclaration("audio columns of one project must have one rate")
+        made["audio"] = ((len(clips), *spectra.shape(one_size(clips)[0], rates.pop())), "float32")
+    if series := of_kind(columns, Series):
+        made["series"] = ((*one_size(series), sum(map(width, series.values()))), "float32")
+    if words:
+        made["text"] = ((words,), "int64")
+    if numbers := of_kind(columns, Number):
+        made["numbers"] = ((sum(1 + column.nullable for column in numbers.values()),), "float32")
+    if codes:
+        made["codes"] = ((codes,), "int64")
+    if not made:
+        raise BadDeclaration("the schema has no column to learn from besides its target")
+    return made

@@ -1,7 +1,9 @@
 """How one column becomes numbers that a network takes. Needs numpy only, also when serving."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,16 +14,50 @@ NULL, UNSEEN = 0, 1  # codes of every category, before those of its levels
 MOST_IDS = 200_000  # of one column; they are kept in the version, some 10 bytes each
 FAR = 1e6  # standard deviations; keeps a monstrous number finite in float32
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and would blow up its first movement
+K = TypeVar("K", bound=Column)
 
 
-def quantities(columns: Mapping[str, Column], rows: Rows) -> Rows:
-    """Return what has a scale of its own: each number, and as `series.channel` each channel of a series (N, T)."""
-    found: Rows = {}
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """What standardises number columns: their means and deviations (F,), and the places of those that may be null."""
+
+    means: np.ndarray
+    deviations: np.ndarray
+    flagged: list[int]
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return numbers (N, F), NaN where null, in standard deviations, 0 where null, then the flags of nulls."""
+        missing = np.isnan(values)
+        with np.errstate(over="ignore"):
+            scaled = (values - self.means) / self.deviations
+        np.minimum(np.maximum(scaled, -FAR, out=scaled), FAR, out=scaled)
+        if missing.any():
+            scaled[missing] = 0.0
+        if not self.flagged:
+            return np.asarray(scaled, dtype=np.float32)
+        return np.concatenate([scaled, missing[:, self.flagged]], axis=1, dtype=np.float32)
+
+
+def of_kind(columns: Mapping[str, Column], kind: type[K]) -> dict[str, K]:
+    """Return the columns of one kind, by name."""
+    return {name: column for name, column in columns.items() if isinstance(column, kind)}
+
+
+def scales_of(columns: Mapping[str, Column], rows: Rows, target: str) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of each number, and as `series.channel` of each channel of a series.
+
+    `columns`: the target among them. A channel of a series target that another series has too keeps that scale.
+    """
+    found: dict[str, tuple[float, float]] = {}
     for name, column in columns.items():
         if isinstance(column, Number):
-            found[name] = rows[name]
+            found[name] = scale(rows[name])
         if isinstance(column, Series):
-            found |= {f"{name}.{channel}": rows[name][:, :, at] for at, channel in enumerate(column.channels)}
+            found |= {f"{name}.{one}": scale(rows[name][:, :, at]) for at, one in enumerate(column.channels)}
+    series = of_kind(columns, Series)
+    asked = series[target].channels if target in series else ()
+    for name, column in series.items():
+        found |= {f"{target}.{one}": found[f"{name}.{one}"] for one in column.channels if one in asked}
     return found
 
 
@@ -74,10 +110,3 @@ def one_size(columns: Mapping[str, ArrayColumn]) -> tuple[int, ...]:
         wanted = "height and width" if kind == "Image" else "length"
         raise BadDeclaration(f"{kind} columns of one project must have one {wanted}")
     return shapes[0]
-
-
-def shared(columns: Mapping[str, Column], target: Column) -> Iterator[tuple[str, str]]:
-    """Yield the scale and the name of each channel of a series target that a column has too: it keeps that scale."""
-    for name, column in columns.items():
-        if isinstance(column, Series) and isinstance(target, Series):
-            yield from ((f"{name}.{channel}", channel) for channel in column.channels if channel in target.channels)
