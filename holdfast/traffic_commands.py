@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tasks.settings import Settings
 
 app = typer.Typer()
+Dial = Annotated[float, typer.Option("--dial", min=0, max=1, help="How much an injection changes.")]
+DIAL = 0.6
 MONITOR_SECONDS = 60.0  # that the last run of the monitor is waited for
 
 
@@ -57,6 +59,7 @@ def replay(
     change: Annotated[
         str | None, typer.Option("--change", help="What is sent: a change that the project declares, or an injection.")
     ] = None,
+    dial: Dial = DIAL,
     since: Annotated[
         datetime | None,
         typer.Option(formats=FORMATS, help="From when on, UTC; if left out, all rows that were never ingested."),
@@ -83,7 +86,7 @@ def replay(
     starts, ends = ((one.replace(tzinfo=UTC) if one else None) for one in (since, until))
     with console.progress(quiet=as_json) as show:
         show(0.0, "reading history")
-        stream = lined_up(resources, declared, rows_to_send(resources, declared, change, starts))
+        stream = lined_up(resources, declared, rows_to_send(resources, declared, change, dial, starts))
         monitoring = Monitoring(settings, project)
         with Service(settings.service_url, settings.service_key) as service:
             sending = Replay(resources, service, stream)
@@ -113,7 +116,7 @@ def inject(
         str, typer.Argument(help="A change that the project declares, or new_cameras, noise, typos, level, gap, unit.")
     ] = "new_cameras",
     *,
-    dial: Annotated[float, typer.Option("--dial", min=0, max=1, help="How much an injection changes.")] = 0.6,
+    dial: Dial = DIAL,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows to send.")] = 200,
     labels: Annotated[bool, typer.Option("--labels", help="Also say afterwards what was true.")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Send nothing: say whether such a change would be seen.")] = False,

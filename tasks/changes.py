@@ -80,7 +80,7 @@ def changed(project: Project, name: str, dial: float, columns: Sequence[str], se
     """Return the rows of a change by its name: a declared one's as they are, else the source's with an injection.
 
     `dial`: 0 to 1, how much an injection changes; `columns`: into which, all that it fits where none is named. Rows
-    with an injection have keys of their own.
+    with an injection have keys of their own, others with another dial: they are other rows, which nobody answered yet.
 
     Raises: BadSetting, SourceUnavailable, TooFewRows.
     """
@@ -99,7 +99,7 @@ def changed(project: Project, name: str, dial: float, columns: Sequence[str], se
     for column in columns or fitting:
         found[column] = INJECTIONS[name].apply(fitting[column], rows[column], dial, drawn)
     key = project.schema.key
-    found[key] = np.array([f"{one}~{name}" for one in rows[key].tolist()], dtype=object)
+    found[key] = np.array([f"{one}~{name}-{dial:g}" for one in rows[key].tolist()], dtype=object)
     return found
 
 

@@ -77,8 +77,12 @@ def speed_of(text: str) -> Speed:
     return Speed(timedelta(**{UNITS[found[2]]: number})) if found[2] else Speed(rows=number)
 
 
-def rows_to_send(resources: Resources, project: Project, change: str | None, since: datetime | None) -> Rows:
+def rows_to_send(
+    resources: Resources, project: Project, change: str | None, dial: float, since: datetime | None
+) -> Rows:
     """Return labelled rows: of a change, else of the source; from `since` on, else all that were never ingested.
+
+    `dial`: 0 to 1, how much an injection changes.
 
     Raises: BadSetting, NoChampion, SourceUnavailable, TooFewRows.
     """
@@ -88,7 +92,7 @@ def rows_to_send(resources: Resources, project: Project, change: str | None, sin
     if since is not None and schema.time is None:
         raise BadSetting(f"{project.name} has no time column: leave out --since")
     if change is not None:
-        rows = changed(project, change, 1.0, (), seed=0)
+        rows = changed(project, change, dial, (), seed=0)
     else:
         rows = {name: values for name, values in good_rows(project, project.source).items() if name != BATCH}
     learned = ingested(resources, project)

@@ -18,6 +18,7 @@ from serving_parts import serving
 from typer.testing import CliRunner, Result
 
 from data.errors import BadSetting, NoChampion, ServerUnavailable
+from data.packing import unpack_rows
 from data.schema import length
 from holdfast.cli import app
 from monitoring.declarations import Labels, Monitors, Window
@@ -144,7 +145,7 @@ class Stage:
 
     @contextmanager
     def replay(self, change: str) -> Iterator[Replay]:
-        rows = rows_to_send(self.home, self.project, change, None)
+        rows = rows_to_send(self.home, self.project, change, 0.6, None)
         with Service(self.running.url, self.home.settings.service_key) as service:
             yield Replay(self.home, service, lined_up(self.home, self.project, rows))
 
@@ -201,9 +202,9 @@ def sent(turning: Stage) -> Sent:
     return Sent(first.summary(), second.summary(), json.loads(found.stdout), moments)
 
 
-def commanded(turning: Stage, *more: str, clock: str = "data") -> Result:
+def commanded(turning: Stage, *more: str, change: str = "turned", clock: str = "data") -> Result:
     home, folder = turning.home.settings.home, turning.home.file.parent
-    asked = ["replay", "turning", "--home", str(home), "--projects", str(folder), "--change", "turned", "--json"]
+    asked = ["replay", "turning", "--home", str(home), "--projects", str(folder), "--change", change, "--json"]
     variables = {
         "HOLDFAST_SERVICE_PORT": str(turning.running.port),
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
@@ -252,6 +253,20 @@ def test_the_same_command_again_sends_nothing(sent: Sent, turning: Stage) -> Non
     assert sent.command["rows"] == TRAFFIC
 
 
+def test_an_injection_is_replayed_as_strong_as_asked_and_each_strength_anew(turning: Stage) -> None:
+    until = ("--speed", "1000d", "--until", "2026-01-02")
+    whole = json.loads(commanded(turning, *until, "--dial", "1", change="unit").stdout)
+    weak = json.loads(commanded(turning, *until, "--dial", "0.25", change="unit").stdout)
+    assert (whole["answers"], weak["known"], weak["answers"]) == (25, 0, 25)
+    rows = good_rows(turning.project, turning.project.source)
+    known = rows["a"][rows["id"].tolist().index("r0003")]
+    for dial in ("1", "0.25"):
+        one = turning.home.store.predictions.get("turning", f"r0003~unit-{dial}")
+        assert one is not None
+        sent = unpack_rows(turning.project.schema, [one.features])["a"][0]
+        assert sent == pytest.approx(known * 10 ** float(dial))
+
+
 def test_the_command_refuses_in_one_line(turning: Stage) -> None:
     for found, why in (
         (commanded(turning, clock="wall"), "HOLDFAST_CLOCK=data"),
@@ -284,10 +299,10 @@ def test_injected_rows_are_answered_and_their_labels_taken(turning: Stage) -> No
 def test_what_can_not_be_sent_says_so_in_one_line(turning: Stage) -> None:
     home, project = turning.home, turning.project
     with pytest.raises(BadSetting, match="no row is left that was not ingested; name --change turned or --since"):
-        rows_to_send(home, project, None, None)
-    assert length(rows_to_send(home, project, None, datetime(2026, 1, 20, tzinfo=UTC))) == HISTORY - 19 * 24
+        rows_to_send(home, project, None, 0.6, None)
+    assert length(rows_to_send(home, project, None, 0.6, datetime(2026, 1, 20, tzinfo=UTC))) == HISTORY - 19 * 24
     with pytest.raises(BadSetting, match="'turned'"):
-        rows_to_send(home, project, "turnd", None)
+        rows_to_send(home, project, "turnd", 0.6, None)
     with pytest.raises(BadSetting, match="can't be put into 'y'"):
         inject(home, project, "unit", 0.5, ("y",), 10, labels=False)
     with pytest.raises(BadSetting, match="rows a second"):
@@ -325,7 +340,7 @@ def test_without_a_champion_nothing_is_sent(tmp_path: Path) -> None:
     (tmp_path / "turning.py").write_text(textwrap.dedent(TURNING))
     resources = connect(Settings(home=tmp_path / "home", projects=str(tmp_path)))
     with pytest.raises(NoChampion):
-        rows_to_send(resources, resources.project("turning"), "turned", None)
+        rows_to_send(resources, resources.project("turning"), "turned", 0.6, None)
 
 
 @pytest.fixture(scope="module")
