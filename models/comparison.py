@@ -138,13 +138,24 @@ def against(comparison: Comparison) -> str:
 
 def shown(found: Interval, metric: str, kind: str, blocks: str) -> str:
     """Write a difference for people: +6.1 points [+4.0, +8.3] on 412 fresh rows in 412 entities."""
-    ends = (found.low, found.estimate, found.high)
-    low, middle, high = (f"{end * 100:+.1f}" if metric in BOUNDED else significant(end, sign="+") for end in ends)
+    low, middle, high = signed(found, metric)
     unit = " points" if metric in BOUNDED else ""
     unit += "" if metric == "accuracy" else f" of {metric}"
     unit += "" if HIGHER_IS_BETTER[metric] else " (above 0 is better)"
-    said = f"{middle}{unit} [{low}, {high}] on {found.rows:,} {kind} rows in {found.blocks:,} {blocks}"
-    return said.replace("-", "\N{MINUS SIGN}")
+    return f"{middle}{unit} [{low}, {high}] on {found.rows:,} {kind} rows in {found.blocks:,} {blocks}"
+
+
+def bounded(found: Interval, metric: str) -> str:
+    """Write a difference whose unit and rows have been said: +6.1 [+4.0, +8.3]."""
+    low, middle, high = signed(found, metric)
+    return f"{middle} [{low}, {high}]"
+
+
+def signed(found: Interval, metric: str) -> tuple[str, ...]:
+    """Return the lower bound, the estimate and the upper bound with their signs, in points where there are some."""
+    ends = (found.low, found.estimate, found.high)
+    said = (f"{end * 100:+.1f}" if metric in BOUNDED else significant(end, sign="+") for end in ends)
+    return tuple(one.replace("-", "\N{MINUS SIGN}") for one in said)
 
 
 def amount(value: float, metric: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from data.errors import BadDeclaration, nearest
 from data.wording import significant
-from models.comparison import Comparison, Sample, against, gain, number, shown
+from models.comparison import Comparison, Sample, against, bounded, gain, number, shown
 from models.declarations import Gates
 from models.lists import RECALL
 from models.looks import tail
@@ -22,7 +22,10 @@ NAMED = 3  # differences of a schema that a sentence names
 
 @dataclass(frozen=True)
 class GateResult:
-    """What one gate says. `insufficient`: the rows can't show it, which is not the candidate's fault."""
+    """What one gate says. `insufficient`: the rows can't show it, which is not the candidate's fault.
+
+    `shared`: what serves does not pass it either, by the same metric on the same rows.
+    """
 
     name: str
     passed: bool
@@ -34,6 +37,7 @@ class GateResult:
     insufficient: bool = False
     waived: bool = False  # it did not pass, and a person said to go on
     shown: bool = False  # a number for people: it decides nothing
+    shared: bool = False
 
     @property
     def stands(self) -> bool:
@@ -77,7 +81,7 @@ def beats_baseline(comparison: Comparison) -> GateResult:
     """Ask for more than a rule that knows nothing of the features."""
     if comparison.fresh.baseline is None:
         return GateResult("baseline", False, "baseline: was not measured", threshold=0.0)
-    return beats("baseline", comparison, comparison.fresh.baseline, comparison.baseline)
+    return beats_rule("baseline", comparison, comparison.fresh.baseline, comparison.baseline)
 
 
 def beats_popularity(lists: Sample) -> GateResult:
@@ -97,7 +101,17 @@ def beats_learner(name: str, comparison: Comparison) -> GateResult:
     """Ask for more than a simple learner gets out of the same rows."""
     if name not in comparison.fresh.others:
         return GateResult(name, False, f"{name}: was not measured", threshold=0.0)
-    return beats(name, comparison, comparison.fresh.others[name], f"the {name} baseline")
+    return beats_rule(name, comparison, comparison.fresh.others[name], f"the {name} baseline")
+
+
+def beats_rule(name: str, comparison: Comparison, rule: np.ndarray, whom: str) -> GateResult:
+    """Ask for more than a rule that serves nobody; where that is not shown, say how what serves stands beside it."""
+    found, fresh = beats(name, comparison, rule, whom), comparison.fresh
+    if found.passed or fresh.champion is None:
+        return found
+    theirs = gain(comparison.metric, dataclasses.replace(fresh, candidate=fresh.champion), rule)
+    said = f"{found.sentence} ({against(comparison)}: {bounded(theirs, comparison.metric)})"
+    return dataclasses.replace(found, sentence=said, shared=not theirs.low > 0)
 
 
 def better(comparison: Comparison) -> GateResult:

@@ -113,13 +113,14 @@ def decide(results: Sequence[GateResult], *, serves: bool) -> Outcome:
     standing = [result for result in results if result.stands]
     if not standing:
         return "passed"
-    merits = [result for result in standing if not contested(result)]
+    gains = any(result.name == "better" and result.passed for result in results)
+    merits = [result for result in standing if not contested(result) and not (gains and result.shared)]
     if any(not result.insufficient for result in merits) or not serves:
         return "refused"
     if merits:
         return "kept"
-    if any(result.name == "better" and result.passed for result in results):
-        return "question"  # better on what is new, not shown to hold what was known
+    if gains:
+        return "question"  # better on what is new, but not shown to hold what was known, or to be worth having
     worse = any(shown_worse(result) if result.name == "better" else not result.insufficient for result in standing)
     return "refused" if worse else "kept"
 
@@ -156,10 +157,20 @@ def summary(verdict: Outcome, results: Sequence[GateResult], comparison: Compari
         "passed": "",
         "kept": f"; not shown, so {against(comparison)} goes on serving; next: wait for more labels, or waive {names}",
         "refused": f"; next: {mend} and train again, or waive {names}",
-        "question": "; better on what is new and not shown to hold on what was known: has the world really changed? "
-        f"next: waive {names} to promote, or leave {against(comparison)} in place",
+        "question": f"; {doubt(failed, comparison)} next: waive {names} to promote, "
+        f"or leave {against(comparison)} in place",
     }
     return f"{verdict.upper()}: {said}{after[verdict]}"
+
+
+def doubt(failed: Sequence[GateResult], comparison: Comparison) -> str:
+    """Say what a person is asked about a version that is better on what is new."""
+    shared = [result.name for result in failed if result.shared]
+    if not shared:
+        return "better on what is new and not shown to hold on what was known: has the world really changed?"
+    rules = " and ".join(comparison.baseline if name == "baseline" else f"the {name} baseline" for name in shared)
+    also = "" if len(shared) == len(failed) else ", nor is it shown to hold what was known"
+    return f"better than {against(comparison)}, but neither is shown to beat {rules}{also}: should either answer?"
 
 
 def state(result: GateResult) -> str:

@@ -109,6 +109,71 @@ def test_a_first_version_needs_floors_and_baseline_only() -> None:
     assert "`Evaluation(exchangeable=True)`" in in_days
 
 
+def beside_a_rule(candidate: int, champion: int | None, rule: int) -> Comparison:
+    """Of 400 fresh rows, so many are answered wrongly by the candidate, by what serves and by the trivial rule."""
+    truth = np.full(400, "1", dtype=object)
+
+    def answered(wrong: int) -> np.ndarray:
+        return np.eye(2)[(np.arange(400) >= wrong).astype(int)]
+
+    fresh = sample(
+        "accuracy",
+        truth,
+        np.arange(400),
+        candidate=answered(candidate),
+        champion=None if champion is None else answered(champion),
+        baseline=answered(rule),
+        levels=("0", "1"),
+        others={"tree": Outputs(answered(rule), ("0", "1"))},
+    )
+    return replace(compared(fresh), metrics={"accuracy": 1 - candidate / 400})
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "rule", "verdict"),
+    [
+        (30, 60, 50, "passed"),  # better than both
+        (50, 60, 40, "question"),  # better than what serves, and both lose to the rule: refusing it keeps a worse one
+        (50, 60, 50, "question"),  # better than what serves, and as good as the rule
+        (60, 60, 40, "refused"),  # as bad as what serves
+        (70, 60, 40, "refused"),  # worse than what serves, too
+        (57, 60, 40, "refused"),  # not shown to be better than what serves
+        (50, None, 40, "refused"),  # nothing serves: then a rule is better than a model
+        (50, None, 50, "refused"),
+        (30, None, 50, "passed"),
+        (90, 130, 40, "refused"),  # better than what serves and below the floor, which is nobody's rule
+    ],
+)
+def test_a_version_that_loses_to_a_rule_is_asked_about_only_where_it_is_better_than_what_serves(
+    candidate: int, champion: int | None, rule: int, verdict: str
+) -> None:
+    against_all = beside_a_rule(candidate, champion, rule)
+    assert judge(GATES, against_all).verdict == verdict
+    assert judge(replace(GATES, baseline=False, beat=("tree",)), against_all).verdict == verdict
+
+
+def test_who_is_asked_about_a_version_that_loses_to_a_rule_reads_that_what_serves_loses_by_more() -> None:
+    judgement = judge(GATES, beside_a_rule(50, 60, 40))
+    assert "against the trivial baseline (v6: \N{MINUS SIGN}5.0 [" in judgement.sentence
+    assert (
+        "better than v6, but neither is shown to beat the trivial baseline: should either answer?" in judgement.sentence
+    )
+    assert "next: waive baseline to promote, or leave v6 in place" in judgement.sentence
+    forgets = replace(beside_a_rule(50, 60, 40), anchor=counted(0, 30, 300))
+    judgement = judge(GATES, forgets)
+    assert judgement.verdict == "question"
+    assert "the trivial baseline, nor is it shown to hold what was known" in judgement.sentence
+    assert judge(GATES, beside_a_rule(50, 60, 40), waived=("baseline",)).verdict == "passed"
+
+
+def test_another_gate_that_stands_in_the_way_refuses_a_version_that_also_loses_to_a_rule() -> None:
+    loses = beside_a_rule(50, 60, 40)
+    assert judge(replace(GATES, size_mb=1.0), replace(loses, size_mb=2.0)).verdict == "refused"
+    assert judge(GATES, replace(loses, incompatible=("'size' is no longer known",))).verdict == "refused"
+    asked = replace(loses.fresh, champion=None)
+    assert judge(GATES, replace(loses, fresh=asked, anchor=None, unasked="they have no 'size'")).verdict == "refused"
+
+
 def test_a_floor_bounds_an_error_from_above() -> None:
     comparison = replace(compared(counted(40, 4, 412)), metrics={"log_loss": 0.5})
     assert judge(Gates(floors={"log_loss": 0.6}), comparison).verdict == "passed"
