@@ -143,11 +143,10 @@ class Replay:
     def __init__(self, resources: Resources, service: Service, stream: Stream) -> None:
         self.resources, self.service, self.stream = resources, service, stream
         self.name, self.keys = stream.project.name, stream.rows[stream.schema.key]
-        known = resources.store.predictions.find(self.name, self.keys.tolist())
+        known = resources.store.predictions.labelled(self.name, self.keys.tolist())
         self.answered = np.array([key in known for key in self.keys.tolist()], dtype=bool)
-        told_of = {key for key, one in known.items() if one.label is not None}
         unknown = ~labelled(stream.rows[stream.schema.target])  # nobody ever said, so there is nothing to tell
-        self.labelled = unknown | np.array([key in told_of for key in self.keys.tolist()], dtype=bool)
+        self.labelled = unknown | np.array([known.get(key, False) for key in self.keys.tolist()], dtype=bool)
         newest = resources.store.incidents.recent(self.name, 1)
         self.before = newest[0].id if newest else 0
         self.played = Replayed(self.name, len(stream), int(self.answered.sum()))

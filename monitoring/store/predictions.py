@@ -64,6 +64,14 @@ class PredictionLog:
         return {one.id: one for one in _held(connection, project, ids)}
 
     @reads
+    def labelled(self, connection: Connection, project: str, ids: Iterable[str]) -> dict[str, bool]:
+        """Return those of the ids that the log holds, each with whether its label has come; nothing else is read."""
+        query = select(predictions.c.id, labels.c.prediction_id.is_not(None)).select_from(_LOG)
+        of = query.where(predictions.c.project == project)
+        found = (row for some in chunks(ids) for row in connection.execute(of.where(predictions.c.id.in_(some))))
+        return {id_: bool(known) for id_, known in found}
+
+    @reads
     def on_trial(
         self, connection: Connection, project: str, generation: int, start: datetime | None, end: datetime
     ) -> list[Prediction]:

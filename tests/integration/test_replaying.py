@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from data.packing import unpack_rows
 from data.schema import length
 from holdfast.cli import app
 from monitoring.declarations import Labels, Monitors, Window
+from monitoring.records import Label, Prediction
 from projects.declaration import Project
 from tasks.backtest import Replay as Backtest
 from tasks.backtest_home import Moved, Rehearsal, rehearsal
@@ -287,6 +289,28 @@ def test_a_speed_is_kept_to(turning: Stage, tmp_path: Path) -> None:
     assert steps[-1] == until
     assert 3 <= len(steps) <= 6  # half a second, looked at five times a second
     unsent.store.close()
+
+
+def test_a_replay_goes_on_without_reading_what_was_answered_before(turning: Stage, tmp_path: Path) -> None:
+    resources = connect(Settings(home=tmp_path, projects=str(turning.home.file.parent), clock="data"))
+    stream = lined_up(resources, turning.project, changed(turning.project, "turned", 0, (), 0))
+    sent = [str(key) for key in stream.rows["id"][:100]]
+    resources.store.predictions.append(
+        [Prediction(key, "turning", 1, MIDNIGHT, MIDNIGHT, bytes(200_000), {"class": "up"}) for key in sent]
+    )
+    resources.store.labels.record("turning", [Label(key, "up", MIDNIGHT) for key in sent[:40]], MIDNIGHT)
+    tracemalloc.start()
+    try:
+        replay = Replay(resources, Service("http://127.0.0.1:9"), stream)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    replay.service.http.close()
+    assert (np.flatnonzero(replay.answered).tolist(), np.flatnonzero(replay.labelled).tolist()) == (
+        list(range(100)),
+        list(range(40)),
+    )
+    resources.store.close()
 
 
 def test_injected_rows_are_answered_and_their_labels_taken(turning: Stage) -> None:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -75,6 +76,20 @@ def test_a_label_counts_once_however_often_it_comes(store: Store, project: str) 
     assert [one.label for one in store.predictions.rows(window(project))] == ["7", 1.0]
     assert store.labels.count(project) == 2
     assert store.labels.count(project, generation=2) == 0
+
+
+def test_which_of_many_answers_are_labelled_is_told_without_reading_them(store: Store, project: str) -> None:
+    store.predictions.append([answer(project, f"a{number}", features=bytes(100_000)) for number in range(600)])
+    store.predictions.append([answer("another", "elsewhere")])
+    store.labels.record(project, [Label("a1", 2.0, NOON), Label("a599", "yes", NOON)], NOON)
+    asked = [f"a{number}" for number in range(700)] + ["elsewhere"]
+    tracemalloc.start()
+    try:
+        told = store.predictions.labelled(project, iter(asked))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert told == {f"a{number}": number in (1, 599) for number in range(600)}
 
 
 def test_a_correction_holds_against_a_late_copy_of_what_it_corrects(store: Store, project: str) -> None:
