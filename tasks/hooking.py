@@ -5,7 +5,7 @@ import logging
 from datetime import datetime, timedelta
 
 from data.errors import ServerUnavailable
-from models import webhooks
+from models.registry import webhooks
 from tasks.resources import Resources
 from tasks.secret_files import WEBHOOK, secret
 from tasks.settings import Settings

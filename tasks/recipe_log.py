@@ -32,7 +32,7 @@ def log(resources: Resources, found: dict[str, Any]) -> str:
             with tempfile.TemporaryDirectory() as folder:
                 for path in draw(found, Path(folder)):
                     run.file(path)
-            return run_page(resources.models.public_url, run.experiment, run.id)
+            return run_page(resources.models.tracking_uri, run.experiment, run.id)
     except ServerUnavailable as error:
         logger.info("the evaluation is not logged: %s", error)
         return ""

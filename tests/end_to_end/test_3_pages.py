@@ -10,6 +10,7 @@ from live_stack import Live
 
 from flows.api import Api, opened
 from flows.deployments import KINDS
+from models.links import run_page
 from tasks.traffic import wait_until
 
 pytestmark = [
@@ -86,7 +87,8 @@ def test_mlflow_shows_the_verdict_first_and_the_alias(live: Live, browser: Brows
     text = browser.shows(f"Version {serving.version}", "@ champion", "threshold", "Limits", "Schema", "Model registry")
     described = text[text.index("Description") :].splitlines()
     assert next(line for line in described[1:] if line not in ("", "Edit")).startswith("PASSED")
-    browser.open(live.resources.models.run_url(serving.run_id))
+    run = live.resources.models.client.get_run(serving.run_id)
+    browser.open(run_page(live.settings.mlflow_url, run.info.experiment_id, serving.run_id))
     browser.shows("this run in Prefect", "snapshot", "training.epochs")
 
 

@@ -15,7 +15,7 @@ from mlflow_parts import mlflow_server
 from serving_parts import Service, serving
 
 from holdfast.servers import webhook_variables
-from models import webhooks
+from models.registry import webhooks
 from monitoring.store.requests import Request
 from tasks.hooking import target
 from tasks.secret_files import ENCRYPTION, WEBHOOK, secret

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.registry import Registry, translated
+from models.registry.server import translated
+from models.registry.versions import Registry
 
 if TYPE_CHECKING:
     from mlflow.entities.webhook import Webhook

@@ -1,8 +1,8 @@
-"""Runs, versions and their aliases in MLflow: its only door."""
+"""Versions and their aliases, and what the runs that made them keep."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,23 +10,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from data.errors import Corrupt, NoSuchVersion, ServerUnavailable
+from data.errors import Corrupt, NoSuchVersion
 from models.card_value import CARD, read
 from models.cards import beneath, description
 from models.folder import LIMITS
-from models.links import run_page, version_page
+from models.links import version_page
+from models.registry.runs import RunLog, started
+from models.registry.server import PROBE_SECONDS, probe, translated
 
 if TYPE_CHECKING:
     import httpx
-    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
 STAGES = ("candidate", "judging", "challenger", "champion", "previous", "retired", "refused")
 MODEL, GATES = "model", "gates.json"
 LARGEST = 2**28  # bytes of an artifact that is read whole
-DIGEST_LENGTH = 36  # characters that MLflow keeps of a dataset's hash
-PROBE_SECONDS = 3.0
 ABOUT_ALIASES = (
     "`champion` serves, `previous` served before it, `challenger` waits for a person, `candidate` is the newest. "
     "An alias that is moved here is a request: it is granted, or put back with the reason on the version's page."
@@ -51,85 +50,14 @@ class Version:
         return self.tags.get("stage", "candidate")
 
 
-@dataclass(frozen=True)
-class RunLog:
-    """What one training writes down. Writing the same again changes nothing."""
-
-    client: "MlflowClient"
-    id: str
-    project: str
-    started: int  # milliseconds since 1970; the time of every number, so that a repeated one is the same one
-    experiment: str
-
-    def note(self, text: str) -> None:
-        """Write what people read first on the run's page, as Markdown."""
-        with translated():
-            self.client.set_tag(self.id, "mlflow.note.content", text)
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Write what the training was told."""
-        from mlflow.entities import Param
-
-        with translated():
-            self.client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Write numbers in one request."""
-        self.history([{"number": step, **values}])
-
-    def history(self, epochs: Sequence[Mapping[str, float]]) -> None:
-        """Write every number of every epoch; an epoch's `number` is its step."""
-        from mlflow.entities import Metric
-
-        found = [
-            Metric(key, float(value), self.started + int(epoch["number"]), int(epoch["number"]))
-            for epoch in epochs
-            for key, value in epoch.items()
-            if key not in ("number", "epochs")
-        ]
-        with translated():
-            for start in range(0, len(found), 1000):  # MLflow's limit of one request
-                self.client.log_batch(self.id, metrics=found[start : start + 1000])
-
-    def dataset(self, digest: str, rows: int, *, source: str) -> None:
-        """Write which snapshot was learned from; `digest` is its hash, whole in a tag, `source` where it lies."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(
-            name=self.project,
-            digest=digest[:DIGEST_LENGTH],
-            source_type="holdfast",
-            source=json.dumps({"uri": source}),
-            profile=json.dumps({"num_rows": rows}),
-        )
-        tags = [InputTag("mlflow.data.context", "training"), InputTag("snapshot", digest)]
-        with translated():
-            self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
-
-    def json(self, name: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Keep a value as a JSON artifact."""
-        self.text(name, json.dumps(value, indent=1))
-
-    def text(self, name: str, text: str) -> None:
-        """Keep a text as an artifact."""
-        with translated():
-            self.client.log_text(self.id, text, name)
-
-    def file(self, path: Path) -> None:
-        """Keep a file as an artifact under its own name."""
-        with translated():
-            self.client.log_artifact(self.id, str(path))
-
-
 class Registry:
     """The MLflow server at `tracking_uri`; a registered model has its project's name.
 
     Every method raises ServerUnavailable, within seconds, when the server doesn't answer.
     """
 
-    def __init__(self, tracking_uri: str, public_url: str = "") -> None:
-        self.tracking_uri = tracking_uri
-        self.public_url = (public_url or tracking_uri).rstrip("/")
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri.rstrip("/")
 
     @cached_property
     def opened(self) -> "MlflowClient":
@@ -152,23 +80,9 @@ class Registry:
 
         return httpx.Client(timeout=PROBE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
 
-    @contextmanager
-    def start_run(self, project: str, *, name: str, tags: Mapping[str, str]) -> Iterator[RunLog]:
+    def start_run(self, project: str, *, name: str, tags: Mapping[str, str]) -> AbstractContextManager[RunLog]:
         """Open a run of the project's experiment, or go on with the one that has this name and all these tags."""
-        client = self.client
-        with translated():
-            experiment = experiment_id(client, project)
-            run = same_run(client, experiment, name, tags)
-            run = run or client.create_run(experiment, tags=dict(tags), run_name=name)
-            client.update_run(run.info.run_id, status="RUNNING")
-        try:
-            yield RunLog(client, run.info.run_id, project, run.info.start_time, experiment)
-        except BaseException:
-            with translated():
-                client.set_terminated(run.info.run_id, "FAILED")
-            raise
-        with translated():
-            client.set_terminated(run.info.run_id, "FINISHED")
+        return started(self.client, project, name, tags)
 
     def register(self, project: str, run_id: str, folder: Path, *, card: str) -> str:
         """Upload a version's folder and return its number; a run has one version, however often it is registered.
@@ -351,13 +265,7 @@ class Registry:
 
     def version_url(self, project: str, version: str) -> str:
         """Return the page of a version."""
-        return version_page(self.public_url, project, version)
-
-    def run_url(self, run_id: str) -> str:
-        """Return the page of a run."""
-        with translated():
-            experiment = self.client.get_run(run_id).info.experiment_id
-        return run_page(self.public_url, experiment, run_id)
+        return version_page(self.tracking_uri, project, version)
 
 
 def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
@@ -373,33 +281,6 @@ def record(found: "ModelVersion", aliases: Mapping[str, str]) -> Version:
     )
 
 
-def experiment_id(client: "MlflowClient", project: str) -> str:
-    """Return the project's experiment, made or brought back if need be."""
-    from mlflow.exceptions import MlflowException
-
-    known = client.get_experiment_by_name(project)
-    if known is None:
-        try:
-            about = f"Trainings of {project}. Card, gates, snapshot and code are among the artifacts of each run."
-            return str(client.create_experiment(project, tags={"mlflow.note.content": about}))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
-                raise
-            known = client.get_experiment_by_name(project)
-    if known.lifecycle_stage == "deleted":
-        client.restore_experiment(known.experiment_id)
-    return str(known.experiment_id)
-
-
-def same_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, str]) -> "Run | None":
-    """Find the run that has this name and all these tags."""
-    quoted = name.replace("'", "")
-    for run in client.search_runs([experiment], f"attributes.run_name = '{quoted}'"):
-        if tags.items() <= run.data.tags.items():
-            return run
-    return None
-
-
 def create_model(client: "MlflowClient", project: str) -> None:
     """Make the project's registered model unless it stands."""
     from mlflow.exceptions import MlflowException
@@ -409,37 +290,3 @@ def create_model(client: "MlflowClient", project: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def probe(client: "httpx.Client", url: str) -> None:
-    """Ask the server for a sign of life; any answer but its own failure is one.
-
-    Raises: ServerUnavailable.
-    """
-    import httpx
-
-    try:
-        answer = client.get(f"{url.rstrip('/')}/health")
-    except httpx.HTTPError as error:
-        raise ServerUnavailable(f"the MLflow server at {url} does not answer: {error}") from error
-    if answer.status_code >= 500:
-        raise ServerUnavailable(f"the MLflow server at {url} answers {answer.status_code}")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise MLflow's errors as ours: what isn't there, and a server that fails; others are bugs."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except MlflowException as error:
-        said = str(error).splitlines()[0][:300]
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise NoSuchVersion(said) from error
-        if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"):
-            raise ServerUnavailable(f"MLflow: {said}") from error
-        raise
-    except RequestException as error:
-        raise ServerUnavailable(f"MLflow: {str(error)[:300]}") from error
