@@ -79,8 +79,9 @@ class Governor:
     A retraining starts no sooner than `cooldown` after the last one, on at least `minimum_labels` new rows, and within
     a budget: `per_day` and `per_week` count retrainings in 24 hours and in 7 days, `minutes_per_day` and
     `minutes_per_week` what they take; one more is expected to take as long as the last. After `breaker` in a row that
-    came to nothing a person must look. A person's own run skips cool-down, new rows and breaker, not a budget that is
-    spent; it spends none, and where it fails the breaker does not count it.
+    came to nothing a person must look, or twice `minimum_labels` be new, then four times, and so on: on each one more
+    is tried. A person's own run skips cool-down, new rows and breaker, not a budget that is spent; it spends none, and
+    where it fails the breaker does not count it.
     """
 
     retrain: Literal["off", "suggest", "approve", "auto"] = "auto"

@@ -3,6 +3,9 @@
 Who asks matters. An incident asks by itself; so does a schedule, which a project declares. A person has looked, and
 so skips the cool-down, "nothing new to learn" and the breaker, which asks for a person; the ledger says what was
 skipped. Nobody skips an open fault (whoever acknowledges it may go on), the lease, or the budget.
+
+A tripped breaker lets one retraining through at each doubling of what is new (half-open: Nygard 2007, Release It!), so
+that a loop which nobody looks at costs little and is not dead for ever.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,6 +39,7 @@ class Circumstances:
         promised: a retraining that has not ended yet, if there is one.
         failures: retrainings in a row, up to now, that ended refused, failed or abandoned (kept is none), people's own
             left out.
+        tried: retrainings of the incident that asks which were kept or refused; each doubles what must be new.
     """
 
     now: datetime
@@ -53,6 +57,7 @@ class Circumstances:
     lease: str | None = None
     promised: int | None = None
     failures: int = 0
+    tried: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,22 +104,35 @@ def _faults(settings: Governor, seen: Circumstances) -> Answer:  # noqa: ARG001
 
 
 def _breaker(settings: Governor, seen: Circumstances) -> Answer:
-    if seen.failures < settings.breaker:
+    if not tripped(settings, seen):
         return None
     return (
         "block",
-        f"the last {seen.failures} retrainings came to nothing: a person must look (breaker {settings.breaker})",
+        f"the last {seen.failures} retrainings came to nothing: a person must look (breaker {settings.breaker}), "
+        f"or {half_open(settings, seen):,} new labelled rows must come, on which one more is tried",
     )
+
+
+def tripped(settings: Governor, seen: Circumstances) -> bool:
+    """Tell whether so many in a row came to nothing that none starts by itself, for all that is new by now."""
+    return seen.failures >= settings.breaker and seen.labels + seen.new_rows < half_open(settings, seen)
+
+
+def half_open(settings: Governor, seen: Circumstances) -> int:
+    """Return the new rows on which a tripped breaker lets one retraining through; each that fails doubles them."""
+    beyond: int = 2 ** max(seen.failures - settings.breaker + 1, seen.tried)
+    return max(settings.minimum_labels, 1) * beyond
 
 
 def _news(settings: Governor, seen: Circumstances) -> Answer:
     known = seen.labels + seen.new_rows
+    asked = settings.minimum_labels * 2**seen.tried
     if not known:
-        return "wait", f"nothing new to learn: no label since the last snapshot, {settings.minimum_labels} are needed"
+        return "wait", f"nothing new to learn: no label since the last snapshot, {asked} are needed"
     if seen.same_data:
         return "wait", "nothing new to learn: the snapshot is the one that the last training learned from"
-    if known < settings.minimum_labels:
-        return "wait", f"{known} of {settings.minimum_labels} new labelled rows are there"
+    if known < asked:
+        return "wait", f"{known} of {asked} new labelled rows are there"
     return None
 
 

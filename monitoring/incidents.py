@@ -190,15 +190,18 @@ def reconsidered(incident: Incident, ruling: Ruling, last: Decision | None, sett
 
     People hear of it only where it asks something of them.
     """
-    if last is not None and last.kind == ruling.action and ruling.action != "retrain":
+    breaker = ruling.action == "block" and not setting.circumstances.open_faults
+    told = last is not None and last.kind == ruling.action and (not breaker or last.reason == ruling.reason)
+    if told and ruling.action != "retrain":
         return NOTHING
     key = f"{incident.project}.incident-{incident.id}.{ruling.action}"
+    key += f"-{setting.circumstances.failures}" if breaker else ""  # it may be lifted, and trip again
     ruled = NewDecision(incident.project, ruling.action, f"incident {incident.id}", ruling.reason, ruling.inputs)
     if ruling.action == "retrain":
         event = _event(incident.project, f"{key}-{setting.now:%Y%m%dT%H%M%S}", setting.now)  # it may get another later
         promised = NewIntent(incident.project, incident.id, clock=setting.circumstances.now)
         return Effects(messages=(event,), intent=promised, decisions=(ruled,))
-    if ruling.action not in ("approve", "suggest"):
+    if ruling.action not in ("approve", "suggest") and not breaker:
         return Effects(decisions=(ruled,))
     text = f"{incident.kind.upper()} {incident.project}: {said(ruling)}"
     about = {"incident": incident.id, "generation": incident.generation, "done": said(ruling)}

@@ -201,9 +201,9 @@ def ask_again(resources: Resources, incident: Incident) -> None:
     tried = [one.outcome for one in store.intents.of(incident.id)]
     if any(outcome not in UNANSWERED for outcome in tried):
         return
-    # each time the labels could not show a gain, twice as many are waited for
-    enough = project.governor.minimum_labels * 2 ** (len(tried) - tried.count("unneeded"))
-    ruling = governor.decide(incident.kind, replace(project.governor, minimum_labels=enough), met.circumstances)
+    shown = len(tried) - tried.count("unneeded")
+    met = replace(met, circumstances=replace(met.circumstances, tried=shown))
+    ruling = governor.decide(incident.kind, project.governor, met.circumstances)
     effects = incidents.reconsidered(incident, ruling, rulings[0] if rulings else None, met)
     if effects.decisions:
         store.record(effects, resources.now())

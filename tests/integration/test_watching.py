@@ -95,6 +95,31 @@ def test_a_retraining_that_came_to_nothing_is_tried_again_each_time_with_twice_t
     assert len(orchard.store.incidents.recent(orchard.name, 10)) == 1
 
 
+def test_after_three_refusals_people_are_told_and_one_more_is_tried_on_twice_as_much_that_is_new(
+    orchard: Orchard,
+) -> None:
+    orchard.serve()
+    send(orchard, 3, shift=3.0)
+    ended: list[int] = []
+    for _ in range(14):  # a window has 40 labels; 30 are needed, then 60, 120 and 240
+        watch(orchard, orchard.name)
+        reconsider(orchard)
+        for intent in orchard.store.intents.open_ones(orchard.name):
+            learn(orchard)
+            orchard.store.intents.end(intent.id, "refused", orchard.now())
+            ended.append(orchard.store.predictions.count(orchard.name) // WINDOW)
+            reconsider(orchard)
+        orchard.ahead += timedelta(days=2)
+        send(orchard, 1, shift=3.0)
+    assert ended == [3, 5, 8, 14]
+    lines = orchard.store.ledger.decisions(orchard.name, kinds=("block",))
+    assert [line.inputs["failures"] for line in reversed(lines)] == [3, 4]
+    due = orchard.store.outbox.due(orchard.now() + timedelta(days=1), 1000)
+    said = [one.payload["text"] for one in due if "retraining is blocked" in one.payload.get("text", "")]
+    assert len(said) == 2
+    assert "a person must look (breaker 3), or 240 new labelled rows must come" in said[0]
+
+
 def learn(orchard: Orchard) -> None:
     """Let what is labelled be in a snapshot, as a retraining would."""
     known = orchard.store.predictions.since(orchard.name, datetime(2000, 1, 1, tzinfo=UTC))

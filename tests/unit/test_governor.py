@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,12 +27,24 @@ READY = Circumstances(now=NOW, labels=300)
         ("drift", {"retrain": "suggest"}, {}, "suggest", "a person starts it"),
         ("drift", {"retrain": "approve"}, {}, "approve", "approval"),
         ("drift", {}, {"open_faults": ("image.contrast",)}, "block", "image.contrast"),
-        ("drift", {}, {"failures": 3}, "block", "a person must look"),
+        ("drift", {}, {"failures": 3, "labels": 100}, "block", "a person must look"),
         ("drift", {}, {"failures": 2}, "retrain", "nothing stands against"),
+        ("drift", {}, {"failures": 3, "labels": 199}, "block", "or 200 new labelled rows must come"),
+        ("drift", {}, {"failures": 3, "labels": 120, "new_rows": 80}, "retrain", "200 new labelled rows"),
+        ("drift", {}, {"failures": 4, "labels": 399}, "block", "the last 4 retrainings"),
+        ("drift", {}, {"failures": 4, "labels": 400}, "retrain", "nothing stands against"),
+        ("drift", {}, {"failures": 3, "tried": 3, "labels": 799}, "block", "or 800 new labelled rows must come"),
+        ("drift", {}, {"failures": 3, "tried": 3, "labels": 800}, "retrain", "nothing stands against"),
+        ("drift", {"minimum_labels": 0}, {"failures": 3, "labels": 1}, "block", "or 2 new labelled rows"),
+        ("drift", {}, {"failures": 3, "labels": 900, "open_faults": ("x",)}, "block", "a fault is open"),
+        ("drift", {}, {"failures": 3, "labels": 900, "runs_today": 3}, "wait", "3 are allowed"),
+        ("drift", {}, {"failures": 3, "new_rows": 900, "labels": 0, "same_data": True}, "wait", "the snapshot is"),
         ("drift", {}, {"labels": 0}, "wait", "nothing new to learn"),
         ("drift", {"minimum_labels": 0}, {"labels": 0}, "wait", "nothing new to learn"),
         ("drift", {}, {"labels": 0, "new_rows": 500, "same_data": True}, "wait", "the snapshot is the one"),
         ("drift", {}, {"labels": 99}, "wait", "99 of 100"),
+        ("drift", {}, {"tried": 1, "labels": 199}, "wait", "199 of 200"),
+        ("drift", {}, {"tried": 1, "labels": 200}, "retrain", "200 new labelled rows"),
         ("drift", {}, {"labels": 60, "new_rows": 40}, "retrain", "100 new labelled rows"),
         ("drift", {"retrain": "suggest"}, {"labels": 99}, "wait", "99 of 100"),
         ("drift", {}, {"lease": "run-7"}, "wait", "run-7"),
@@ -70,6 +83,8 @@ def test_the_governor_rules_by_what_is_written_down(
         ("schedule", {"retrain": "off"}, {}, "retrain", "nothing stands against"),
         ("schedule", {"retrain": "approve"}, {}, "retrain", "nothing stands against"),
         ("schedule", {}, {"labels": 0}, "wait", "nothing new to learn"),
+        ("schedule", {}, {"failures": 3, "labels": 199}, "block", "a person must look"),
+        ("schedule", {}, {"failures": 3, "labels": 200}, "retrain", "nothing stands against"),
         ("schedule", {}, {"last_retraining": NOW}, "wait", "cooling down"),
     ],
 )
@@ -88,6 +103,17 @@ def test_a_ruling_records_every_input_in_plain_json() -> None:
     limited = set(Governor.__dataclass_fields__) - {"promote", "approval_timeout", "receipt_after", "cooldown"}
     assert limited | {"cooldown_s"} == set(ruling.inputs["settings"])
     assert orjson.loads(orjson.dumps(ruling.inputs)) == ruling.inputs
+
+
+def test_a_loop_that_nothing_comes_of_trains_ever_more_rarely_and_never_stops_for_good() -> None:
+    runs: list[int] = []
+    for row in range(100, 100_001, 100):  # all labelled; each retraining is refused
+        seen = replace(READY, labels=row - (runs[-1] if runs else 0), failures=len(runs))
+        runs += [row] if decide("drift", Governor(), seen).action == "retrain" else []
+    assert runs[:3] == [100, 200, 300]
+    apart = [later - earlier for earlier, later in itertools.pairwise(runs[2:])]
+    assert apart == [200 * 2**n for n in range(len(apart))]
+    assert len(runs) == 11
 
 
 class Week(RuleBasedStateMachine):

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from monitoring.declarations import Governor, Monitors
-from monitoring.effects import NOTHING
+from monitoring.effects import NOTHING, Effects
 from monitoring.governor import Circumstances, decide
 from monitoring.incidents import Setting, effects, harmless_rate, reconsidered
 from monitoring.records import Decision, Incident, Outcome, Severity, Verdict, WindowKey
@@ -169,6 +169,31 @@ def test_a_new_ruling_is_written_once_and_promises_the_retraining_when_it_may_st
     asked = reconsidered(incident("drift"), decide("drift", Governor(retrain="approve"), READY), before, setting())
     assert [message.channel for message in asked.messages] == ["log", "webhook"]
     assert asked.intent is None
+
+
+def test_people_are_told_each_time_the_breaker_trips_and_once() -> None:
+    def ruled(last: Decision | None, **seen: Any) -> Effects:
+        met = setting(circumstances=replace(READY, **seen))
+        return reconsidered(incident("drift"), decide("drift", Governor(), met.circumstances), last, met)
+
+    def line(found: Effects) -> Decision:
+        [one] = found.decisions
+        return Decision(1, "digits", NOW, one.kind, "incident 7", one.reason, one.inputs)
+
+    started = Decision(1, "digits", NOW, "retrain", "incident 7", "nothing stands against it", {})
+    first = ruled(started, failures=3, labels=10)
+    assert [message.channel for message in first.messages] == ["log", "webhook"]
+    text = first.messages[0].payload["text"]
+    assert text.startswith("DRIFT digits: retraining is blocked: the last 3 retrainings came to nothing")
+    assert "a person must look" in text
+    assert "or 200 new labelled rows must come" in text
+    assert ruled(line(first), failures=3, labels=60) == NOTHING
+    assert ruled(line(first), failures=3, labels=200).intent is not None
+    again = ruled(started, failures=4)
+    assert {one.id for one in again.messages}.isdisjoint(one.id for one in first.messages)
+    fault = ruled(started, open_faults=("size",), failures=3, labels=10)  # whose own alert has been sent
+    assert ([one.kind for one in fault.decisions], fault.messages) == (["block"], ())
+    assert ruled(line(fault), failures=3, labels=10).messages == first.messages
 
 
 def test_a_bad_window_of_an_open_incident_updates_it_whether_or_not_k_of_n_are_bad() -> None:
