@@ -47,6 +47,7 @@ def windows(readings: "pd.DataFrame") -> "pd.DataFrame":
         {
             "key": [f"reading-{end - 1:05d}" for end in ends],
             "at": last["at"].to_numpy(),
+            "day": last["at"].dt.strftime("%Y-%m-%d").to_numpy(),
             "past": [values[end - PAST : end] for end in ends],
             "failing": said.astype(object).where(said.notna(), None).to_numpy(),
         }
@@ -73,6 +74,7 @@ project = Project(
         },
         target="failing",
         key="key",
+        entity="day",  # windows of a day share readings: whole days choose the threshold, which others didn't teach
         time="at",
     ),
     source=Catalogued(name="nab_machine", split=partial(weekly, known=False)),

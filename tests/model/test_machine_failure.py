@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.schema import take
+from data.schema import Rows, take
 from models.encoding import Encoder
 from models.metrics import labelled
 from models.predictor import Predictor
 from models.torch_session import Inside
-from models.training import fit
-from projects.machine import project
+from models.training import fit, split
+from projects.machine import PAST, project
 from tasks.changes import good_rows, later
 from tasks.fitting import cutoff_of
 from tasks.preparation import BATCH, roles
@@ -19,11 +19,25 @@ from tasks.preparation import BATCH, roles
 FAILED = np.datetime64("2014-02-08T00:00"), np.datetime64("2014-02-09T12:00")
 
 
+def learned_rows() -> Rows:
+    rows = good_rows(project, project.source)
+    return take({name: rows[name] for name in rows if name != BATCH}, roles(project, rows).astype(str) == "train")
+
+
+@pytest.mark.usefixtures("datasets")
+def test_the_threshold_is_chosen_on_days_whose_readings_were_hardly_learned() -> None:
+    train = learned_rows()
+    learning, judging = split(Encoder.fit(project.schema, None, train), train, project.training)
+    window = (PAST - 1) * np.timedelta64(5, "m")
+    shared = [bool((np.abs(learning["at"] - at) <= window).any()) for at in judging["at"]]
+    assert len(shared) > 200
+    assert np.mean(shared) < 0.25  # those around midnight
+
+
 @pytest.mark.usefixtures("datasets")
 def test_the_failure_is_found_without_a_label_and_with_few_false_alarms(tmp_path: Path) -> None:
-    rows = good_rows(project, project.source)
-    assert not labelled(rows["failing"]).any()
-    train = take({name: rows[name] for name in rows if name != BATCH}, roles(project, rows).astype(str) == "train")
+    assert not labelled(good_rows(project, project.source)["failing"]).any()
+    train = learned_rows()
     encoder = Encoder.fit(project.schema, None, train)
     made = fit(project.model, project.training, encoder, train, workdir=tmp_path, progress=lambda _: None, threads=1)
     cutoff = cutoff_of(project, project.training, encoder, made.network, train)
