@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration
 from models.specification import EncodedSpec
 from models.transforms import UNSEEN
+from models.trunks import head
 
 NEAR = 0.05  # standard deviation of factors at first
 
@@ -64,12 +65,7 @@ class Tower(nn.Module):
     def __init__(self, spec: EncodedSpec, width: int, hidden: Sequence[int], left_out: float) -> None:
         super().__init__()
         self.embeddings = nn.ModuleList(table(count, width, NEAR) for count in spec.cardinalities)
-        layers: list[nn.Module] = []
-        given = 2 * width
-        for count in hidden:
-            layers += [nn.Linear(given, count), nn.ReLU(), nn.Dropout(left_out)]
-            given = count
-        self.layers = nn.Sequential(*layers, nn.Linear(given, 1))
+        self.layers = head(2 * width, hidden, 1, left_out, "relu")
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return one standardised value."""

@@ -1,30 +1,25 @@
 """The built-in networks, and how a project's own is made from the same specification."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data.errors import BadDeclaration, nearest
 from models.declarations import Model
-from models.encoding import EncodedSpec
 from models.factors import factors, neural_factors
 from models.forecasting import Channels, Patched, horizon
 from models.listening import listener
-from models.pictures import Averaged, classic, residual
+from models.pictures import classic, convolutions, residual
 from models.pieces import PRETRAINED
 from models.pretrained import Taught
 from models.reconstruction import Residual
 from models.recurrent import Remembering
+from models.specification import EncodedSpec
 from models.transformer import Reader
-from models.vocabulary import NOTHING
+from models.trunks import Joined, activated
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-SMALLEST_POOLED = 8  # pixels; halving a smaller picture loses more than it saves
-LARGEST_FLAT = 8  # pixels; a larger map is averaged instead of flattened, to keep the next layer small
 CHANNELS_HEARD = (16, 32, 64)  # of a default trunk for clips
-WIDEST = 128  # channels of a default trunk
 
 
 def build(model: Model, spec: EncodedSpec) -> nn.Module:
@@ -84,10 +79,11 @@ def cnn(
 
     Without `channels` there is a block for each time the picture can be halved, and one more.
     """
+    make = partial(activated, activation)
     trunks = {
-        name: convolutions(shape, channels, activation)
+        name: convolutions(shape, channels, make)
         if name == "image"
-        else listener(shape, channels or CHANNELS_HEARD, partial(activated, activation))
+        else listener(shape, channels or CHANNELS_HEARD, make)
         for name, shape in seen("cnn", spec).items()
     }
     return Joined(spec, trunks, hidden, dropout, activation)
@@ -136,6 +132,12 @@ def seen(network: str, spec: EncodedSpec) -> dict[str, tuple[int, int, int]]:
     if not shapes:
         raise BadDeclaration(f"network {network!r} needs an Image or an Audio column; 'mlp' takes tables")
     return shapes
+
+
+def three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the shape of a picture: channels, height, width."""
+    channels, height, width = shape
+    return channels, height, width
 
 
 def transformer(
@@ -211,130 +213,3 @@ def linear(spec: EncodedSpec) -> nn.Module:
     """Forecast each channel by one layer from its past, less its last value, to what comes (models/forecasting.py)."""
     past, coming = horizon("linear", spec)
     return Channels(nn.Linear(past, coming), spec.targets, "last")
-
-
-class Joined(nn.Module):
-    """A trunk for each input that has one, embeddings for categories, the rest as it is; joined, then hidden layers.
-
-    Source of the embeddings: Guo & Berkhahn 2016, Entity Embeddings of Categorical Variables, arXiv:1604.06737.
-    They start near zero, so a level that training never saw says almost nothing.
-    """
-
-    def __init__(
-        self,
-        spec: EncodedSpec,
-        trunks: Mapping[str, nn.Module],
-        hidden: Sequence[int],
-        dropout: float,
-        activation: str,
-    ) -> None:
-        super().__init__()
-        self.inputs = tuple(spec.inputs)
-        self.trunks = nn.ModuleDict({name: trunks.get(name) or plain(name, spec) for name in spec.inputs})
-        if "codes" in spec.inputs:
-            self.trunks["codes"] = Levels(spec.cardinalities)
-        examples = {
-            name: torch.zeros(1, *shape, dtype=getattr(torch, kind)) for name, (shape, kind) in spec.inputs.items()
-        }
-        with torch.no_grad():
-            width = sum(self.trunks[name].eval()(example).shape[1] for name, example in examples.items())
-        self.trunks.train()
-        self.head = head(width, hidden, spec.outputs, dropout, activation)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return logits (B, K) or a standardised value (B, 1) from the inputs in the order of the specification."""
-        parts = [self.trunks[name](given) for name, given in zip(self.inputs, inputs, strict=True)]
-        answer: Tensor = self.head(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
-        return answer
-
-
-def plain(name: str, spec: EncodedSpec) -> nn.Module:
-    """Return what an input goes through that no trunk was made for."""
-    return MeanWord(spec.vocabulary) if name == "text" else nn.Flatten()
-
-
-class Levels(nn.Module):
-    """Embeddings of categories, side by side: (B, C) int64 -> (B, D)."""
-
-    def __init__(self, cardinalities: Sequence[int]) -> None:
-        super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(count, embedding_width(count)) for count in cardinalities)
-        for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=0.05)  # type: ignore[arg-type]
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """Look each code up."""
-        return torch.cat([embedding(codes[:, at]) for at, embedding in enumerate(self.embeddings)], dim=1)
-
-
-class MeanWord(nn.Module):
-    """The mean of a text's words: (B, places) int64 -> (B, D)."""
-
-    def __init__(self, vocabulary: int) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocabulary, embedding_width(vocabulary), padding_idx=NOTHING)
-        nn.init.normal_(self.words.weight, std=0.05)
-
-    def forward(self, codes: Tensor) -> Tensor:
-        """Average over the words that are there."""
-        there = (codes != NOTHING).unsqueeze(2).to(self.words.weight.dtype)
-        answer: Tensor = (self.words(codes) * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
-        return answer
-
-
-def zeros(spec: EncodedSpec, name: str) -> Tensor:
-    """Return an input of one empty row."""
-    shape, kind = spec.inputs[name]
-    return torch.zeros(1, *shape, dtype=getattr(torch, kind))
-
-
-def three(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the shape of a picture: channels, height, width."""
-    channels, height, width = shape
-    return channels, height, width
-
-
-def convolutions(shape: tuple[int, int, int], channels: Sequence[int] | None, activation: str) -> nn.Module:
-    """Return blocks of two 3x3 convolutions, halving the picture while its size allows: (B, C, H, W) -> (B, D)."""
-    depth, height, width = shape
-    size = min(height, width)
-    halvings = max(0, (size // SMALLEST_POOLED).bit_length())
-    layers: list[nn.Module] = []
-    for count in channels or [min(32 * 2**block, WIDEST) for block in range(max(2, halvings + 1))]:
-        for given in (depth, count):
-            layers += [nn.Conv2d(given, count, 3, padding=1, bias=False), nn.BatchNorm2d(count), activated(activation)]
-        depth = count
-        if size >= SMALLEST_POOLED:
-            layers.append(nn.MaxPool2d(2))
-            size, height, width = size // 2, height // 2, width // 2
-    flat = max(height, width) <= LARGEST_FLAT
-    return nn.Sequential(*layers, nn.Flatten() if flat else Averaged())
-
-
-def head(given: int, hidden: Sequence[int], outputs: int, dropout: float, activation: str) -> nn.Module:
-    """Return hidden layers with dropout, and the layer that answers."""
-    layers: list[nn.Module] = []
-    for count in hidden:
-        layers += [nn.Linear(given, count), activated(activation), nn.Dropout(dropout)]
-        given = count
-    return nn.Sequential(*layers, nn.Linear(given, outputs))
-
-
-def embedding_width(cardinality: int) -> int:
-    """Return the numbers that stand for one category: half as many as it has codes, 32 at most."""
-    return min(32, (cardinality + 1) // 2)
-
-
-def activated(name: str) -> nn.Module:
-    """Return the activation of this name.
-
-    Raises: BadDeclaration.
-    """
-    if name not in ACTIVATIONS:
-        raise BadDeclaration(f"no activation {name!r}; {nearest(name, ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
-
-
-def parameters(network: nn.Module) -> int:
-    """Count what training can change."""
-    return sum(tensor.numel() for tensor in network.parameters())

@@ -1,4 +1,4 @@
-"""What looks at a picture before the hidden layers: the classic two convolutions, and residual blocks."""
+"""What looks at a picture before the hidden layers: blocks of convolutions, the classic two, residual blocks."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from data.errors import BadDeclaration
 
 CONVOLUTIONAL = ("classic_cnn", "cnn", "resnet")  # built-ins that are up to twice as fast with the channels last
+SMALLEST_POOLED = 8  # pixels; halving a smaller picture loses more than it saves
+LARGEST_FLAT = 8  # pixels; a larger map is averaged instead of flattened, to keep the next layer small
+WIDEST = 128  # channels of a default trunk
 Shape = tuple[int, int, int]
 Activation = Callable[[], nn.Module]
 
@@ -17,6 +20,23 @@ class Averaged(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Average; unlike adaptive pooling this is deterministic on a GPU and exports for every size."""
         return maps.mean(dim=(2, 3))
+
+
+def convolutions(shape: Shape, channels: Sequence[int] | None, activation: Activation) -> nn.Module:
+    """Return blocks of two 3x3 convolutions, halving the picture while its size allows: (B, C, H, W) -> (B, D)."""
+    depth, height, width = shape
+    size = min(height, width)
+    halvings = max(0, (size // SMALLEST_POOLED).bit_length())
+    layers: list[nn.Module] = []
+    for count in channels or [min(32 * 2**block, WIDEST) for block in range(max(2, halvings + 1))]:
+        for given in (depth, count):
+            layers += [nn.Conv2d(given, count, 3, padding=1, bias=False), nn.BatchNorm2d(count), activation()]
+        depth = count
+        if size >= SMALLEST_POOLED:
+            layers.append(nn.MaxPool2d(2))
+            size, height, width = size // 2, height // 2, width // 2
+    flat = max(height, width) <= LARGEST_FLAT
+    return nn.Sequential(*layers, nn.Flatten() if flat else Averaged())
 
 
 def classic(shape: Shape, channels: Sequence[int], activation: Activation) -> nn.Module:
