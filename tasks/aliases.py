@@ -1,10 +1,10 @@
-"""The alias of the champion in the registry: written as the ledger has it, or left to a person, who is told once."""
+"""The aliases in the registry: written as the ledger has them, or left to a person, who is told once."""
 
 import logging
+from contextlib import suppress
 
 from data.errors import NoSuchVersion
 from monitoring.records import Generation
-from tasks import promotion
 from tasks.resources import Resources
 from tasks.telling import close, tell
 
@@ -17,6 +17,33 @@ def own(resources: Resources, name: str, version: str) -> bool:
     """Tell whether the alias on this version is one that we wrote or were about to write, and so asks for nothing."""
     state = resources.store.ledger.alias(name)
     return version in (state.written, state.intended)
+
+
+def mirror(resources: Resources, name: str) -> None:
+    """Make the registry's aliases and stage tags say what the ledger says. Saying it twice changes nothing."""
+    past = resources.store.ledger.generations(name)
+    if not past:
+        return
+    serving = past[-1]
+    before = next((entry for entry in reversed(past[:-1]) if entry.version != serving.version), None)
+    resources.store.ledger.intend_alias(name, serving.version)
+    resources.models.set_alias(name, "champion", serving.version)
+    resources.store.ledger.wrote_alias(name, serving.version)
+    resources.models.tag(name, serving.version, {"stage": "champion", "generation": str(serving.number)})
+    resources.models.drop_alias(name, "challenger", serving.version)
+    resources.models.drop_alias(name, "candidate", serving.version)
+    retire(resources, name, {entry.version for entry in past} - {serving.version, before.version if before else ""})
+    if before:
+        with suppress(NoSuchVersion):  # somebody deleted it
+            resources.models.set_alias(name, "previous", before.version)
+            resources.models.tag(name, before.version, {"stage": "previous"})
+
+
+def retire(resources: Resources, name: str, versions: set[str]) -> None:
+    """Take the stage of those that serve or served last from versions that did so longer ago."""
+    for version in resources.models.versions(name):
+        if version.number in versions and version.stage in ("champion", "previous"):
+            resources.models.tag(name, version.number, {"stage": "retired"})
 
 
 def give_back(resources: Resources, serving: Generation) -> None:
@@ -39,7 +66,7 @@ def restore(resources: Resources, serving: Generation) -> bool:
     """Write the aliases as the ledger has them; False, and people are told, where the registry has lost the version."""
     name = serving.project
     try:
-        promotion.mirror(resources, name)
+        mirror(resources, name)
     except NoSuchVersion:
         what = f"version {serving.version} of {name} is gone from the registry"
         here = f"generation {serving.number} goes on serving from this machine's copy, and no other can fetch it"

@@ -6,7 +6,6 @@ generation (compare-and-set), then the aliases; the keeper finishes what a crash
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +19,7 @@ from monitoring.incidents import after_swap
 from monitoring.records import Decision, Generation, Message
 from projects.declaration import Project
 from projects.discovery import file_of
-from tasks import model_cards
+from tasks import aliases, model_cards
 from tasks.asking import ask
 from tasks.auditing import unaudited
 from tasks.referencing import budget_note, build_reference
@@ -30,8 +29,6 @@ from tasks.resources import Resources
 from tasks.trials import GOVERNOR
 
 logger = logging.getLogger(__name__)
-
-OUTCOMES = {"kept": "kept", "refused": "refused"}
 
 
 def settle(
@@ -66,7 +63,7 @@ def settle(
         )
         return report, "promoted"
     links = {f"version {version} in MLflow": resources.models.version_url(project.name, version)}
-    outcome = OUTCOMES[judgement.verdict]
+    outcome = judgement.verdict
     kind = "keep" if outcome == "kept" else "refuse"
     resources.store.ledger.decide(
         project.name,
@@ -273,7 +270,7 @@ def serve(
     answered = after_swap(resources.store.incidents.open_ones(project.name), new.number)
     resources.store.record(Effects(closed=answered), resources.now())
     try:
-        mirror(resources, project.name)
+        aliases.mirror(resources, project.name)
         model_cards.renew(resources, project.name)
     except HoldfastError as error:  # it serves all the same: the keeper moves the aliases once it can
         logger.warning("%s: aliases and cards follow later: %s", project.name, error)
@@ -282,30 +279,3 @@ def serve(
     note = budget_note(project, reference) if reference else ""
     sentence = f"version {version} serves as generation {new.number}: {reason}{note}"
     return Report(sentence, links=links, table=[dict(gate) for gate in gates])
-
-
-def mirror(resources: Resources, name: str) -> None:
-    """Make the registry's aliases and stage tags say what the ledger says. Saying it twice changes nothing."""
-    past = resources.store.ledger.generations(name)
-    if not past:
-        return
-    serving = past[-1]
-    before = next((entry for entry in reversed(past[:-1]) if entry.version != serving.version), None)
-    resources.store.ledger.intend_alias(name, serving.version)
-    resources.models.set_alias(name, "champion", serving.version)
-    resources.store.ledger.wrote_alias(name, serving.version)
-    resources.models.tag(name, serving.version, {"stage": "champion", "generation": str(serving.number)})
-    resources.models.drop_alias(name, "challenger", serving.version)
-    resources.models.drop_alias(name, "candidate", serving.version)
-    retire(resources, name, {entry.version for entry in past} - {serving.version, before.version if before else ""})
-    if before:
-        with suppress(NoSuchVersion):  # somebody deleted it
-            resources.models.set_alias(name, "previous", before.version)
-            resources.models.tag(name, before.version, {"stage": "previous"})
-
-
-def retire(resources: Resources, name: str, versions: set[str]) -> None:
-    """Take the stage of those that serve or served last from versions that did so longer ago."""
-    for version in resources.models.versions(name):
-        if version.number in versions and version.stage in ("champion", "previous"):
-            resources.models.tag(name, version.number, {"stage": "retired"})

@@ -15,7 +15,7 @@ from models.judging import hindering
 from monitoring.records import Decision, Generation
 from monitoring.store.requests import ALIAS, TAG, Request
 from tasks import approving, promotion, registration
-from tasks.aliases import UNKNOWN, give_back, leave, left, own, restore
+from tasks.aliases import UNKNOWN, give_back, leave, left, mirror, own, restore
 from tasks.forms import RunState, StartRun
 from tasks.placing import pointed
 from tasks.promoting import ATTEMPTS, fresh
@@ -55,7 +55,7 @@ class Requester:
         state = self.resources.store.ledger.alias(name)
         if serving is not None and found == serving.version:
             if state.written != serving.version:
-                promotion.mirror(self.resources, name)
+                mirror(self.resources, name)
             if pointed(self.resources.settings.home / "generations" / name) == serving.number:
                 close(self.resources, name, "registry", f"version {found} serves")
         elif serving is not None and (found is None or own(self.resources, name, found)):

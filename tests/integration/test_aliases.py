@@ -8,7 +8,7 @@ from data.errors import ServerUnavailable
 from models.judging import Outcome
 from models.registry import Registry
 from monitoring.store.requests import Requests
-from tasks import approving, asking, promoting, promotion, referencing, requesting
+from tasks import aliases, approving, asking, promoting, promotion, referencing, requesting
 from tasks.keeping import Keeper
 
 HOUR = timedelta(hours=1)
@@ -124,7 +124,7 @@ def test_an_alias_moved_again_within_the_hour_is_left_where_it_is_and_people_hea
     orchard.store.requests.add(orchard.name, refused, "webhook", orchard.now())  # the same alias, set once more
     keeper.round()
     assert (champion(orchard), orchard.outbox()) == (refused, [])  # sent, and nothing new
-    promotion.mirror(orchard, orchard.name)  # as any promotion does
+    aliases.mirror(orchard, orchard.name)  # as any promotion does
     keeper.requester.reconcile(orchard.name)
     assert orchard.store.incidents.open_ones(orchard.name) == []
     orchard.ahead += HOUR
@@ -359,7 +359,7 @@ def test_a_promotion_that_died_before_its_aliases_is_finished(
 ) -> None:
     first = orchard.promote()
     with monkeypatch.context() as crash:
-        crash.setattr("tasks.promotion.mirror", lambda *_: None)
+        crash.setattr("tasks.aliases.mirror", lambda *_: None)
         second = orchard.promote()
     assert champion(orchard) == first
     keeper.requester.reconcile(orchard.name)
@@ -372,7 +372,7 @@ def test_an_alias_that_has_yet_to_follow_a_promotion_asks_for_nothing_whoever_te
 ) -> None:
     first = orchard.promote()
     with monkeypatch.context() as crash:
-        crash.setattr("tasks.promotion.mirror", lambda *_: None)
+        crash.setattr("tasks.aliases.mirror", lambda *_: None)
         second = orchard.promote()
     orchard.store.requests.add(orchard.name, first, "webhook", orchard.now(), delivery="late")
     keeper.requester.answer(orchard.store.requests.open_ones()[0])

@@ -15,7 +15,7 @@ from models.card_page import page
 from models.card_words import first_line
 from models.cards import beneath, description, markdown
 from models.folder import manifest_sha256
-from tasks import contrast, history, model_cards, promotion, registration
+from tasks import aliases, contrast, history, model_cards, promotion, registration
 from tasks.fitting import parameters
 
 
@@ -138,7 +138,7 @@ def test_the_keeper_finishes_a_card_that_a_killed_promotion_left(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, "mirror", killed)
+        patched.setattr(aliases, "mirror", killed)
         with pytest.raises(KeyboardInterrupt):
             promotion.promote(orchard, orchard.name, one, actor="ann", reason="it is ripe")
     assert told(orchard, one)["generations"] == []

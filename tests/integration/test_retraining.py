@@ -8,7 +8,7 @@ from store_parts import race
 
 from data.errors import Busy, HoldfastError, NotPromotable, ServerUnavailable, StaleToken
 from monitoring.store.leases import Leases
-from tasks import comparison, ingestion, promotion, retraining
+from tasks import aliases, comparison, ingestion, promotion, retraining
 from tasks.retraining import AlreadyDone, Run, leased
 
 LATER = timedelta(minutes=5)
@@ -208,14 +208,14 @@ def test_a_promotion_keeps_its_promise_though_the_registry_goes_away(
         assert "serves as generation 1" in retraining.settle(orchard, run).sentence
     assert orchard.store.intents.get(intent).outcome == "promoted"  # type: ignore[union-attr]
     monkeypatch.undo()
-    promotion.mirror(orchard, orchard.name)
+    aliases.mirror(orchard, orchard.name)
     assert orchard.models.alias(orchard.name, "champion") == run.version
 
 
 def test_a_promotion_that_dies_once_it_is_written_is_not_done_again(
     orchard: Orchard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promotion, "mirror", interrupted)
+    monkeypatch.setattr(aliases, "mirror", interrupted)
     intent, version = intent_of(orchard), orchard.register()
     with pytest.raises(KeyboardInterrupt), leased(orchard, orchard.name, holder="run-1", intent=intent) as run:
         settle(orchard, run, version)
