@@ -118,7 +118,7 @@ def speak() -> None:
 
 def already_done(error: HoldfastError) -> bool:
     """Whether an automation's duplicate found its promise kept; only a training can say so."""
-    from tasks.retraining import AlreadyDone
+    from tasks.leases import AlreadyDone
 
     return isinstance(error, AlreadyDone)
 

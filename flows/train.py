@@ -11,9 +11,9 @@ from flows.steps import conclude, person, scheduled, step, this_run
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from tasks.leases import Run
     from tasks.reports import Report
     from tasks.resources import Resources
-    from tasks.retraining import Run
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -70,10 +70,10 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
 
 def promised(resources: "Resources", project: str, intent: int | None) -> "AbstractContextManager[Run]":
     """Return the run of an intent; one that a person or a schedule started is promised first."""
-    from tasks import person_runs, retraining
+    from tasks import leases, person_runs
 
     if intent is None and not scheduled():
         return person_runs.by_hand(resources, project, actor=person(), holder=this_run())
     if intent is None:
         intent = person_runs.begin(resources, project, f"the schedule of train/{project}", asker="schedule")
-    return retraining.leased(resources, project, holder=this_run(), intent=intent)
+    return leases.leased(resources, project, holder=this_run(), intent=intent)

@@ -27,8 +27,8 @@ from tasks.backtest_home import Moved, Rehearsal
 from tasks.backtest_stream import Stream, singly
 from tasks.evaluation import evaluate
 from tasks.ingestion import write_snapshot
+from tasks.leases import Run, leased
 from tasks.observing import predictor_of, utc
-from tasks.retraining import Run
 from tasks.scoring import fresh_predictions
 
 PACE = 4  # monitor runs in a window
@@ -149,7 +149,7 @@ class Replay:
         began, name = time.perf_counter(), self.project.name
         home, quiet = self.home, lambda _share, _what: None
         holder = f"backtest {len(self.played.retrainings) + 1}"
-        with retraining.leased(home, name, holder=holder, intent=intent) as run:
+        with leased(home, name, holder=holder, intent=intent) as run:
             try:
                 harvesting.harvest(home, name)
                 write_snapshot(run.folder / "snapshot.json", home.batches.snapshot(name))

@@ -6,7 +6,6 @@ before it, so that it is not started again where it fails or is cancelled.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from data.errors import BadSetting, Busy, Withheld
 from monitoring import events
@@ -15,12 +14,10 @@ from monitoring.governor import Asker, Ruling, decide
 from monitoring.records import Incident
 from tasks.acting import open_incident
 from tasks.circumstances import circumstances
+from tasks.leases import Run, leased
 from tasks.observing import clock
 from tasks.reports import Report
 from tasks.resources import Resources
-
-if TYPE_CHECKING:
-    from tasks.retraining import Run
 
 TERMINAL = " on the command line"  # ends the name of a holder that the orchestrator knows nothing of
 
@@ -79,13 +76,11 @@ def begin(resources: Resources, project: str, actor: str, *, asker: Asker = "per
 
 
 @contextmanager
-def by_hand(resources: Resources, project: str, *, actor: str, holder: str) -> Iterator["Run"]:
-    """Let the block train under the project's lease, as `tasks.retraining.leased` does; its promise ends with it.
+def by_hand(resources: Resources, project: str, *, actor: str, holder: str) -> Iterator[Run]:
+    """Let the block train under the project's lease, as `leased` does; its promise ends with it.
 
     Raises: Withheld, Busy.
     """
-    from tasks.retraining import leased
-
     intent = begin(resources, project, actor)
     try:
         with leased(resources, project, holder=holder, intent=intent) as run:

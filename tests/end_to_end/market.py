@@ -18,7 +18,7 @@ from data.catalogue import load
 from monitoring.incidents import RETRAIN
 from monitoring.records import Verdict
 from projects.electricity import HISTORY_WEEKS, WEEK
-from tasks import retraining
+from tasks import leases, retraining
 from tasks.keeping import Keeper
 from tasks.reports import Report
 from tasks.resources import Resources, connect
@@ -121,9 +121,9 @@ class Market:
     def verdicts(self) -> list[Verdict]:
         return self.resources.store.verdicts.all(NAME)
 
-    def train(self, holder: str, intent: int | None = None) -> retraining.Run:
+    def train(self, holder: str, intent: int | None = None) -> leases.Run:
         """Do what the flow does."""
-        with retraining.leased(self.resources, NAME, holder=holder, intent=intent) as run:
+        with leases.leased(self.resources, NAME, holder=holder, intent=intent) as run:
             retraining.collect(self.resources, run)
             retraining.prepare(self.resources, run)
             retraining.fit(self.resources, run, "cpu", lambda _share, _what: None)

@@ -23,9 +23,9 @@ from monitoring.records import Generation, Verdict
 from projects.electricity import HISTORY_WEEKS, WEEK
 from tasks.harvesting import harvest
 from tasks.ingestion import ingest
+from tasks.leases import AlreadyDone, Run, leased
 from tasks.preparation import gather, read_role
 from tasks.promotion import promote
-from tasks.retraining import AlreadyDone, Run, leased
 
 VICTORIA = 17_424  # the row from which on three columns move
 MOVED = {"vicprice", "vicdemand", "transfer"}

@@ -9,8 +9,8 @@ from loop_parts import Orchard, Orchestra, judgement
 from models.judging import Outcome
 from monitoring.store.approvals import Approval
 from tasks import retraining
+from tasks.leases import leased
 from tasks.reports import Report
-from tasks.retraining import leased
 
 Answer = Callable[..., Report]
 

@@ -19,7 +19,7 @@ from flows.keeper import keeper_of
 from flows.orphans import living
 from models.judging import Outcome
 from monitoring.store.approvals import Approval
-from tasks import accepting, retraining
+from tasks import accepting, leases, retraining
 from tasks.settings import Settings
 from tasks.watching import watch
 
@@ -33,7 +33,7 @@ class Stand:
 
     def ask(self, verdict: Outcome) -> str:
         version = self.orchard.register(verdict)
-        with retraining.leased(self.orchard, self.orchard.name, holder="run-1") as run:
+        with leases.leased(self.orchard, self.orchard.name, holder="run-1") as run:
             run.version, run.judgement = version, judgement(verdict)
             retraining.settle(self.orchard, run)
         return version

@@ -8,8 +8,8 @@ from loop_parts import Orchard
 from data.errors import BadDeclaration, HoldfastError, OneClass, OutOfMemory
 from tasks import ingestion, retraining
 from tasks.ingestion import ingest
+from tasks.leases import Run, leased
 from tasks.resources import Resources
-from tasks.retraining import Run, leased
 from tasks.settings import Settings
 
 MIXED = """

@@ -13,9 +13,9 @@ from tasks import ingestion, retraining, watching
 from tasks.circumstances import circumstances
 from tasks.gathering import same_data
 from tasks.landing import Landed
+from tasks.leases import leased
 from tasks.observing import clock
 from tasks.person_runs import TERMINAL, begin, by_hand, retrain
-from tasks.retraining import leased
 
 HOLDER = f"ada{TERMINAL}"
 

@@ -14,7 +14,7 @@ from monitoring.effects import NewIncident
 from monitoring.records import Generation, Verdict, WindowKey
 from tasks import evaluation, fitting, history, plans, preparation, registration, tournament
 from tasks.ingestion import write_snapshot
-from tasks.retraining import leased
+from tasks.leases import leased
 from tasks.verifying import verify
 
 WARM = ("Training(epochs=2", 'Training(start="champion", epochs=2')

@@ -14,7 +14,7 @@ from models.predictor import read_version
 from monitoring.effects import NewIncident
 from monitoring.records import IncidentKind
 from tasks import champions, promoting, promotion, referencing, retraining
-from tasks.retraining import leased
+from tasks.leases import leased
 
 
 def promote(orchard: Orchard, version: str, waive: tuple[str, ...] = (), reason: str = "") -> str:

@@ -22,8 +22,8 @@ from monitoring.store import Store
 from monitoring.store.receipts import Receipt
 from tasks import fitting, history, preparation, promotion, receipts, registration
 from tasks.hindsight import MOST, counting
+from tasks.leases import leased
 from tasks.resources import Resources
-from tasks.retraining import leased
 from tasks.settings import Settings
 from tasks.trials import GOVERNOR
 

@@ -9,7 +9,7 @@ from store_parts import race
 from data.errors import Busy, HoldfastError, NotPromotable, ServerUnavailable, StaleToken
 from monitoring.store.leases import Leases
 from tasks import aliases, comparison, ingestion, promotion, retraining
-from tasks.retraining import AlreadyDone, Run, leased
+from tasks.leases import AlreadyDone, Run, leased
 
 LATER = timedelta(minutes=5)
 

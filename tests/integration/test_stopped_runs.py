@@ -25,7 +25,7 @@ from data.errors import HoldfastError
 from data.versions import DataRegistry
 from models.registry import Registry
 from monitoring.store.leases import Leases
-from tasks import comparison, promotion, retraining
+from tasks import comparison, leases, promotion, retraining
 from tasks.settings import Settings
 
 home, name, trained, mlflow, seconds, where = sys.argv[1:]
@@ -52,7 +52,7 @@ def stopped(*arguments, **keys):
         os.kill(os.getpid(), signal.SIGSTOP)
     return found or moving(*arguments, **keys)
 
-with retraining.leased(orchard, name, holder="the one that stands still") as run:
+with leases.leased(orchard, name, holder="the one that stands still") as run:
     shutil.copytree(trained, run.folder)
     run.version, run.judgement = "", None
     if where != "register":

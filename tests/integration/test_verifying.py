@@ -19,7 +19,7 @@ from monitoring.records import Decision
 from tasks import fitting, promotion, provenance, registration
 from tasks.cleanroom import CleanRoom
 from tasks.evaluation import evaluate
-from tasks.retraining import leased
+from tasks.leases import leased
 from tasks.verifying import NotOnRecord, verify
 
 

@@ -22,7 +22,7 @@ from holdfast.status import look
 from monitoring.effects import NewDecision
 from monitoring.store import open_store
 from projects import digits, discovery
-from tasks import retraining
+from tasks import person_runs, retraining
 from tasks.reports import Report
 from tasks.settings import read_settings
 
@@ -211,7 +211,7 @@ def test_a_training_says_its_verdict_once(home: Path, monkeypatch: pytest.Monkey
     steps |= {"judge": Report(verdict, table=gates), "settle": Report(f"version 7 kept: {verdict}", table=gates)}
     for name, told in steps.items():
         monkeypatch.setattr(retraining, name, lambda *_, told=told: told)
-    monkeypatch.setattr(retraining, "leased", lambda *_, holder, intent: nullcontext(entered))
+    monkeypatch.setattr(person_runs, "leased", lambda *_, holder, intent: nullcontext(entered))
     code, said, _ = run("train", "digits", "--home", home)
     done = [f"{name} is done" for name in list(steps)[:5]]
     assert (code, said.splitlines()) == (0, [*done, f"version 7 kept: {verdict}", "better\tfailed\t0.001\t-\t-\t-"])
