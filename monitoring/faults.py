@@ -7,6 +7,7 @@ import numpy as np
 from data.schema import Category, Rows
 from monitoring.binning import Incomputable, count, printable
 from monitoring.reference import Reference, misfits
+from monitoring.wording import ABSENT
 
 UNLIKELY = 1e-9  # probability that an unchanged window looks like this
 NULL_JUMP = 0.1  # more nulls than the reference, as a share of the rows, before sensors are blamed
@@ -71,7 +72,7 @@ def _null(reference: Reference, name: str, counts: np.ndarray) -> str | None:
     spread = np.sqrt(max(before * (1 - before), 1 / known.sum()) * (1 / rows + 1 / known.sum()))
     if now < 1.0 and (now - before) / spread < NULL_SIGMAS:
         return None
-    return "is null in every row" if now == 1.0 else f"is null in {now:.0%} of rows, {before:.1%} in the reference"
+    return f"{ABSENT} every row" if now == 1.0 else f"{ABSENT} {now:.0%} of rows, {before:.1%} in the reference"
 
 
 def _worst_nulls(reference: Reference, name: str, rows: int) -> float:

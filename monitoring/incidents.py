@@ -11,7 +11,7 @@ from monitoring.events import CHANNEL, RETRAIN, payload
 from monitoring.governor import Circumstances, Ruling, decide
 from monitoring.records import Check, Decision, Incident, IncidentKind, Message, Outcome, Verdict
 from monitoring.severity import severity, size
-from monitoring.wording import of_rate, remedy
+from monitoring.wording import of_absence, of_rate, remedy
 
 WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
 INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
@@ -87,6 +87,11 @@ def harmless_rate(incident: Incident) -> bool:
     return incident.kind == "labels" and of_rate(incident.detail.get("faults", {}))
 
 
+def harmless_absence(incident: Incident) -> bool:
+    """Tell whether an incident is of what is not measured any more, which may be so with nothing broken."""
+    return incident.kind == "fault" and of_absence(incident.detail.get("faults", {}))
+
+
 def bad_windows(verdict: Verdict, setting: Setting) -> list[int]:
     """Return which of the last N informative windows of the generation, this one among them, drift or degrade.
 
@@ -133,12 +138,14 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
     names = list(wrong) or [verdict.check]
     before = next(iter(setting.of_kind(kind)), None)
     joined = [name for name in names if before is not None and name not in before.detail.get("columns", names)]
-    if before is not None and harmless_rate(before) and not of_rate(wrong):
-        joined = names  # whoever calls so many labels usual does not mean wrong ones
+    if before is not None and (
+        (harmless_rate(before) and not of_rate(wrong)) or (harmless_absence(before) and not of_absence(wrong))
+    ):
+        joined = names  # whoever calls so many labels, or so many nulls, usual does not mean wrong ones
     if before is not None and not joined:
         return _updated(verdict, before)
     what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
-    mend, so_what = remedy(verdict.check, known=bool(wrong))
+    mend, so_what = remedy(verdict.check, wrong)
     alert = {
         "what": f"{what} since {_window(verdict)}",
         "how_sure": "a rule for faults, which a change of the world hardly explains: one window is enough",

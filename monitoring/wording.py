@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from monitoring.records import Check, Message
 
 RATE = "came for"  # begins what is said of how many labels come
+ABSENT = "is null in"  # begins what is said of a column that is measured less than before
 PARTS = (("what", "What"), ("how_sure", "How sure"), ("so_what", "So what"), ("done", "Done"))
 
 
@@ -29,10 +30,18 @@ def of_rate(faults: Mapping[str, str]) -> bool:
     return list(faults) == ["labels"] and faults["labels"].startswith(RATE)
 
 
-def remedy(check: Check, *, known: bool) -> tuple[str, str]:
-    """Return what a fault asks people to do, and what it means; `known`: it is known what is wrong."""
-    if not known:
+def of_absence(faults: Mapping[str, str]) -> bool:
+    """Tell whether these faults are of values that are missing, and of nothing else."""
+    return bool(faults) and all(why.startswith(ABSENT) for why in faults.values())
+
+
+def remedy(check: Check, faults: Mapping[str, str]) -> tuple[str, str]:
+    """Return what a fault asks people to do, and what it means; `faults`: what is wrong, as far as it is known."""
+    if not faults:
         return "mend the check", "answers on these rows can't be trusted"
+    if check == "data" and of_absence(faults):
+        mend = "mend the sensor, or accept that from now on so much is not measured (holdfast accept)"
+        return mend, "answers on these rows can't be trusted"
     if check == "data":
         return "mend the sensor", "answers on these rows can't be trusted"
     return "mend the labels, or the source of these rows", "nobody can say how good the answers are"

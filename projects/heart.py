@@ -2,7 +2,8 @@
 
 Data: UCI heart disease (Janosi, Steinbrunn, Pfisterer & Detrano 1988), 920 patients of four hospitals. Cleveland's and
 Hungary's are learned from; Switzerland's and the Veterans' are what a move to another hospital brings, where much is
-not measured. The threshold holds a recall of 0.9: nine in ten of the sick are told so.
+not measured: a fault, until a person accepts that from now on it is so (`holdfast accept`). The threshold holds a
+recall of 0.9: nine in ten of the sick are told so.
 """
 
 from collections.abc import Iterable, Iterator

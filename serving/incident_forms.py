@@ -2,7 +2,7 @@
 
 from html import escape
 
-from monitoring.incidents import WORLD, harmless_rate
+from monitoring.incidents import WORLD, harmless_absence, harmless_rate
 from monitoring.records import Incident
 from serving.deeds import DAYS, LONGEST_REASON
 from serving.html import link, tag
@@ -12,6 +12,7 @@ from serving.words import many
 
 HARMLESS = "It is harmless: take the change into what windows are compared with, and close the incident"
 USUAL = "So many labels are usual from now on: compare the next windows with these, and close the incident"
+ABSENT = "So much is not measured from now on: compare the next windows with these, and close the incident"
 BROKEN = "It is a broken sensor: block retraining, and learn nothing from these windows"
 
 
@@ -46,6 +47,8 @@ def reasoned(one: Incident, viewer: Viewer) -> list[str]:
     """Return the forms that ask for a reason; what is no change of the world is neither harmless nor a fault yet."""
     if harmless_rate(one):
         return [viewer.form(f"{page_of(one)}/accept", fields("Accept", USUAL), "reasoned")]
+    if harmless_absence(one):
+        return [viewer.form(f"{page_of(one)}/accept", fields("Accept", ABSENT), "reasoned")]
     if one.kind not in WORLD or one.declared_by:
         return []
     asked = (("Accept", HARMLESS), ("Fault", BROKEN))

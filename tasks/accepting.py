@@ -10,7 +10,7 @@ from data.errors import BadSetting, NotAcceptable
 from data.markdown import escaped
 from monitoring import events, telling
 from monitoring.effects import Effects, NewDecision
-from monitoring.incidents import WORLD, harmless_rate
+from monitoring.incidents import WORLD, harmless_absence, harmless_rate
 from monitoring.records import Generation, Incident
 from monitoring.store.acceptances import Acceptance
 from monitoring.store.references import Change
@@ -138,8 +138,8 @@ def acceptable(resources: Resources, incident: Incident) -> Generation | None:
     """
     if harmless_rate(incident):
         return None
-    if incident.kind not in WORLD or incident.declared_by is not None:
-        only = "only that, or how many labels come, may be harmless and accepted"
+    if (incident.kind not in WORLD or incident.declared_by is not None) and not harmless_absence(incident):
+        only = "only that, what is not measured any more, or how many labels come, may be harmless and accepted"
         raise NotAcceptable(f"{named(incident)} is no change of the world, and {only}")
     serving = resources.store.ledger.generation(incident.project)
     if serving is None or serving.number != incident.generation:
@@ -203,7 +203,10 @@ def told(incident: Incident, made: Remade, closed: str) -> Report:
         f"- **threshold**: {escaped(made.budget)}",
         f"- **losses**: {escaped(made.losses)}",
     ]
-    return Report(f"{named(incident)} is {closed}; {made.sentence}", "\n".join(lines), table=made.table)
+    said = f"{named(incident)} is {closed}; {made.sentence}"
+    if harmless_absence(incident):
+        said += f"; what comes from now on may be learned (holdfast train {incident.project}), what was at fault is not"
+    return Report(said, "\n".join(lines), table=made.table)
 
 
 def stated(reason: str) -> str:

@@ -12,10 +12,12 @@ from models.predictor import Predictor
 from monitoring import audit, reference
 from monitoring.answers import Answers, join, read_shortly
 from monitoring.calibration import calibration_for, in_time
+from monitoring.incidents import harmless_absence
 from monitoring.logged import reference_of
 from monitoring.performance import WINDOWS, losses_in
-from monitoring.records import Generation, Incident, WindowKey
+from monitoring.records import Generation, Incident, Verdict, WindowKey
 from monitoring.reference import Reference
+from monitoring.wording import of_absence
 from projects.declaration import Project
 from tasks.acting import named
 from tasks.observing import clock, observed, predictor_of
@@ -54,7 +56,7 @@ def remake(resources: Resources, project: Project, serving: Generation, incident
     Raises: NotAcceptable, there are too few rows yet. Corrupt.
     """
     began = first_window(incident)
-    windows = changed(resources, project.name, serving.number, began)
+    windows = changed(resources, incident, serving.number, began)
     known = reference_of(resources.store, windows[-1], resources.calibrations) if windows else None
     if known is None:
         raise NotAcceptable(f"{named(incident)}: no window since the change began is judged and sound; wait for one")
@@ -157,13 +159,19 @@ def first_window(incident: Incident) -> int:
     return int(min([*incident.detail.get("windows", ()), incident.detail.get("window", 0)]))
 
 
-def changed(resources: Resources, name: str, generation: int, began: int) -> list[WindowKey]:
-    """Return the judged windows since a change began, oldest first, without those that are empty or in fault."""
-    return [
-        one.verdict.window
-        for one in resources.store.verdicts.between(name, generation, "data", began, LAST)
-        if one.verdict.rows and one.verdict.outcome not in ("fault", "failed")
-    ]
+def changed(resources: Resources, incident: Incident, generation: int, began: int) -> list[WindowKey]:
+    """Return the judged windows since a change began, oldest first, without those that are empty or in fault.
+
+    Where the change is that something is not measured, a window at fault for that alone is none.
+    """
+    absence = harmless_absence(incident)
+
+    def sound(said: Verdict) -> bool:
+        missing = absence and said.outcome == "fault" and of_absence(said.detail.get("faults", {}))
+        return bool(said.rows) and (missing or said.outcome not in ("fault", "failed"))
+
+    judged = resources.store.verdicts.between(incident.project, generation, "data", began, LAST)
+    return [one.verdict.window for one in judged if sound(one.verdict)]
 
 
 def window_rows(made: Reference, project: Project) -> int:

@@ -279,10 +279,10 @@ def damage(mlflow_folder: Path, orchard: Orchard, version: str) -> None:
     network.write_bytes(bytes(content))
 
 
-def train_once(home: Path) -> Path:
+def train_once(home: Path, text: str = PLUMS) -> Path:
     """Ingest and train the project's rows, and return the folder of the run; its batches are in `home`."""
     (home / "projects").mkdir()
-    (home / "projects" / "plums.py").write_text(PLUMS.format(name="plums"))
+    (home / "projects" / "plums.py").write_text(text.format(name="plums"))
     resources = Resources(Settings(home=home, projects=str(home / "projects")))
     ingest(resources, "plums")
     folder, project = home / "run", resources.project("plums")
@@ -294,12 +294,12 @@ def train_once(home: Path) -> Path:
     return folder
 
 
-def plant(trained: Path, mlflow_url: str, home: Path, test: str) -> Orchard:
+def plant(trained: Path, mlflow_url: str, home: Path, test: str, text: str = PLUMS) -> Orchard:
     """A home with a project named for the test."""
     words = re.sub(r"\W+", "_", test.removeprefix("test_").lower())[:28]
     name = f"{words}_{hashlib.sha256(test.encode()).hexdigest()[:8]}"
     (home / "projects").mkdir(parents=True)
-    (home / "projects" / f"{name}.py").write_text(PLUMS.format(name=name))
+    (home / "projects" / f"{name}.py").write_text(text.format(name=name))
     settings = Settings(home=home, projects=str(home / "projects"), mlflow_tracking_uri=mlflow_url)
     remote = str(trained.parent / "remote")
     shared = DataRegistry(trained.parent / "registry", remote)

@@ -9,9 +9,10 @@ from data.catalogue import load
 from data.schema import Rows, take
 from data.versions import Snapshot
 from models.predictor import read_version
-from monitoring.records import WindowKey
+from monitoring.records import Verdict, WindowKey
 from monitoring.reference import from_bytes
 from monitoring.verdicts import judge_data
+from monitoring.wording import of_absence
 from tasks import evaluation, fitting, preparation
 from tasks.ingestion import ingest, write_snapshot
 from tasks.referencing import build_reference
@@ -42,14 +43,16 @@ def test_a_move_to_another_hospital_is_flagged_and_more_patients_of_the_known_on
     rows, _ = coerce(patients, project.schema)
     hospital = patients["hospital"].to_numpy()
 
-    def verdict(which: np.ndarray) -> str:
+    def verdict(which: np.ndarray) -> Verdict:
         some: Rows = take(rows, which)
         seen = predictor.observe(some, predictor.predict(some))
-        return judge_data(reference, seen, project.monitors, WindowKey("heart", 1, 0, NOW, NOW)).outcome
+        return judge_data(reference, seen, project.monitors, WindowKey("heart", 1, 0, NOW, NOW))
 
     rng = np.random.default_rng(0)
     known = np.flatnonzero(np.isin(hospital, ("cleveland", "hungarian")))
-    assert [verdict(rng.choice(known, WINDOW, replace=False)) for _ in range(3)] == ["ok"] * 3
+    assert [verdict(rng.choice(known, WINDOW, replace=False)).outcome for _ in range(3)] == ["ok"] * 3
     for name in ("switzerland", "va"):
-        # what was always measured is not measured there: a fault of the data, as a page says, not of the world
-        assert verdict(np.flatnonzero(hospital == name)[:WINDOW]) == "fault"
+        # what was always measured is not measured there: a fault of the data, until a person says that so it is now
+        found = verdict(np.flatnonzero(hospital == name)[:WINDOW])
+        assert found.outcome == "fault"
+        assert of_absence(found.detail["faults"])
