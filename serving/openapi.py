@@ -91,7 +91,8 @@ def rank_operation(one: Served, ranking: Ranking) -> Json:
         "operationId": f"rank_{one.project}",
         "summary": f"List the best {ranking.item}s for a {ranking.user}",
         "description": f"Needs the scope `predict`. What the {ranking.user} had rated when the version was made is "
-        "left out, and what stands in `without`. Each item is logged as a row with an id of its own, for its label.",
+        "left out, and what stands in `without`. Each item is logged as a row with an id of its own, for its label. A "
+        "list counts as the `k` rows that are asked for.",
         "parameters": [schemas.IDEMPOTENCY],
         "requestBody": whole_body(asked),
         "responses": responses(schemas.listed_schema(one, ranking), READS | LIMITS | PROJECT | KEY | fails),

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +366,21 @@ def test_a_list_that_takes_too_long_is_given_up_and_no_more_of_them_wait_than_ro
             assert store.predictions.count("shop") == 10  # nothing of what its client was told is too late
         finally:
             store.close()
+
+
+def test_a_list_costs_its_client_the_rows_that_it_asks_for_before_an_item_is_scored(tmp_path: Path) -> None:
+    open_shop(tmp_path)
+    held = tmp_path / "held"
+    held.touch()
+    store = open_store(f"sqlite:///{tmp_path / 'holdfast.db'}")
+    secret = store.clients.add("slow", ["predict"], datetime.now(UTC), "ada", rows_per_second=1)[1]
+    store.close()
+    with serving(tmp_path, command=broken(SCORES_WAIT.format(held=str(held)))) as service:
+        sent = {"authorization": f"Bearer {secret}"}
+        try:
+            assert [listed(service, {"user": "u1", "k": 15}, **sent).status_code for _ in range(2)] == [503, 429]
+        finally:
+            held.unlink()
 
 
 def test_an_item_that_was_never_learned_is_refused_by_name_and_a_new_user_is_answered(service: Service) -> None:
