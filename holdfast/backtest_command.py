@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from holdfast import console
-from holdfast.options import FORMATS, HERE, Home, Json, Projects, lead_to
+from holdfast.options import FORMATS, HERE, Home, Json, Project, Projects, lead_to
 
 app = typer.Typer()
 
 
 @app.command()
 def backtest(
-    project: Annotated[str, typer.Argument(help="A project's name.")],
+    project: Project,
     since: Annotated[
         datetime, typer.Option(formats=FORMATS, help="Where the replay begins, UTC; what was known by then trains.")
     ],

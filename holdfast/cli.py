@@ -18,6 +18,7 @@ from holdfast import (
     model_commands,
     performance_command,
     promotion_commands,
+    quarantine_commands,
     receipt_commands,
     service_commands,
     tournament_command,
@@ -173,6 +174,7 @@ def doctor(home: Home = HERE, projects: Projects = None, as_json: Json = False) 
 
 
 app.add_typer(commands.app)
+app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(evaluate_command.app)
 app.add_typer(verify_command.app)
 app.add_typer(backtest_command.app)

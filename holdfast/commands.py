@@ -1,15 +1,14 @@
 """The commands that do a project's work: each calls one task and prints its report."""
 
-import getpass
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from holdfast import console
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Device, Home, Json, Project, Projects, Reason, actor, lead_to
 
 if TYPE_CHECKING:
     from projects.declaration import Project as Declared
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from tasks.resources import Resources
 
 app = typer.Typer()
-Project = Annotated[str, typer.Argument(help="A project's name.")]
-Device = Literal["auto", "cpu", "cuda"]
-Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
 
 
 @app.command()
@@ -237,86 +233,3 @@ def numbers(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     from models.cards import GATE_COLUMNS
 
     return [{name: gate.get(name) for name in GATE_COLUMNS} for gate in gates]
-
-
-quarantine = typer.Typer(no_args_is_help=True, help="Rows that failed their expectations.")
-app.add_typer(quarantine, name="quarantine")
-BatchName = Annotated[str, typer.Argument(help="A batch's name, as `ls` shows it.")]
-
-
-@quarantine.command("ls")
-def quarantine_ls(project: Project, home: Home = HERE, as_json: Json = False) -> None:
-    """List the batches with quarantined rows, and why they failed."""
-    from dataclasses import asdict
-
-    from data.quarantine import ls
-
-    rows = [asdict(entry) for entry in ls(lead_to(home).batches, project)]
-    if not rows and not as_json:
-        console.say(f"nothing of {project} is in quarantine")
-    console.give_json(rows) if as_json else console.table(rows)
-
-
-@quarantine.command("show")
-def quarantine_show(
-    project: Project,
-    batch: BatchName,
-    to: Annotated[Path | None, typer.Option(help="Write the rows to this CSV, to be repaired.")] = None,
-    home: Home = HERE,
-    as_json: Json = False,
-) -> None:
-    """Show a batch's quarantined rows with their reasons."""
-    from data.quarantine import show
-
-    frame = show(lead_to(home).batches, project, batch)
-    if to is not None:
-        frame.to_csv(to, index=False)
-        console.say(f"{len(frame)} rows in {to}")
-        return
-    rows = [{str(name): cell for name, cell in row.items()} for row in frame.to_dict(orient="records")]
-    console.give_json(rows) if as_json else console.table(rows)
-
-
-@quarantine.command("release")
-def quarantine_release(
-    project: Project,
-    batch: BatchName,
-    *,
-    repaired: Annotated[Path | None, typer.Option(help="CSV with the rows repaired; as they are if left out.")] = None,
-    home: Home = HERE,
-    folders: Projects = None,
-    as_json: Json = False,
-) -> None:
-    """Validate quarantined rows again, repaired or not, and land those that are fit."""
-    from tasks.landing import release
-
-    resources = lead_to(home, folders)
-    landed = release(resources, resources.project(project), batch, read_csv(repaired) if repaired else None)
-    if as_json:
-        console.give_json(landed)
-        return
-    console.say(f"{landed.accepted} rows landed as batch {landed.batch}, {landed.quarantined} are still in quarantine")
-    console.table([landed.row()])
-
-
-def read_csv(path: Path) -> Any:
-    """Read a CSV of a person's.
-
-    Raises: SourceUnavailable.
-    """
-    import pandas as pd
-
-    from data.errors import SourceUnavailable
-
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise SourceUnavailable(f"{path}: {error}") from error
-
-
-def actor() -> str:
-    """Return who sits at this terminal."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "someone"

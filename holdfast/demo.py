@@ -4,17 +4,13 @@ Everything here goes through the faces a user has: deployments are run, requests
 arrive at a webhook. Nothing is decided here; the demo only plays the world and waits.
 """
 
-import http.server
-import json
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data.environment import foreign
-from data.errors import HoldfastError
+from holdfast.mailbox import Mailbox, mailbox
+from holdfast.story import LoopOpen, Story
 from tasks.resources import Resources, connect
 from tasks.settings import Settings
 
@@ -34,89 +31,6 @@ PROJECT = "digits"
 WINDOW = 200  # rows, as projects/digits.py declares
 DIAL = 0.6
 MONITOR = timedelta(seconds=15)  # a demo can't wait for the project's own schedule
-
-
-class LoopOpen(HoldfastError):
-    """The loop did not close; the message says which step was waited for in vain."""
-
-
-@dataclass
-class Mailbox:
-    """A webhook of ours that keeps what it gets."""
-
-    received: list[dict[str, Any]] = field(default_factory=list)
-    url: str = ""
-
-    def texts(self, kind: str) -> list[str]:
-        """Return the texts of the alerts of one kind."""
-        return [str(alert.get("text", "")) for alert in self.received if alert.get("kind") == kind]
-
-
-@contextmanager
-def mailbox() -> Iterator[Mailbox]:
-    """Listen on a free port of this machine for as long as the block runs."""
-    box = Mailbox()
-
-    class Receiver(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            message = json.loads(body)
-            box.received.append({**message["data"], "id": message["id"]})
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    box.url = f"http://127.0.0.1:{server.server_address[1]}/alerts"
-    try:
-        yield box
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@dataclass
-class Story:
-    """What has happened so far: seconds of each stage, accuracies, and where to tell it."""
-
-    console: Console
-    started: float = field(default_factory=time.monotonic)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, title: str) -> Iterator[None]:
-        """Time one stage and say its title."""
-        self.say(f"[bold]{title}[/bold]")
-        begun = time.monotonic()
-        yield
-        self.seconds[title] = time.monotonic() - begun
-
-    def say(self, text: str) -> None:
-        """Print a line with the seconds since the start."""
-        self.console.print(f"[dim]{time.monotonic() - self.started:5.0f} s[/dim]  {text}", highlight=False)
-
-    def wait(
-        self, what: str, claim: Callable[[], Any], seconds: float, progress: Callable[[], str] = lambda: ""
-    ) -> Any:
-        """Wait until `claim` gives something; say what is waited for, and how far it is by `progress`.
-
-        Raises: LoopOpen.
-        """
-        end = time.monotonic() + seconds
-        shown = time.monotonic()
-        while True:
-            found = claim()
-            if found:
-                return found
-            if time.monotonic() > end:
-                raise LoopOpen(f"the loop did not close: no {what} within {seconds:.0f} s")
-            if time.monotonic() - shown > 10:
-                self.say(f"[dim]… waiting for {what}{progress()}[/dim]")
-                shown = time.monotonic()
-            time.sleep(0.3)
 
 
 def start(home: Path | None) -> None:

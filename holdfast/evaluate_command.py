@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from holdfast import console
-from holdfast.commands import Project
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Project, Projects, lead_to
 
 app = typer.Typer()
 

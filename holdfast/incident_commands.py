@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast import console
-from holdfast.commands import Reason, actor
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Projects, Reason, actor, lead_to
 
 if TYPE_CHECKING:
     from monitoring.records import Decision, Incident

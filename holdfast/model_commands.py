@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from holdfast import console
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Project, Projects, lead_to
 
 app = typer.Typer(no_args_is_help=True, help="Versions: what there is, how good it is, what served when.")
-Project = Annotated[str, typer.Argument(help="A project's name.")]
 Version = Annotated[str, typer.Argument(help="A version's number, as `ls` shows it.")]
 
 

@@ -1,8 +1,9 @@
 """What commands share: their options, and the way to a home."""
 
+import getpass
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ Home = Annotated[Path, typer.Option("--home", envvar="HOLDFAST_HOME", help="Fold
 Projects = Annotated[
     list[Path] | None, typer.Option("--projects", help="A folder with project files; may be repeated.")
 ]
+Project = Annotated[str, typer.Argument(help="A project's name.")]
+Device = Literal["auto", "cpu", "cuda"]
+Reason = Annotated[str, typer.Option("--reason", help="Kept in the ledger.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path(".holdfast")
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]  # of a moment, in UTC
@@ -45,3 +49,11 @@ def folders(projects: list[Path]) -> str:
         if not folder.is_dir():
             raise BadSetting(f"--projects {folder}: no such folder")
     return ":".join(str(folder.expanduser().absolute()) for folder in projects)
+
+
+def actor() -> str:
+    """Return who sits at this terminal."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "someone"

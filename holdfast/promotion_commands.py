@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from holdfast import console
-from holdfast.commands import Project, Reason, actor
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Project, Projects, Reason, actor, lead_to
 
 app = typer.Typer()
 Version = Annotated[str, typer.Argument(help="Version in the registry.")]

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast import console
-from holdfast.commands import actor
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Projects, actor, lead_to
 
 if TYPE_CHECKING:
     from monitoring.store.clients import ApiClient

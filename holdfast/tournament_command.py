@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from holdfast import console
-from holdfast.commands import Device, Project, numbers, train_once
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.commands import numbers, train_once
+from holdfast.options import HERE, Device, Home, Json, Project, Projects, lead_to
 
 app = typer.Typer()
 

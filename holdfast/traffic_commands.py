@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast import console
-from holdfast.options import FORMATS, HERE, Home, Json, Projects, lead_to
+from holdfast.options import FORMATS, HERE, Home, Json, Project, Projects, lead_to
 
 if TYPE_CHECKING:
     from tasks.settings import Settings
@@ -51,7 +51,7 @@ class Monitoring:
 
 @app.command()
 def replay(
-    project: Annotated[str, typer.Argument(help="A project's name.")],
+    project: Project,
     speed: Annotated[
         str, typer.Option("--speed", help="History a second, as 30m, 6h or 1d; a plain number is rows a second.")
     ] = "50",

@@ -6,8 +6,7 @@ import typer
 
 from data.errors import BadSetting
 from holdfast import console
-from holdfast.commands import Project, Reason, actor
-from holdfast.options import HERE, Home, Json, Projects, lead_to
+from holdfast.options import HERE, Home, Json, Project, Projects, Reason, actor, lead_to
 from holdfast.promotion_commands import Version
 
 app = typer.Typer(no_args_is_help=True, help="Let a version answer beside the champion before it may serve.")

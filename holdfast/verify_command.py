@@ -6,8 +6,7 @@ import typer
 
 from data.errors import HoldfastError
 from holdfast import console
-from holdfast.commands import actor
-from holdfast.options import HERE, Home, Json, lead_to
+from holdfast.options import HERE, Home, Json, actor, lead_to
 
 app = typer.Typer()
 

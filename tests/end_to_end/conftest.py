@@ -6,7 +6,8 @@ from live_stack import Live
 from rich.console import Console
 
 from holdfast import stack
-from holdfast.demo import Story, mailbox
+from holdfast.mailbox import mailbox
+from holdfast.story import Story
 from tasks.resources import connect
 
 QUICK = {

@@ -3,7 +3,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from holdfast.demo import Mailbox, Story
+from holdfast.mailbox import Mailbox
+from holdfast.story import Story
 from tasks.resources import Resources
 from tasks.settings import Settings
 
