@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from data.errors import Corrupt
 from monitoring.records import WindowKey
-from monitoring.reference import Reference, from_bytes
+from monitoring.reference import Reference
+from monitoring.stored_reference import from_bytes
 
 if TYPE_CHECKING:
     from monitoring.store import Store

@@ -4,28 +4,23 @@ Kept beside the counts: the bins of single rows in time order (for calibration),
 reports), and how wrong the champion was on rows held out from it (for performance).
 """
 
-import hashlib
-import io
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from data.errors import Corrupt, TooFewRows
-from data.schema import Category, Column, Number, Rows, column_from_json, length
+from data.errors import TooFewRows
+from data.schema import Category, Column, Number, Rows, length
 from models.metrics import labelled
 from models.outputs import Task, levelled
-from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, binning_from_json, count, encode, level_counts
+from monitoring.binning import ABSENT, Binning, Incomputable, bin_column, count, encode, level_counts
 from monitoring.columns import comparable, read
-from monitoring.held_out import HeldOut, from_arrays
+from monitoring.held_out import HeldOut
 from monitoring.kept import Kept
 from monitoring.projections import Projection
 
-FORMAT = 1
 SAMPLE = 20_000  # rows kept for reports
 RESAMPLED = 20_000  # rows kept for calibration where rows are exchangeable
 HISTORY = 200_000  # newest rows kept for calibration where they are not
@@ -33,7 +28,6 @@ LOSSES = 50_000
 NOVEL = 0.5  # share of rows with a value that only they have: names, not levels
 MINIMUM = 20  # rows under which a reference says nothing
 OUTPUTS = ("prediction", "confidence")
-LATER = ("origin", "window_rows", "rows_a_quarter", "importance")  # not in references written before these were kept
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, so that calibrations can be cached
@@ -267,82 +261,3 @@ def losses_of(truth: np.ndarray, predicted: np.ndarray, task: str) -> np.ndarray
         return np.asarray((truth.astype(str) != predicted.astype(str)).astype(np.float64))
     apart = np.abs(truth.astype(np.float64) - predicted.astype(np.float64))
     return np.asarray(apart.mean(axis=tuple(range(1, apart.ndim))) if apart.ndim > 1 else apart)
-
-
-def to_bytes(reference: Reference) -> bytes:
-    """Write a reference as npz without pickles; `from_bytes` is the inverse."""
-    arrays: dict[str, np.ndarray] = {"codes": reference.codes, "losses": reference.losses, "times": reference.times}
-    levels: dict[str, list[Any]] = {}
-    for index, name in enumerate(reference.watched):
-        arrays[f"counts{index}"] = reference.counts[name]
-        values = reference.sample[name]
-        if isinstance(reference.columns[name], Category):
-            known = {level: code for code, level in enumerate(dict.fromkeys(values.tolist()))}
-            levels[name] = list(known)
-            values = np.fromiter((known[value] for value in values.tolist()), np.int32, len(values))
-        arrays[f"sample{index}"] = values
-    if reference.projection is not None:
-        arrays |= {"embedding_mean": reference.projection.mean, "embedding_axes": reference.projection.axes}
-    if reference.held is not None:
-        arrays |= reference.held.to_arrays()
-    about = {
-        "format": FORMAT,
-        "columns": {name: {"type": type(c).__name__, **asdict(c)} for name, c in reference.columns.items()},
-        "binnings": {name: binning.to_json() for name, binning in reference.binnings.items()},
-        "levels": levels,
-        **{key: getattr(reference, key) for key in ("moments", "task", "exchangeable", "rows", "seed", "broken")},
-        **{key: getattr(reference, key) for key in LATER},
-    }
-    arrays["about"] = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
-
-
-@lru_cache(maxsize=8)
-def from_bytes(stored: bytes, calibrations: Path | None = None) -> Reference:
-    """Read what `to_bytes` wrote; the same bytes give the same object, with its calibrations.
-
-    `calibrations`: the folder in which these are kept.
-
-    Raises: Corrupt.
-    """
-    try:
-        with np.load(io.BytesIO(stored), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        about = json.loads(arrays["about"].tobytes())
-        if about["format"] != FORMAT:
-            raise Corrupt("reference", f"format {FORMAT}", f"format {about['format']}")
-        kept = Kept(calibrations, hashlib.sha256(stored).hexdigest()) if calibrations else None
-        return replace(_read(about, arrays), kept=kept)
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise Corrupt("reference", "an npz of format 1", f"{type(error).__name__}: {error}") from error
-
-
-def _read(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Reference:
-    columns = {name: column_from_json(stored) for name, stored in about["columns"].items()}
-    sample = {}
-    for index, name in enumerate(columns):
-        values = arrays[f"sample{index}"]
-        if name in about["levels"]:
-            levels = np.empty(len(about["levels"][name]), dtype=object)
-            levels[:] = about["levels"][name]
-            values = levels[values] if len(levels) else np.empty(0, dtype=object)
-        sample[name] = values
-    projection = None
-    if "embedding_axes" in arrays:
-        projection = Projection(arrays["embedding_mean"], arrays["embedding_axes"])
-    return Reference(
-        columns=columns,
-        projection=projection,
-        held=from_arrays(arrays),
-        binnings={name: binning_from_json(stored) for name, stored in about["binnings"].items()},
-        counts={name: arrays[f"counts{index}"] for index, name in enumerate(columns)},
-        moments={name: (mean, spread) for name, (mean, spread) in about["moments"].items()},
-        codes=arrays["codes"],
-        sample=sample,
-        losses=arrays["losses"],
-        times=arrays.get("times", np.zeros(0)),
-        **{key: about[key] for key in ("task", "exchangeable", "rows", "seed", "broken")},
-        **{key: about[key] for key in LATER if key in about},
-    )

@@ -18,7 +18,7 @@ from models.card_page import page
 from models.card_value import CARD, PAGE, Card
 from models.card_words import first_line
 from monitoring.records import Decision, Generation
-from monitoring.reference import from_bytes
+from monitoring.stored_reference import from_bytes
 from monitoring.summary import summary
 from projects.declaration import Project
 from tasks.resources import Resources

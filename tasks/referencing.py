@@ -11,7 +11,7 @@ from data.schema import ArrayColumn, Rows, Schema, Text, length, take
 from data.versions import Snapshot
 from models.importance import importance
 from models.predictor import Predictor
-from monitoring import projections, reference
+from monitoring import projections, reference, stored_reference
 from monitoring.budget import QUARTER
 from monitoring.calibration import calibration_for
 from monitoring.held_out import keep
@@ -77,7 +77,7 @@ def build_reference(
         projection=projection,
     )
     if outputs.channels or outputs.anomaly:  # what these are worth is not estimated without labels
-        return reference.to_bytes(built), cut
+        return stored_reference.to_bytes(built), cut
     held = keep(
         take(seen, held_out),
         outputs.values[held_out],
@@ -89,7 +89,7 @@ def build_reference(
         exchangeable=exchangeable,
         seed=project.training.seed,
     )
-    return reference.to_bytes(replace(built, held=held)), cut
+    return stored_reference.to_bytes(replace(built, held=held)), cut
 
 
 def projection_of(predictor: Predictor, rows: Rows, held_out: np.ndarray) -> Projection | None:
@@ -112,7 +112,7 @@ def importance_of(
 
 def budget_note(project: Project, payload: bytes) -> str:
     """Say which budget of false incidents holds, where it is not the one that was asked for; else nothing."""
-    known = reference.from_bytes(payload)
+    known = stored_reference.from_bytes(payload)
     rows = project.monitors.window.rows or known.window_rows
     if not rows or not known.watched:
         return ""

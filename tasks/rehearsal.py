@@ -5,7 +5,8 @@ from data.schema import Number
 from monitoring.budget import until_incident
 from monitoring.calibration import Calibration, calibration_for, stages_for
 from monitoring.detectable import Stage, power
-from monitoring.reference import Reference, from_bytes
+from monitoring.reference import Reference
+from monitoring.stored_reference import from_bytes
 from monitoring.summary import change
 from tasks.reports import Report
 from tasks.resources import Resources

@@ -9,7 +9,7 @@ import numpy as np
 from data.errors import NotAcceptable
 from data.schema import Rows, concatenate
 from models.predictor import Predictor
-from monitoring import audit, reference
+from monitoring import audit, reference, stored_reference
 from monitoring.answers import Answers, join, read_shortly
 from monitoring.calibration import calibration_for, in_time
 from monitoring.incidents import harmless_absence
@@ -72,7 +72,7 @@ def remake(resources: Resources, project: Project, serving: Generation, incident
         losses = "errors are still compared with those on rows held out from training, since too few labels are there"
     budget = calibration_for(made, window_rows(made, project), project.monitors).budget.sentence
     return Remade(
-        payload=reference.to_bytes(made),
+        payload=stored_reference.to_bytes(made),
         first_window=began,
         last_window=windows[-1].index,
         rows=rows,

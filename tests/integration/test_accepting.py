@@ -12,9 +12,10 @@ from data.errors import HoldfastError, NotAcceptable
 from monitoring.effects import NewIncident
 from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
-from monitoring.reference import Reference, from_bytes
+from monitoring.reference import Reference
 from monitoring.store.store import Store
 from monitoring.store.tables import verdicts
+from monitoring.stored_reference import from_bytes
 from tasks import accepting, rereferencing, watching
 from tasks.accepting import accept, ask, carry_out
 from tasks.reporting import window_of

@@ -18,7 +18,7 @@ from models.metrics import ERROR
 from models.predictor import manifest_sha256, read_version
 from models.training import split
 from monitoring.records import Verdict
-from monitoring.reference import from_bytes as reference_of
+from monitoring.stored_reference import from_bytes as reference_of
 from tasks import evaluation, fitting, preparation
 from tasks.champions import Champions
 from tasks.changes import changed

@@ -16,7 +16,7 @@ from models.importance import importance
 from models.predictor import Predictor, read_version
 from models.training import fit
 from models.writing import make_version
-from monitoring import reference
+from monitoring import reference, stored_reference
 from monitoring.answers import answers_of
 from monitoring.performance import losses_in
 from monitoring.realised import measure
@@ -109,7 +109,7 @@ def test_what_was_answered_is_watched_measured_and_held_against_what_came(predic
         exchangeable=True,
         importance=importance(predictor, fresh, "mae", seed=0),
     )
-    again = reference.from_bytes(reference.to_bytes(built))
+    again = stored_reference.from_bytes(stored_reference.to_bytes(built))
     assert set(again.outputs) >= {"prediction.height.mean", "prediction.height.last"}
     assert again.importance["past.height.mean"] > 0
     for level, outcome in ((0.0, "ok"), (1.0, "drift")):

@@ -33,8 +33,8 @@ from models.transforms import MOST_IDS
 from models.writing import make_version
 from monitoring.answers import answers_of
 from monitoring.performance import losses_in
-from monitoring.reference import from_bytes
 from monitoring.store import open_store
+from monitoring.stored_reference import from_bytes
 from tasks import evaluation, fitting, preparation, recipe_report
 from tasks.comparison import judge_version
 from tasks.ingestion import ingest, write_snapshot

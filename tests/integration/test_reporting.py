@@ -15,7 +15,7 @@ from models.folder import PREDICTOR, manifest_sha256
 from models.networks import build
 from models.predictor import read_version
 from models.writing import make_version
-from monitoring import reference
+from monitoring import reference, stored_reference
 from monitoring.answers import read_shortly
 from monitoring.effects import NewIncident
 from monitoring.records import Generation, Prediction, WindowKey
@@ -101,7 +101,7 @@ def served(tmp_path: Path) -> Iterator[Resources]:
         projection=projection,
     )
     new = Generation("pears", 1, "1", "a run", manifest_sha256(folder), NOW, "test", "a test", [])
-    resources.store.ledger.append_generation(0, new, reference=reference.to_bytes(built))
+    resources.store.ledger.append_generation(0, new, reference=stored_reference.to_bytes(built))
     for index in range(4):
         rows = pears(WINDOW, 10 + index, shift=2.0 if index > 1 else 0.0)
         packed, said = pack_all(project.schema, rows), predictor.predict(rows).answers()

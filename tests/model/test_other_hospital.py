@@ -10,7 +10,7 @@ from data.schema import Rows, take
 from data.versions import Snapshot
 from models.predictor import read_version
 from monitoring.records import Verdict, WindowKey
-from monitoring.reference import from_bytes
+from monitoring.stored_reference import from_bytes
 from monitoring.verdicts import judge_data
 from monitoring.wording import of_absence
 from tasks import evaluation, fitting, preparation

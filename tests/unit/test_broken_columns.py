@@ -15,7 +15,8 @@ from monitoring.frames import frames, showable, titles
 from monitoring.held_out import keep
 from monitoring.projections import Projection
 from monitoring.records import Prediction, WindowKey
-from monitoring.reference import Reference, build, from_bytes, to_bytes
+from monitoring.reference import Reference, build
+from monitoring.stored_reference import from_bytes, to_bytes
 from monitoring.verdicts import judge_data
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -17,8 +17,9 @@ from monitoring.episodes import Episodes
 from monitoring.governor import Circumstances
 from monitoring.incidents import Setting, effects
 from monitoring.records import Incident, Verdict, WindowKey
-from monitoring.reference import Reference, build, from_bytes, to_bytes
+from monitoring.reference import Reference, build
 from monitoring.statistics import SMALL, components, effect, score, tally
+from monitoring.stored_reference import from_bytes, to_bytes
 
 PLAIN = Monitors(k=1, n=1)  # a window a day: one in 91 alarms, and is an incident
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

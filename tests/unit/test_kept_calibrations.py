@@ -12,7 +12,8 @@ from monitoring.calibration import calibration_for
 from monitoring.declarations import Monitors, Window
 from monitoring.kept import Kept
 from monitoring.records import WindowKey
-from monitoring.reference import Reference, build, from_bytes, to_bytes
+from monitoring.reference import Reference, build
+from monitoring.stored_reference import from_bytes, to_bytes
 from monitoring.verdicts import judge_data
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

@@ -8,7 +8,8 @@ import pytest
 from data.schema import Category, Number, Rows
 from monitoring.declarations import Monitors
 from monitoring.records import WindowKey
-from monitoring.reference import Reference, build, from_bytes, to_bytes
+from monitoring.reference import Reference, build
+from monitoring.stored_reference import from_bytes, to_bytes
 from monitoring.triage import first, triage, weighed
 from monitoring.verdicts import judge_data
 
