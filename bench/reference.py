@@ -31,6 +31,7 @@ from bench.reference_page import page
 from models.card_words import number
 from models.machine import cpuinfo
 from projects import discovery
+from tasks.recipes import cores
 
 CLONE = Path(__file__).parents[1]
 TARGETS = Path(__file__).with_name("reference_targets.json")
@@ -112,9 +113,9 @@ def arguments(command: str, processes: int, home: str) -> list[str]:
 
 
 def machine(device: str, processes: int) -> str:
-    """Say in words what it ran on: make, and how much of it was used."""
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    used = f"{cpuinfo().get('model name', 'CPU')}, {threads} thread{'s' * (threads > 1)}"
+    """Say in words what it ran on: make, and how much of it could be used."""
+    usable = cores()
+    used = f"{cpuinfo().get('model name', 'CPU')}, {usable} core{'s' * (usable > 1)}"
     used += f", {processes} processes" if processes > 1 else ""
     if device != "cuda":
         return f"{used}, no GPU"
