@@ -26,8 +26,9 @@ from monitoring.budget import QUARTER
 from monitoring.calibration import Calibration, calibration_for
 from monitoring.concept import LONGEST
 from monitoring.declarations import Governor, Monitors, Window
+from monitoring.evidence import INFORMATIVE, Setting
 from monitoring.governor import Circumstances
-from monitoring.incidents import INFORMATIVE, Setting, effects
+from monitoring.incidents import effects
 from monitoring.records import Check, Incident, Verdict, WindowKey
 from monitoring.reference import Reference, build, losses_of
 from monitoring.statistics import SMALL, components, effect, score

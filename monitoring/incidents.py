@@ -1,54 +1,17 @@
 """What follows from a verdict: at most one open incident of a cause, one alert for it, and the governor's ruling."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from monitoring.declarations import Governor, Monitors
 from monitoring.effects import NOTHING, Effects, NewDecision, NewIncident, NewIntent, Update
 from monitoring.events import CHANNEL, RETRAIN, payload
-from monitoring.governor import Circumstances, Ruling, decide
-from monitoring.records import Check, Decision, Incident, IncidentKind, Message, Outcome, Verdict
+from monitoring.evidence import FAULTS, WORLD, Setting, bad_windows, over
+from monitoring.governor import Ruling, decide
+from monitoring.records import Decision, Incident, IncidentKind, Message, Verdict
 from monitoring.severity import severity, size
 from monitoring.wording import of_absence, of_rate, remedy
-
-WORLD: tuple[IncidentKind, ...] = ("drift", "degraded")
-INFORMATIVE: tuple[Outcome, ...] = ("ok", "drift", "degraded")
-FAULTS: Mapping[Check, IncidentKind] = {"data": "fault", "performance": "labels"}  # neither hides nor ends the other
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a verdict meets.
-
-    Args:
-        monitors: K and N.
-        governor: the project's.
-        circumstances: what the governor looks at.
-        recent: earlier verdicts of the same generation, of both checks, in any order.
-        open_incidents: of the project.
-        channels: where alerts go.
-        links: name -> URL, for people.
-        now: wall time.
-        replaced: whether another generation serves by now.
-        accepted: the last window of a change that a person called harmless; -1 without one.
-    """
-
-    monitors: Monitors
-    governor: Governor
-    circumstances: Circumstances
-    recent: Sequence[Verdict]
-    open_incidents: Sequence[Incident]
-    channels: tuple[str, ...]
-    now: datetime
-    links: Mapping[str, str] = field(default_factory=dict)
-    replaced: bool = False
-    accepted: int = -1
-
-    def of_kind(self, *kinds: IncidentKind) -> list[Incident]:
-        """Return the open incidents of these kinds."""
-        return [incident for incident in self.open_incidents if incident.kind in kinds]
 
 
 def effects(verdict: Verdict, setting: Setting) -> Effects:
@@ -63,7 +26,7 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
             if verdict.outcome not in ("ok", "insufficient")
             else NOTHING
         )
-    closed = _closed(verdict, setting)
+    closed = over(verdict, setting)
     gone = {number for number, _ in closed}
     setting = replace(setting, open_incidents=[one for one in setting.open_incidents if one.id not in gone])
     found = NOTHING
@@ -76,12 +39,6 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
     return replace(found, closed=(*closed, *found.closed), decisions=(*cleared, *found.decisions))
 
 
-def after_swap(open_incidents: Sequence[Incident], generation: int) -> tuple[tuple[int, str], ...]:
-    """Return the drift and degradation incidents that a new generation answers, with the reason."""
-    why = f"answered by generation {generation}"
-    return tuple((one.id, why) for one in open_incidents if one.kind in WORLD and one.generation < generation)
-
-
 def harmless_rate(incident: Incident) -> bool:
     """Tell whether an incident is of how many labels come, which may be another from now on with nothing broken."""
     return incident.kind == "labels" and of_rate(incident.detail.get("faults", {}))
@@ -90,47 +47,6 @@ def harmless_rate(incident: Incident) -> bool:
 def harmless_absence(incident: Incident) -> bool:
     """Tell whether an incident is of what is not measured any more, which may be so with nothing broken."""
     return incident.kind == "fault" and of_absence(incident.detail.get("faults", {}))
-
-
-def bad_windows(verdict: Verdict, setting: Setting) -> list[int]:
-    """Return which of the last N informative windows of the generation, this one among them, drift or degrade.
-
-    Those of a change that was accepted say nothing any more.
-    """
-    worst: dict[int, bool] = {}
-    for one in [*setting.recent, verdict]:
-        known = one.window.generation == verdict.window.generation and one.window.index > setting.accepted
-        if known and one.outcome in INFORMATIVE:
-            worst[one.window.index] = worst.get(one.window.index, False) or one.outcome != "ok"
-    last = [index for index in sorted(worst) if index <= verdict.window.index][-setting.monitors.n :]
-    return [index for index in last if worst[index]]
-
-
-def _closed(verdict: Verdict, setting: Setting) -> tuple[tuple[int, str], ...]:
-    """Return the incidents that this verdict shows to be over."""
-    closed = list(after_swap(setting.open_incidents, verdict.window.generation))
-    where = f"window {verdict.window.index} of generation {verdict.window.generation}"
-    if verdict.outcome in INFORMATIVE:
-        mended = setting.of_kind(FAULTS[verdict.check])
-        closed += [(one.id, f"recovered: {where} is healthy") for one in mended]
-    kind: IncidentKind = "drift" if verdict.check == "data" else "degraded"
-    if verdict.outcome == "ok" and _quiet(verdict, setting):
-        quiet = [one for one in setting.of_kind(kind) if one.generation == verdict.window.generation]
-        closed += [(one.id, f"quiet for {setting.monitors.n} windows, up to {where}") for one in quiet]
-    return tuple(closed)
-
-
-def _quiet(verdict: Verdict, setting: Setting) -> bool:
-    """Tell whether the check's last N informative windows were all well; another check's say nothing of it."""
-    outcomes = {
-        one.window.index: one.outcome
-        for one in [*setting.recent, verdict]
-        if one.check == verdict.check
-        and one.outcome in INFORMATIVE
-        and one.window.generation == verdict.window.generation
-    }
-    last = [outcomes[index] for index in sorted(outcomes)][-setting.monitors.n :]
-    return len(last) == setting.monitors.n and set(last) == {"ok"}
 
 
 def _fault(verdict: Verdict, setting: Setting) -> Effects:

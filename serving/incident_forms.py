@@ -2,7 +2,8 @@
 
 from html import escape
 
-from monitoring.incidents import WORLD, harmless_absence, harmless_rate
+from monitoring.evidence import WORLD
+from monitoring.incidents import harmless_absence, harmless_rate
 from monitoring.records import Incident
 from serving.deeds import DAYS, LONGEST_REASON
 from serving.html import link, tag

@@ -10,7 +10,8 @@ from data.errors import BadSetting, NotAcceptable
 from data.markdown import escaped
 from monitoring import events, telling
 from monitoring.effects import Effects, NewDecision
-from monitoring.incidents import WORLD, harmless_absence, harmless_rate
+from monitoring.evidence import WORLD
+from monitoring.incidents import harmless_absence, harmless_rate
 from monitoring.records import Generation, Incident
 from monitoring.store.acceptances import Acceptance
 from monitoring.store.references import Change

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from data.errors import BadSetting
 from data.wording import moment
 from monitoring.effects import NewDecision
-from monitoring.incidents import WORLD
+from monitoring.evidence import WORLD
 from monitoring.records import Incident
 from tasks.reports import Report
 from tasks.resources import Resources

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from monitoring import governor, incidents
-from monitoring.incidents import Setting
+from monitoring.evidence import WORLD, Setting
 from monitoring.records import Generation, Incident, Intent
 from projects.declaration import Project
 from tasks.circumstances import ours
@@ -53,7 +53,7 @@ def made_by(resources: Resources, serving: Generation) -> tuple[Intent, Incident
         return None
     since = [one for one in store.ledger.generations(serving.project) if one.at > newest.opened_at]
     incident = store.incidents.get(newest.incident_id)
-    if len(since) != 1 or incident is None or incident.kind not in incidents.WORLD or incident.declared_by is not None:
+    if len(since) != 1 or incident is None or incident.kind not in WORLD or incident.declared_by is not None:
         return None
     return newest, incident
 

@@ -15,7 +15,7 @@ from data.errors import HoldfastError, LostRace, NoSuchVersion, NotPromotable, S
 from models.judging import Judgement, hindering
 from models.predictor import read_version
 from monitoring.effects import Effects, NewDecision
-from monitoring.incidents import after_swap
+from monitoring.evidence import after_swap
 from monitoring.records import Decision, Generation, Message
 from projects.declaration import Project
 from projects.discovery import file_of

@@ -10,6 +10,7 @@ from data.schema import take
 from models.predictor import Predictor
 from monitoring import audit, governor, incidents, verdicts, windows
 from monitoring.answers import reader_for
+from monitoring.evidence import INFORMATIVE, WORLD, Setting
 from monitoring.logged import reference_of
 from monitoring.realised import shown
 from monitoring.records import Check as CheckName
@@ -147,7 +148,7 @@ def setting(
     *,
     replaced: bool = False,
     window: WindowKey | None = None,
-) -> incidents.Setting:
+) -> Setting:
     """Return what a verdict on `window` meets: what is open, what came before, what the governor looks at.
 
     Each check's verdicts are asked for by themselves: while labels ripen, the newest windows have data verdicts only.
@@ -155,10 +156,10 @@ def setting(
     store, n = resources.store, project.monitors.n
     before: list[Verdict] = []
     if window is not None:
-        before += store.verdicts.upto(window, "data", incidents.INFORMATIVE, n)
-        before += store.verdicts.upto(window, "performance", incidents.INFORMATIVE, n)
+        before += store.verdicts.upto(window, "data", INFORMATIVE, n)
+        before += store.verdicts.upto(window, "performance", INFORMATIVE, n)
     open_incidents = store.incidents.open_ones(project.name)
-    return incidents.Setting(
+    return Setting(
         monitors=project.monitors,
         governor=project.governor,
         circumstances=circumstances(resources, project, generation, open_incidents, clock(resources, project)),
@@ -180,7 +181,7 @@ def reconsider(resources: Resources) -> None:
     failures = []
     for incident in resources.store.incidents.open_ones():
         try:
-            if incident.kind in incidents.WORLD:
+            if incident.kind in WORLD:
                 ask_again(resources, incident)
         except HoldfastError as error:
             failures.append(error)

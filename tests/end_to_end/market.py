@@ -15,7 +15,7 @@ from serving_parts import Service, wait_for_generation
 from serving_parts import serving as served
 
 from data.catalogue import load
-from monitoring.incidents import RETRAIN
+from monitoring.events import RETRAIN
 from monitoring.records import Verdict
 from projects.electricity import HISTORY_WEEKS, WEEK
 from tasks import leases, retraining

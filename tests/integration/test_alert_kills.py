@@ -28,7 +28,8 @@ from datetime import UTC, datetime, timedelta
 from monitoring.alerts import Channels, drain
 from monitoring.declarations import Governor, Monitors
 from monitoring.governor import Circumstances
-from monitoring.incidents import Setting, effects
+from monitoring.evidence import Setting
+from monitoring.incidents import effects
 from monitoring.records import Verdict, WindowKey
 from monitoring.store import open_store
 

@@ -14,8 +14,9 @@ from monitoring.budget import Rule, incidents, performance_rate, rate_for
 from monitoring.calibration import bucket, calibration_for
 from monitoring.declarations import Governor, Monitors
 from monitoring.episodes import Episodes
+from monitoring.evidence import Setting
 from monitoring.governor import Circumstances
-from monitoring.incidents import Setting, effects
+from monitoring.incidents import effects
 from monitoring.records import Incident, Verdict, WindowKey
 from monitoring.reference import Reference, build
 from monitoring.statistics import SMALL, components, effect, score, tally

@@ -4,8 +4,9 @@ from typing import Any
 
 from monitoring.declarations import Governor, Monitors
 from monitoring.effects import NOTHING, Effects
+from monitoring.evidence import Setting
 from monitoring.governor import Circumstances, decide
-from monitoring.incidents import Setting, effects, harmless_rate, reconsidered
+from monitoring.incidents import effects, harmless_rate, reconsidered
 from monitoring.records import Decision, Incident, Outcome, Severity, Verdict, WindowKey
 from monitoring.severity import severity
 
