@@ -1,7 +1,8 @@
 """The kinds of columns, a module each: how a kind's values are read, kept, described, compared and told of.
 
-A kind that is added here has to be added to what encodes it (models/encoding.py), to what reads it in a request
-(serving/values.py) and in an Arrow stream (serving/arrow.py), and to what documents that (serving/openapi_schemas.py).
+A kind that is added here has to be added to what encodes it (models/encoding.py) and says its shape
+(models/specification.py), to what reads it in a request (serving/values.py) and in an Arrow stream (serving/arrow.py),
+and to what documents that (serving/openapi_schemas.py).
 """
 
 from collections.abc import Mapping
