@@ -14,7 +14,7 @@ from data.cells import times
 from data.columns.category import objects, words_of
 from data.errors import Corrupt, SchemaMismatch
 from data.packing import pack_all
-from data.schema import Rows, Schema, length, take
+from data.schema import Rows, Schema, length, row_bytes, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
     table = pa.table(arrays).replace_schema_metadata({DIGEST: proof(digests(rows, schema))})
     half = path.with_name(f".{path.name}.tmp")
     with half.open("wb") as file:
-        size = rows_in_group(rows)
+        size = rows_in_group(schema)
         pq.write_table(
             table, file, row_group_size=size, compression="zstd", write_page_checksum=True, store_schema=True
         )
@@ -100,10 +100,9 @@ def write_batch(path: Path, rows: Rows, schema: Schema) -> str:
     return file_sha256(path)
 
 
-def rows_in_group(rows: Rows) -> int:
+def rows_in_group(schema: Schema) -> int:
     """Return how many rows to write together, so that a reader of one group needs little memory."""
-    each = sum(values.itemsize * int(np.prod(values.shape[1:])) for values in rows.values())
-    return max(1, GROUP // max(each, 1))
+    return max(1, GROUP // row_bytes(schema))
 
 
 def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:

@@ -46,12 +46,14 @@ __all__ = [
     "column_to_json",
     "concatenate",
     "length",
+    "row_bytes",
     "schema_from_json",
     "take",
 ]
 
 LONGEST_ID = 200  # characters of a key or an entity that the log takes
 FUTURE = timedelta(days=1)  # a clock may be a little wrong; a time years ahead would end every window
+WRITTEN, LONG = 64, 448  # bytes of a short text as Python holds it, and more of one that may be long
 TARGETS = (Category, Number, Series)
 
 
@@ -162,6 +164,14 @@ def schema_from_json(stored: Mapping[str, Any]) -> Schema:
 def length(rows: Rows) -> int:
     """Count the rows, N."""
     return len(next(iter(rows.values()))) if rows else 0
+
+
+def row_bytes(schema: Schema) -> int:
+    """Return about how many bytes a row takes in memory, of text what texts usually do."""
+    columns = [schema.columns.get(name) for name in schema.names]
+    return sum(
+        one.nbytes if isinstance(one, ArrayColumn) else 8 if isinstance(one, Number) else WRITTEN for one in columns
+    ) + sum(min(one.longest, LONG) for one in columns if isinstance(one, Text))
 
 
 def take(rows: Rows, which: np.ndarray) -> Rows:

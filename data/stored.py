@@ -11,14 +11,13 @@ import orjson
 
 from data.batches import DIGEST, arrow_column, numpy_column, proof, proven, rows_in_group
 from data.errors import Corrupt, SchemaMismatch
-from data.schema import Rows, Schema, concatenate, length
+from data.schema import Rows, Schema, concatenate, length, row_bytes, take
 
 
 class Stored:
     """The rows of a file that `write_batch` wrote, by their place in it.
 
-    `starts` (groups + 1,): the place of each row group's first row, and the number of rows; `group_bytes`: of the
-    largest group, once it is read.
+    `starts` (groups + 1,): the place of each row group's first row, and the number of rows.
     """
 
     def __init__(self, path: Path, schema: Schema) -> None:
@@ -40,7 +39,6 @@ class Stored:
         about = self.file.metadata
         counts = [about.row_group(at).num_rows for at in range(about.num_row_groups)]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.group_bytes = max((about.row_group(at).total_byte_size for at in range(about.num_row_groups)), default=1)
 
     @property
     def rows(self) -> int:
@@ -55,8 +53,12 @@ class Stored:
     @property
     def bytes(self) -> int:
         """Bytes of all rows once they are read, about."""
-        about = self.file.metadata
-        return sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
+        return self.rows * row_bytes(self.schema)
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of the largest row group once it is read, about."""
+        return int(np.diff(self.starts).max(initial=1)) * row_bytes(self.schema)
 
     @property
     def sha256(self) -> str:
@@ -75,9 +77,22 @@ class Stored:
             for group in groups:
                 table = self.file.read_row_group(group, columns=list(names), use_threads=False)
                 parts.append({name: numpy_column(self.schema, name, table.column(name)) for name in names})
+            if not parts:
+                table = self.file.schema_arrow.empty_table()
+                parts = [{name: numpy_column(self.schema, name, table.column(name)) for name in names}]
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise Corrupt(self.path.name, "a batch", " ".join(str(error).split())) from error
         return concatenate(parts)
+
+    def take(self, places: np.ndarray) -> Rows:
+        """Read rows by their places (N,), ascending, a row group at a time.
+
+        Raises: Corrupt.
+        """
+        bounds = np.searchsorted(places, self.starts)
+        touched = np.flatnonzero(np.diff(bounds)).tolist()
+        parts = [take(self.read([at]), places[bounds[at] : bounds[at + 1]] - self.starts[at]) for at in touched]
+        return concatenate(parts) if parts else take(self.read([]), places)
 
     def column(self, name: str) -> np.ndarray:
         """Read one column whole."""
@@ -101,10 +116,12 @@ class Stored:
                 raise Corrupt(f"{name} in {self.path.name}", self.recorded[name], found)
 
 
-def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) -> None:
-    """Write rows that come piece by piece as `write_batch` does all at once; `rows`: how many will have come.
+def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) -> dict[str, str]:
+    """Write rows that come piece by piece as `write_batch` does all at once; return the hash of each column.
 
-    Raises: ValueError when others come.
+    `rows`: how many will have come.
+
+    Raises: ValueError when others come, or no piece.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -122,7 +139,7 @@ def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) 
         with pq.ParquetWriter(file, table(first).schema, **given) as writer:
             for piece in chain([first], rest):
                 known.add(piece)
-                writer.write_table(table(piece), row_group_size=rows_in_group(piece))
+                writer.write_table(table(piece), row_group_size=rows_in_group(schema))
             writer.add_key_value_metadata({DIGEST: proof(known.digests())})
         file.flush()
         os.fsync(file.fileno())
@@ -130,6 +147,7 @@ def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) 
         half.unlink()
         raise ValueError(f"{known.seen} rows came, {rows} were announced")
     half.replace(path)
+    return known.digests()
 
 
 class Proof:
@@ -139,23 +157,24 @@ class Proof:
         self.schema, self.rows = schema, rows
         self.hashes = {name: hashlib.sha256() for name in schema.names}
         self.seen = 0
+        self.begun = False
         self.texts: set[str] = set()
 
     def add(self, piece: Rows) -> None:
         """Go on with the next rows."""
-        if not length(piece):
-            return
         for name, digest in self.hashes.items():
             values = piece[name]
-            if not self.seen:
+            if not self.begun:
                 digest.update(f"{(self.rows, *values.shape[1:])}\0".encode())
+                digest.update(b"[" if values.dtype == object else b"")
             if values.dtype == object:
                 self.texts.add(name)
-                digest.update((b"," if self.seen else b"[") + orjson.dumps(values.tolist())[1:-1])
+                digest.update((b"," if self.seen and len(values) else b"") + orjson.dumps(values.tolist())[1:-1])
             elif values.dtype.kind == "f":
                 digest.update(np.where(np.isnan(values), np.nan, values).tobytes())
             else:
                 digest.update(np.ascontiguousarray(values).tobytes())
+        self.begun = True
         self.seen += length(piece)
 
     def digests(self) -> dict[str, str]:

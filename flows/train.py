@@ -1,5 +1,6 @@
 """Train a version, judge it, and act on the judgement."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow
@@ -9,6 +10,7 @@ from flows.artifacts import combined, progress_bar, publish, show_pictures
 from flows.steps import conclude, person, scheduled, step, this_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from tasks.leases import Run
@@ -46,19 +48,17 @@ def training(resources: "Resources", project: str, *, device: Device, intent: in
     reports: dict[str, Report] = {}
     with promised(resources, project, intent) as run:
 
-        def compete() -> "Report":
+        def shown(work: "Callable[[Callable[[float, str], None]], Report]") -> "Report":
             with progress_bar(url, "train", project) as progress:
-                return retraining.compete(resources, run, device, progress)
-
-        def fit() -> "Report":
-            with progress_bar(url, "train", project) as progress:
-                return retraining.fit(resources, run, device, progress)
+                return work(progress)
 
         reports["collect"] = step("collect", lambda: retraining.collect(resources, run), retries=2)
         if run.project.training.tournament:
-            reports["tournament"] = step("tournament", compete)
-        reports["prepare"] = step("prepare", lambda: retraining.prepare(resources, run), retries=1)
-        reports["fit"] = step("fit", fit)
+            reports["tournament"] = step(
+                "tournament", lambda: shown(partial(retraining.compete, resources, run, device))
+            )
+        reports["prepare"] = step("prepare", lambda: shown(partial(retraining.prepare, resources, run)), retries=1)
+        reports["fit"] = step("fit", lambda: shown(partial(retraining.fit, resources, run, device)))
         reports["evaluate"] = step("evaluate", lambda: retraining.evaluate(resources, run))
         reports["register"] = step("register", lambda: retraining.register(resources, run), retries=2)
         show_pictures(url, "train", project, run.folder)

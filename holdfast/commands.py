@@ -166,7 +166,9 @@ def train_once(
             tell(report)
             if not quiet:
                 console.table(report.table)
-        tell(retraining.prepare(resources, run))
+        with console.progress(quiet=quiet) as show:
+            report = retraining.prepare(resources, run, show)
+        tell(report)
         with console.progress(quiet=quiet) as show:
             report = retraining.fit(resources, run, device, show)
         tell(report)

@@ -78,6 +78,10 @@ class Training:
     step; `clip`: the gradient's largest norm; `balanced`: each class of the target weighs as much as any other, however
     rare, which also moves the probabilities; `compile`: by torch, which takes a minute first and on a CPU seldom pays.
 
+    `resident`: megabytes of rows that are in memory at once. Where more train they stay in their file and come in
+    windows of it, and the encoder and the simple models learn from evenly so many; a quarter of it judges at most.
+    That decides the weights, so the machine's own memory does not.
+
     `rows`: "all" training rows, "sliding": the `newest` so many, or "since_drift": those since the first window of the
     drift that is being answered, and at least the `newest` so many. `start`: the weights of "champion" instead of
     random ones, with its encoder, while the schema is the same; a share `replay`, 0 to below 1, of what it learns is
@@ -103,6 +107,7 @@ class Training:
     clip: float | None = None
     balanced: bool = False
     compile: bool = False
+    resident: int = 1024
     augment: Callable[..., Any] | Mapping[str, float] | None = None
     rows: Literal["all", "sliding", "since_drift"] = "all"
     newest: int = 5000
@@ -111,7 +116,7 @@ class Training:
     tournament: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience", "devices", "newest", "accumulate"):
+        for name in ("epochs", "batch_size", "patience", "devices", "newest", "accumulate", "resident"):
             if getattr(self, name) < 1:
                 raise BadDeclaration(f"Training({name}={getattr(self, name)}): at least 1")
         for name, known in (("rows", ROWS), ("start", STARTS), ("schedule", SCHEDULES)):

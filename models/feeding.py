@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,13 @@ class Some:
 
     stored: Stored
     places: np.ndarray
+
+    def pieces(self) -> Iterator[Rows]:
+        """Read them, a row group's at a time."""
+        bounds = np.searchsorted(self.places, self.stored.starts)
+        for low, high in pairwise(bounds.tolist()):
+            if low < high:
+                yield self.stored.take(self.places[low:high])
 
 
 class Feed(Protocol):

@@ -13,8 +13,8 @@ from monitoring import audit
 from monitoring.answers import join, read_shortly
 from projects.declaration import Project
 from tasks.observing import answers_in, asked, clock, logged_schema
-from tasks.preparation import BATCH
 from tasks.resources import Resources
+from tasks.snapshot_rows import BATCH
 
 PIECE = 50_000  # rows without a label that are looked at at once: where people choose, nearly all are such
 

@@ -14,8 +14,8 @@ from tasks.changes import known_rows, later
 from tasks.comparison import without_origin
 from tasks.harvesting import harvestable, rows_of
 from tasks.observing import utc
-from tasks.preparation import newest_of_each_key
 from tasks.resources import Resources
+from tasks.snapshot_rows import newest_of_each_key
 
 MINIMUM = 100  # rows on either side of `since`
 
@@ -92,7 +92,8 @@ def history(resources: Resources, project: Project, change: str | None = None) -
     """
     rows = without_origin(known_rows(resources, project)[0])
     if change is not None:
-        rows = newest_of_each_key(concatenate([rows, later(project, change)]), project.schema)
+        both = concatenate([rows, later(project, change)])
+        rows = take(both, newest_of_each_key(both, project.schema))
     if resources.settings.database_url or (resources.settings.home / "holdfast.db").exists():
         traffic = harvestable(resources, project)
         rows = concatenate([rows, rows_of(resources, traffic, project.schema)]) if traffic else rows

@@ -20,8 +20,8 @@ from data.schema import Rows, concatenate, length, take
 from data.sources import Batch, fetch
 from data.validation import validate
 from projects.declaration import Project, Source
-from tasks.preparation import BATCH, gather, newest_of_each_key
 from tasks.resources import Resources
+from tasks.snapshot_rows import BATCH, gather, newest_of_each_key
 
 HOLD = "hold"  # the ledger's word for a change that is kept out of the batches
 
@@ -40,7 +40,8 @@ def good_rows(project: Project, source: Source) -> Rows:
             parts.append({**good, BATCH: np.full(length(good), batch.name, dtype=object)})
     if not parts:
         raise TooFewRows(f"good rows in the source of {project.name}", 0, 1)
-    return newest_of_each_key(concatenate(parts), project.schema)
+    rows = concatenate(parts)
+    return take(rows, newest_of_each_key(rows, project.schema))
 
 
 def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:
@@ -54,7 +55,7 @@ def known_rows(resources: Resources, project: Project) -> tuple[Rows, str]:
         rows = good_rows(project, project.source)
         return rows, f"{length(rows):,} rows of its source"
     with TemporaryDirectory(prefix="holdfast-rows-") as cache:
-        rows = gather(resources.batches, snapshot, project.schema, Path(cache))
+        rows = gather(resources.batches, snapshot, project.schema, Path(cache)).all()
     return rows, f"{length(rows):,} rows of snapshot {snapshot.hash[:12]}"
 
 
@@ -73,7 +74,8 @@ def later(project: Project, name: str) -> Rows:
         parts.append(take(typed, taken))
     if not sum(map(length, parts)):
         raise TooFewRows(f"good rows in the change {name} of {project.name}", 0, 1)
-    return newest_of_each_key(concatenate(parts), schema)
+    rows = concatenate(parts)
+    return take(rows, newest_of_each_key(rows, schema))
 
 
 def changed(project: Project, name: str, dial: float, columns: Sequence[str], seed: int) -> Rows:

@@ -14,8 +14,7 @@ from models.encoding import Encoder
 from models.folder import PREDICTOR
 from projects.declaration import Project
 from tasks.plans import PARENT, Plan, wrong
-
-BATCH = "_batch"  # the file a row came from, beside its columns
+from tasks.snapshot_rows import BATCH
 
 
 def learned(project: Project, train: Rows, plan: Plan, *, warm: bool) -> tuple[np.ndarray, str]:
@@ -55,9 +54,10 @@ def came_since(project: Project, train: Rows, since: datetime) -> np.ndarray:
 def replayed(keys: np.ndarray, among: np.ndarray, wanted: float) -> np.ndarray:
     """Draw about so many of the rows in a mask, by the hash of their keys, so that the same ones come each time."""
     places = np.flatnonzero(among)
-    order = sorted(places.tolist(), key=lambda place: hashlib.sha256(f"replay/{keys[place]}".encode()).digest())
+    named = (hashlib.sha256(f"replay/{key}".encode()).digest()[:8] for key in keys[places].tolist())
+    hashed = np.fromiter((int.from_bytes(one, "big") for one in named), np.uint64, len(places))
     found = np.zeros(len(keys), dtype=bool)
-    found[order[: round(wanted)]] = True
+    found[places[np.argsort(hashed, kind="stable")[: round(wanted)]]] = True
     return found
 
 

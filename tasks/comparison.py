@@ -30,9 +30,11 @@ from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, telling, unit
 from tasks.harvesting import rows_of, sound
 from tasks.observing import clock, logged_schema
-from tasks.preparation import BATCH, gather, read_role, roles, roles_by_entity
+from tasks.preparation import roles, roles_by_entity
 from tasks.registration import snapshot_of
 from tasks.resources import Resources
+from tasks.role_files import read_role, some_of
+from tasks.snapshot_rows import BATCH, TEXT, gather
 
 LATEST = 200  # judgings that are looked through for the same rows
 
@@ -174,7 +176,7 @@ def held_rows(resources: Resources, project: Project, folder: Path, serving: Gen
         fresh=telling(project, fresh_rows(resources, project, folder, serving, learned)),
         anchor=without_origin(anchor),
         known=np.isin(anchor[BATCH].astype(str), list(learned)),
-        train=without_origin(read_role(folder, project.schema, "train")),
+        train=without_origin(some_of(project, folder, "train")),
     )
 
 
@@ -211,9 +213,9 @@ def unlearned(resources: Resources, project: Project, serving: Generation, rows:
         cut_ = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
         return np.asarray(rows[project.schema.time] > cut_)
     with TemporaryDirectory(dir=resources.settings.home) as scratch:
-        theirs = gather(resources.batches, champion_snapshot(resources, serving), project.schema, Path(scratch))
+        theirs = gather(resources.batches, champion_snapshot(resources, serving), project.schema, Path(scratch)).known
     keys = theirs[project.schema.key][roles(project, theirs) == "train"]
-    return ~np.isin(rows[project.schema.key].astype(str), keys.astype(str))
+    return ~np.isin(rows[project.schema.key].astype(TEXT), keys)
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:

@@ -25,7 +25,8 @@ from models.residuals import residuals
 from models.slicing import cut
 from projects.declaration import Project
 from projects.discovery import file_of
-from tasks.preparation import BATCH, read_role
+from tasks.role_files import read_role, some_of, stored_role
+from tasks.snapshot_rows import BATCH
 
 LATENCY_ROWS = 200
 ANCHOR_LENGTH = 12  # hexadecimal digits
@@ -80,7 +81,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     predictor = read_version(folder / "model", features=project.features, project=file_of(project))
     judged = scored(project, predictor, telling(project, read_role(folder, project.schema, "judge")))
     anchored = scored(project, predictor, telling(project, read_role(folder, project.schema, "anchor")))
-    train = read_role(folder, project.schema, "train")
+    train = some_of(project, folder, "train")
     metric = project.evaluation.metric
     simple = simpler(project, predictor, train, judged)
     beside = {name: parts_of(metric, judged, one) for name, one in simple.items()}
@@ -92,7 +93,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
         "baseline": compared["trivial"]["value"],
         "baselines": {name: one["value"] for name, one in compared.items()},
         "beside": found_beside,
-        "rows": {"judge": len(judged.truth), "train": length(train)},
+        "rows": {"judge": len(judged.truth), "train": stored_role(folder, project.schema, "train").rows},
         "slices": by_slice(project, predictor, (judged, anchored)),
         "latency_ms": latency_ms(predictor, judged.rows),
         "size_mb": size_mb(folder / "model"),

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from data.schema import Rows, concatenate
+from data.stored import Stored
 from models.declarations import Device, Training
 from models.encoding import Encoder
 from models.lists import Rated
@@ -21,7 +24,9 @@ from models.writing import make_version
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.plans import applied, read
-from tasks.preparation import BATCH, ROLES, START, read_role
+from tasks.preparation import START
+from tasks.role_files import ROLES, most_held, read_role, stored_role
+from tasks.snapshot_rows import BATCH
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,8 +49,7 @@ def fit(
     encoder = Encoder.from_json(
         json.loads((folder / "prepared" / "encoder.json").read_text()), features=project.features
     )
-    train = read_role(folder, project.schema, "train")
-    train.pop(BATCH)
+    train = to_learn(project, folder)
     training = project.training if device == "auto" else dataclasses.replace(project.training, device=device)
 
     def tell(epoch: Epoch) -> None:
@@ -67,7 +71,7 @@ def fit(
         model=project.model,
         network=network,
         encoder=encoder,
-        rows=train,
+        rows=train.read([0]) if isinstance(train, Stored) else train,
         project=file,
         cutoff=cutoff,
         rated=rated_in(project, encoder, folder),
@@ -88,6 +92,14 @@ def fit(
     return made.manifest
 
 
+def to_learn(project: Project, folder: Path) -> Rows | Stored:
+    """Return the rows that train; those that are more than may be in memory at once stay in their file."""
+    stored = stored_role(folder, project.schema, "train")
+    if stored.rows > most_held(project):
+        return stored
+    return {name: values for name, values in read_role(folder, project.schema, "train").items() if name != BATCH}
+
+
 def rated_in(project: Project, encoder: Encoder, folder: Path) -> Rated | None:
     """Return what the rows of all roles say was rated, where items are ranked: lists leave out the newest too."""
     if project.schema.ranking is None:
@@ -96,7 +108,7 @@ def rated_in(project: Project, encoder: Encoder, folder: Path) -> Rated | None:
 
 
 def cutoff_of(
-    project: Project, training: Training, encoder: Encoder, network: "nn.Module", train: Rows
+    project: Project, training: Training, encoder: Encoder, network: "nn.Module", train: Rows | Stored
 ) -> Cutoff | None:
     """Return what decides between two levels, chosen on the validation rows; None where the likelier one is answered.
 
@@ -105,9 +117,14 @@ def cutoff_of(
     threshold = project.evaluation.threshold
     if threshold is None:
         return None
-    _, held = split(encoder, train, training)
-    answers = Predictor(encoder, Inside(network, encoder.spec)).predict(held)
-    return choose(threshold, answers, held[project.schema.target])
+    predictor, target = Predictor(encoder, Inside(network, encoder.spec)), project.schema.target
+    if not isinstance(train, Stored):
+        _, held = split(encoder, train, training)
+        return choose(threshold, predictor.predict(held), held[target])
+    _, some = split(encoder, train, training)
+    found = [(predictor.predict(piece), piece[target]) for piece in some.pieces()]
+    answers = dataclasses.replace(found[0][0], values=np.concatenate([one.values for one, _ in found]))
+    return choose(threshold, answers, np.concatenate([truth for _, truth in found]))
 
 
 def learned_from(folder: Path, unlike: str) -> dict[str, Any]:

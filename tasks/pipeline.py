@@ -49,7 +49,7 @@ def prepare(work: Work) -> dict[str, int]:
     """Deal out the rows, with the weights at hand that the training starts from."""
     project = work.resources.project(work.name)
     plans.furnish(work.resources, work.name, plans.read(work.folder), work.folder)
-    return preparation.prepare(project, work.resources.batches, work.folder)
+    return preparation.prepare(project, work.resources.batches, work.folder, work.progress)
 
 
 STEPS = (
@@ -60,6 +60,8 @@ STEPS = (
         makes=("prepared",),
         code=(
             "tasks/preparation.py",
+            "tasks/snapshot_rows.py",
+            "tasks/role_files.py",
             "tasks/choosing.py",
             "tasks/plans.py",
             "models/encoding.py",
@@ -81,14 +83,14 @@ STEPS = (
         ),
         needs=(plans.PLAN, "prepared"),
         makes=("model", "history.json"),
-        code=("tasks/fitting.py", "tasks/plans.py", "models", "data"),
+        code=("tasks/fitting.py", "tasks/role_files.py", "tasks/plans.py", "models", "data"),
     ),
     Step(
         "evaluate",
         lambda work: evaluation.evaluate(work.resources.project(work.name), work.folder),
         needs=("prepared", "model"),
         makes=("evaluation",),
-        code=("tasks/evaluation.py", "models", "data"),
+        code=("tasks/evaluation.py", "tasks/role_files.py", "models", "data"),
     ),
 )
 

@@ -3,26 +3,29 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from data.batches import digests, read_batch, write_batch
 from data.errors import BadDeclaration, OneClass, TooFewRows
-from data.schema import Rows, Schema, concatenate, length, take
+from data.schema import Rows, Schema, length, take
 from data.versions import DataRegistry, Snapshot
 from models.encoding import Encoder
 from models.folder import WEIGHTS
 from projects.declaration import Project
 from tasks import plans
-from tasks.choosing import BATCH, inherited, learned
+from tasks.choosing import inherited, learned
+from tasks.role_files import ROLES, most_held, write_role
+from tasks.snapshot_rows import SnapshotRows, gather
 
-__all__ = ["BATCH", "START", "prepare", "roles"]
-
-ROLES = ("train", "judge", "anchor")
+MOST_JUDGED = 200_000  # rows: an accuracy is known to a fifth of a point by then
+TOGETHER = 2**16  # rows whose entities are known by name at once
+SHARE_JUDGED = 4  # of the rows that may be in memory at once, one part: several models answer them at once
 JUDGED_DAYS = timedelta(days=28)  # more than a bootstrap over days needs, and each day of the week alike
 JUDGED_WINDOWS = 8
+FEWEST = 20  # rows that train, and that judge
 START = "start.safetensors"  # the weights that a network starts from, where it doesn't start from scratch
 
 
@@ -33,25 +36,31 @@ def roles(project: Project, rows: Rows) -> np.ndarray:
     time does: the newest rows judge, as many as `judge_since` says, the label delay before them is embargoed (their
     labels weren't known when the judged period began), and whole days before that are drawn by hash as the anchor.
     Where items are ranked, the newest rows of each user judge, and the anchor is drawn from the others.
-    An anchor row older than `anchor_days` has no role any more; nothing ever learns from it.
+    An anchor row older than `anchor_days` has no role any more, nor has a judge or anchor row beyond those that are
+    needed (`spared`); nothing ever learns from either.
     """
+    return spared(project, rows, without_expired(project, rows, dealt(project, rows)))
+
+
+def dealt(project: Project, rows: Rows) -> np.ndarray:
+    """Return the roles by entity, by time, or by user where items are ranked, too old and too many rows among them."""
     evaluation, schema = project.evaluation, project.schema
     if schema.ranking is not None:
         found = roles_by_entity(rows[schema.key], 0.0, evaluation.anchor)
         found[newest_of_each(schema, rows, evaluation.judge)] = "judge"
-        return without_expired(project, rows, found)
+        return found
     if evaluation.exchangeable:
-        found = roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
-        return without_expired(project, rows, found)
+        return roles_by_entity(rows[schema.entity_column], evaluation.judge, evaluation.anchor)
     times = rows[schema.time] if schema.time else np.arange(length(rows)).astype("datetime64[us]")
     first_judge = judge_since(project, np.sort(times))
-    days = times.astype("datetime64[D]").astype(str)
-    found = roles_by_entity(days if schema.time else rows[schema.entity_column], 0.0, evaluation.anchor)
+    days, which = np.unique(times.astype("datetime64[D]"), return_inverse=True)
+    by_day = roles_by_entity(days.astype(str), 0.0, evaluation.anchor)[which]
+    found = by_day if schema.time else roles_by_entity(rows[schema.entity_column], 0.0, evaluation.anchor)
     delay = project.labels.delay.total_seconds() if schema.time else 0.0  # without times nothing is known of delays
     embargo = first_judge - np.timedelta64(round(delay * 1e6), "us")
     found[(times >= embargo) & (times < first_judge)] = ""
     found[times >= first_judge] = "judge"
-    return without_expired(project, rows, found)
+    return found
 
 
 def newest_of_each(schema: Schema, rows: Rows, share: float) -> np.ndarray:
@@ -98,11 +107,37 @@ def without_expired(project: Project, rows: Rows, found: np.ndarray) -> np.ndarr
     return np.where((found == "anchor") & expired, "", found).astype(object)
 
 
+def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
+    """Take their role from judge and anchor rows beyond the most that judging needs, or that memory holds.
+
+    Those stay whose entity, or key where time dealt the roles out, has the smallest place: of more rows later on, those
+    that judged before are the last to go. Rows of items that are ranked are small, and a user's belong together.
+    """
+    most, schema = min(MOST_JUDGED, max(1, most_held(project) // SHARE_JUDGED)), project.schema
+    name = schema.entity_column if project.evaluation.exchangeable else schema.key
+    for role in () if schema.ranking else ("judge", "anchor"):
+        of_role = np.flatnonzero(found == role)
+        if len(of_role) > most:
+            places = places_of(rows[name][of_role])
+            found = found.copy()
+            found[of_role[places > np.partition(places, most - 1)[most - 1]]] = ""
+    return found
+
+
 def roles_by_entity(entities: np.ndarray, judge: float, anchor: float) -> np.ndarray:
     """Return roles from the SHA-256 of each entity, read as a number in [0, 1)."""
-    known = {entity: place(str(entity)) for entity in set(entities.tolist())}
-    places = np.array([known[entity] for entity in entities.tolist()])
+    places = places_of(entities)
     return np.select([places < anchor, places < anchor + judge], ["anchor", "judge"], "train").astype(object)
+
+
+def places_of(entities: np.ndarray) -> np.ndarray:
+    """Return the fixed place (N,) of each entity, hashed once for the rows of it that stand together."""
+    found = np.empty(len(entities))
+    for start in range(0, len(found), TOGETHER):
+        named = entities[start : start + TOGETHER].tolist()
+        known = {entity: place(str(entity)) for entity in set(named)}
+        found[start : start + TOGETHER] = [known[entity] for entity in named]
+    return found
 
 
 def place(entity: str) -> float:
@@ -110,30 +145,12 @@ def place(entity: str) -> float:
     return int.from_bytes(hashlib.sha256(entity.encode()).digest()[:8], "big") / 2**64
 
 
-def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Path) -> Rows:
-    """Restore a snapshot, each file checked by its hash, and return its rows with the batch each came from.
-
-    A key that stands in several batches counts once, as its newest batch (by name) has it.
-    """
-    paths = registry.restore(snapshot, cache)
-    parts = []
-    for path in sorted(paths):
-        part = read_batch(path, schema)
-        parts.append({**part, BATCH: np.full(length(part), path.stem, dtype=object)})
-    return newest_of_each_key(concatenate(parts), schema)
-
-
-def newest_of_each_key(rows: Rows, schema: Schema) -> Rows:
-    """Return rows without those whose key comes again later on, oldest first where they have a time."""
-    keys = rows[schema.key]
-    _, last = np.unique(keys[::-1].astype(str), return_index=True)
-    kept = take(rows, np.sort(len(keys) - 1 - last))
-    if schema.time is None:
-        return kept
-    return take(kept, np.lexsort((kept[schema.key].astype(str), kept[schema.time])))
-
-
-def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str, int]:
+def prepare(
+    project: Project,
+    registry: DataRegistry,
+    folder: Path,
+    progress: Callable[[float, str], None] = lambda _share, _what: None,
+) -> dict[str, int]:
     """Read `snapshot.json` and `plan.json` in `folder`, and write `prepared/`, as `deal` does.
 
     Returns the rows of each role.
@@ -143,17 +160,24 @@ def prepare(project: Project, registry: DataRegistry, folder: Path) -> dict[str,
     plan = plans.read(folder)
     project = plans.applied(project, plan)
     snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
+    progress(0.0, f"{snapshot.rows:,} rows in {len(snapshot.files)} batches are restored")
     rows = gather(registry, snapshot, project.schema, folder / ".snapshot")
-    return deal(project, plan, rows, roles(project, rows), folder, snapshot.hash)
+    return deal(project, plan, rows, roles(project, rows.known), folder, snapshot.hash, progress)
 
 
 def deal(
-    project: Project, plan: plans.Plan, rows: Rows, found: np.ndarray, folder: Path, snapshot: str
+    project: Project,
+    plan: plans.Plan,
+    rows: SnapshotRows,
+    found: np.ndarray,
+    folder: Path,
+    snapshot: str,
+    progress: Callable[[float, str], None] = lambda _share, _what: None,
 ) -> dict[str, int]:
     """Write one Parquet file a role, the encoder, and the weights to start from; return the rows of each role.
 
     `found`: the role of each row; of those that train only what the project's policy chooses is written. `snapshot`:
-    its hash.
+    its hash. An encoder learns from all of them that may be in memory at once, or from evenly so many.
 
     Raises: TooFewRows, OneClass, Corrupt.
     """
@@ -161,45 +185,40 @@ def deal(
     target.mkdir(parents=True, exist_ok=True)
     encoder, why = inherited(project, plan, folder)
     places = np.flatnonzero(found == "train")
-    kept, said = learned(project, take(rows, places), plan, warm=encoder is not None)
+    kept, said = learned(project, take(rows.known, places), plan, warm=encoder is not None)
     found = found.copy()
     found[places[~kept]] = ""
-    counts = {role: int((found == role).sum()) for role in ROLES}
-    for role, minimum in (("train", 20), ("judge", 20)):
-        if counts[role] < minimum:
-            raise TooFewRows(f"{role} rows of {project.name}", counts[role], minimum)
-    known = set(rows[project.schema.target][found == "train"].tolist()) if project.task == "classification" else None
-    if known is not None and len(known) < 2:
-        raise OneClass(f"the rows that train {project.name}", known)
-    for role in ROLES:
-        write_role(folder, project.schema, role, take(rows, found == role))
-    train = take(rows, found == "train")
+    of_role = {role: np.flatnonzero(found == role) for role in ROLES}
+    check(project, rows.known, of_role)
+    proofs = dict[str, str]()
+    for role, which in of_role.items():
+        progress(len(proofs) / len(ROLES), f"{role}: {len(which):,} rows")
+        proofs[role] = write_role(folder, project.schema, role, rows.pieces(which), len(which))
     (target / START).unlink(missing_ok=True)
     start = {"from": "scratch", "why": why}
     if encoder is not None and plan.parent is not None:
         shutil.copy2(folder / plans.PARENT / WEIGHTS, target / START)
         start = {"from": f"version {plan.parent.version}", "why": ""}
-    encoder = encoder or Encoder.fit(project.schema, project.features, train, project.model)
+    if encoder is None:
+        some = rows.sample(of_role["train"], most_held(project))
+        encoder = Encoder.fit(project.schema, project.features, some, project.model)
     (target / "encoder.json").write_text(json.dumps(encoder.to_json()))  # columns keep their declared order
-    proofs = {role: rows_sha256(take(rows, found == role), project.schema) for role in ROLES}
+    counts = {role: len(which) for role, which in of_role.items()}
     summary = {"snapshot": snapshot, "rows": counts, "sha256": proofs, "learned": said, "start": start}
     (target / "summary.json").write_text(json.dumps(summary, sort_keys=True))
+    progress(1.0, f"{sum(counts.values()):,} rows are dealt out")
     return counts
 
 
-def rows_sha256(rows: Rows, schema: Schema) -> str:
-    """Hash rows as they are learned from, in their order; the same in every file format."""
-    return hashlib.sha256(json.dumps(digests(rows, schema)).encode()).hexdigest()
+def check(project: Project, known: Rows, of_role: dict[str, np.ndarray]) -> None:
+    """Refuse roles that nothing can be learned from, or judged by.
 
-
-def write_role(folder: Path, schema: Schema, role: str, rows: Rows) -> None:
-    """Write a role's rows and, beside them, the batch each came from."""
-    write_batch(folder / "prepared" / f"{role}.parquet", rows, schema)
-    (folder / "prepared" / f"{role}.origins.json").write_text(json.dumps(rows[BATCH].tolist()))
-
-
-def read_role(folder: Path, schema: Schema, role: str) -> Rows:
-    """Return a prepared role's rows, with the batch each came from under `BATCH`."""
-    rows = read_batch(folder / "prepared" / f"{role}.parquet", schema)
-    origins = json.loads((folder / "prepared" / f"{role}.origins.json").read_text())
-    return {**rows, BATCH: np.array(origins, dtype=object)}
+    Raises: TooFewRows, OneClass.
+    """
+    for role in ("train", "judge"):
+        if len(of_role[role]) < FEWEST:
+            raise TooFewRows(f"{role} rows of {project.name}", len(of_role[role]), FEWEST)
+    if project.task == "classification":
+        classes = set(known[project.schema.target][of_role["train"]].tolist())
+        if len(classes) < 2:
+            raise OneClass(f"the rows that train {project.name}", classes)

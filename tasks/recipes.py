@@ -31,9 +31,9 @@ from tasks.choosing import learned
 from tasks.evaluation import baseline_values, telling
 from tasks.fitting import cutoff_of
 from tasks.plans import Plan
-from tasks.preparation import BATCH
 from tasks.protocols import Fold, deal
 from tasks.resources import Resources
+from tasks.snapshot_rows import BATCH
 
 NETWORK = "network"
 MEMORY = Path("/dev/shm")  # noqa: S108 ( of this machine: checkpoints that nobody goes on from need no disk)

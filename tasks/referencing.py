@@ -21,8 +21,9 @@ from tasks.auditing import representative
 from tasks.comparison import newest_window_rows, without_origin
 from tasks.evaluation import telling
 from tasks.observing import embedded, utc
-from tasks.preparation import gather, roles, roles_by_entity
+from tasks.preparation import roles, roles_by_entity
 from tasks.resources import Resources
+from tasks.snapshot_rows import TEXT, gather
 
 ENOUGH_ROWS = 1000
 ENOUGH_WINDOWS = 12
@@ -36,7 +37,8 @@ def build_reference(
 
     Outputs are referenced on rows held out from it only: a network is surer of rows it has seen.
     """
-    rows = gather(resources.batches, snapshot, project.schema, scratch / "snapshot")
+    stored = gather(resources.batches, snapshot, project.schema, scratch / "snapshot")
+    rows = stored.known
     role = roles(project, rows).astype(str)
     cut = learned_until(project.schema, rows, role)
     # rows in time order have their roles by time: the snapshot's newest rows are the traffic's, and all held out
@@ -49,10 +51,9 @@ def build_reference(
         held_out = np.isin(roles_by_entity(entities, share.judge, share.anchor).astype(str), ("judge", "anchor"))
         chosen, origin = traffic, f"the labelled rows of the newest {project.monitors.n} windows, which it learned from"
     else:
-        fair = representative(project, rows)
-        known, role = take(rows, fair), role[fair]
-        which = newest(project, known, role)
-        chosen, held_out = without_origin(take(known, which)), role[which] == "judge"
+        fair = np.flatnonzero(representative(project, rows))
+        which = fair[newest(project, take(rows, fair), role[fair])]
+        chosen, held_out = without_origin(stored.take(which)), role[which] == "judge"
         judged = int(held_out.sum())
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
     outputs = predictor.predict(chosen)
@@ -124,7 +125,7 @@ def budget_note(project: Project, payload: bytes) -> str:
 
 def learned_from(schema: Schema, rows: Rows, traffic: Rows) -> bool:
     """Tell whether the newest traffic is part of what the version was made from."""
-    return bool(np.isin(traffic[schema.key].astype(str), rows[schema.key].astype(str)).mean() > 0.5)
+    return bool(np.isin(traffic[schema.key].astype(TEXT), rows[schema.key]).mean() > 0.5)
 
 
 def learned_until(schema: Schema, rows: Rows, role: np.ndarray) -> datetime | None:

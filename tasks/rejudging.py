@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from data.errors import SchemaMismatch
-from data.schema import Rows, concatenate, take
+from data.schema import Rows, length, take
 from data.versions import Snapshot
 from models.judging import Judgement
 from models.predictor import manifest_sha256, read_version
@@ -15,9 +15,11 @@ from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.comparison import judge_version
 from tasks.ingestion import write_snapshot
-from tasks.preparation import BATCH, gather, prepare, read_role, roles, write_role
+from tasks.preparation import prepare, roles
 from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
+from tasks.role_files import read_role, write_role
+from tasks.snapshot_rows import BATCH, gather
 
 
 def judge_anew(
@@ -60,9 +62,9 @@ def deal_again(resources: Resources, project: Project, folder: Path, snapshot: S
         rows = gather(resources.batches, newest, project.schema, folder / ".newest")
     except SchemaMismatch:  # newer batches lack a column that this version asks for
         return
-    later = take(rows, came_since(project, rows, judges, snapshot))
+    later = rows.take(came_since(project, rows.known, judges, snapshot))
     kept = take(judges, ~np.isin(judges[project.schema.key].astype(str), later[project.schema.key].astype(str)))
-    write_role(folder, project.schema, "judge", concatenate([kept, later]))
+    write_role(folder, project.schema, "judge", [kept, later], length(kept) + length(later))
 
 
 def came_since(project: Project, rows: Rows, judges: Rows, snapshot: Snapshot) -> np.ndarray:

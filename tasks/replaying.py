@@ -25,8 +25,8 @@ from tasks.backtest_stream import Stream, stamp, stream_of
 from tasks.changes import changed, good_rows
 from tasks.client import REQUEST, Service, asked, told
 from tasks.observing import utc
-from tasks.preparation import BATCH, gather
 from tasks.resources import Resources
+from tasks.snapshot_rows import BATCH, gather
 
 LABELS = 1000  # of a request
 TICK = 0.2  # seconds between two looks at the clock
@@ -116,7 +116,7 @@ def ingested(resources: Resources, project: Project) -> set[str]:
     except NoBatch:
         return set()
     with TemporaryDirectory(prefix="holdfast-replay-") as cache:
-        rows = gather(resources.batches, snapshot, project.schema, Path(cache))
+        rows = gather(resources.batches, snapshot, project.schema, Path(cache)).known
     named = zip(rows[project.schema.key].tolist(), rows[BATCH].tolist(), strict=True)
     return {key for key, batch in named if not batch.startswith(TRAFFIC)}
 

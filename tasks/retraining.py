@@ -74,14 +74,16 @@ def compete(resources: Resources, run: Run, device: Device, progress: Callable[[
     return hold(resources, run.project, run.folder, run.intent, device=device, progress=held(resources, run, progress))
 
 
-def prepare(resources: Resources, run: Run) -> Report:
+def prepare(
+    resources: Resources, run: Run, progress: Callable[[float, str], None] = lambda _share, _what: None
+) -> Report:
     """Deal the snapshot's rows out to train, judge and anchor, and say what the training can prove with them.
 
     Raises: TooFewRows.
     """
     plan = plans.lay(resources, run.project, run.folder, run.intent)
     run.project = plans.applied(run.project, plan)
-    counts = prepare_rows(run.project, resources.batches, run.folder)
+    counts = prepare_rows(run.project, resources.batches, run.folder, progress)
     hoped = prospects(resources, run.project, run.folder)
     sentence = f"{counts['train']:,} rows train, {counts['judge']:,} judge, {counts['anchor']:,} anchor; "
     sentence += chosen(run.folder) + (hoped.sentence if hoped else "")

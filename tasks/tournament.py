@@ -30,9 +30,11 @@ from tasks import plans
 from tasks.comparison import champion_batches, unlearned
 from tasks.evaluation import scored
 from tasks.fitting import fit
-from tasks.preparation import BATCH, deal, gather, newest_of_each, place, read_role, roles
+from tasks.preparation import deal, newest_of_each, place, roles
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.role_files import read_role
+from tasks.snapshot_rows import BATCH, SnapshotRows, gather
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,9 @@ def hold(
         return told(plan, project.evaluation.metric)
     snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
     rows = gather(resources.batches, snapshot, project.schema, folder / ".snapshot")
-    found, unfair = fair(resources, project, plan, rows, selection(project, rows, roles(project, rows)))
+    found, unfair = fair(
+        resources, project, plan, rows.known, selection(project, rows.known, roles(project, rows.known))
+    )
     every = ({}, *project.training.tournament)
     table = []
     for number, changes in enumerate(every):
@@ -109,7 +113,7 @@ def tried(
     resources: Resources,
     project: Project,
     plan: plans.Plan,
-    rows: Rows,
+    rows: SnapshotRows,
     found: np.ndarray,
     folder: Path,
     *,

@@ -24,8 +24,9 @@ from projects.electricity import HISTORY_WEEKS, WEEK
 from tasks.harvesting import harvest
 from tasks.ingestion import ingest
 from tasks.leases import AlreadyDone, Run, leased
-from tasks.preparation import gather, read_role
 from tasks.promotion import promote
+from tasks.role_files import read_role
+from tasks.snapshot_rows import gather
 
 VICTORIA = 17_424  # the row from which on three columns move
 MOVED = {"vicprice", "vicdemand", "transfer"}
@@ -220,7 +221,7 @@ project = replace(project, schema=replace(project.schema, columns=columns))
 def traffic_in(replay: Replay, snapshot: Snapshot) -> Rows:
     resources = replay.market.resources
     schema = resources.project(NAME).schema
-    rows = gather(resources.batches, snapshot, schema, resources.settings.home / "again")
+    rows = gather(resources.batches, snapshot, schema, resources.settings.home / "again").all()
     return take(rows, np.char.startswith(rows["_batch"].astype(str), "traffic-"))
 
 

@@ -19,7 +19,7 @@ from models.predictor import manifest_sha256, read_version
 from models.training import split
 from monitoring.records import Verdict
 from monitoring.stored_reference import from_bytes as reference_of
-from tasks import evaluation, fitting, preparation
+from tasks import evaluation, fitting, preparation, role_files
 from tasks.champions import Champions
 from tasks.changes import changed
 from tasks.client import Service as Client
@@ -170,7 +170,7 @@ def test_what_was_labelled_judges_the_next_version_and_its_failures_teach_nothin
     assert "harvested" in harvest(stack.orchard, NAME).sentence or stack.orchard.batches.snapshot(NAME).rows > 600
     made(stack.orchard, tmp_path)
     project = stack.orchard.declared
-    train = without_origin(preparation.read_role(tmp_path, project.schema, "train"))
+    train = without_origin(role_files.read_role(tmp_path, project.schema, "train"))
     assert {*train["failing"]} == {None, "false", "true"}
     encoder = read_version(tmp_path / "model").encoder
     assert "true" not in {*split(encoder, train, project.training)[0]["failing"]}
@@ -181,9 +181,7 @@ def test_what_was_labelled_judges_the_next_version_and_its_failures_teach_nothin
     told_by = evaluation.evaluate(by_labels, tmp_path)
     assert told_by["rows"]["judge"] < found["rows"]["judge"]  # those of which somebody knows
     champion = read_version(stack.orchard.trained / "model")
-    fresh, anchor = (
-        without_origin(preparation.read_role(tmp_path, project.schema, one)) for one in ("judge", "anchor")
-    )
+    fresh, anchor = (without_origin(role_files.read_role(tmp_path, project.schema, one)) for one in ("judge", "anchor"))
     held = Held(fresh=fresh, anchor=anchor, known=np.ones(length(anchor), dtype=bool), train=train)
     for asked in (project, by_labels):
         rows = replace(held, fresh=evaluation.telling(asked, fresh), anchor=evaluation.telling(asked, anchor))

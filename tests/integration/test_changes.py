@@ -12,9 +12,9 @@ from data.schema import Rows
 from data.sources import Batch
 from tasks.changes import held, later, without
 from tasks.ingestion import ingest
-from tasks.preparation import gather
 from tasks.resources import Resources, connect
 from tasks.settings import Settings
+from tasks.snapshot_rows import gather
 
 FILE = """
     from datetime import timedelta
@@ -73,7 +73,9 @@ def stalls(tmp_path: Path) -> Resources:
 
 
 def rows_in(resources: Resources, cache: Path) -> Rows:
-    return gather(resources.batches, resources.batches.snapshot("stalls"), resources.project("stalls").schema, cache)
+    return gather(
+        resources.batches, resources.batches.snapshot("stalls"), resources.project("stalls").schema, cache
+    ).all()
 
 
 def test_a_late_fact_reaches_new_batches_and_rewrites_no_accepted_one(stalls: Resources, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from monitoring.verdicts import judge_data
 from projects.declaration import Batch, Evaluation, Model, Project, Training
 from tasks.checking import tiny_version
 from tasks.evaluation import evaluate
-from tasks.preparation import BATCH, write_role
+from tasks.role_files import write_role
+from tasks.snapshot_rows import BATCH
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -80,7 +81,8 @@ def test_an_evaluation_of_forecasts_stands_beside_the_season_and_a_line(tmp_path
     (tmp_path / "prepared").mkdir()
     make_version(tmp_path / "model", model=PROJECT.model, network=network, encoder=encoder, rows=rows, project=None)
     for role, some in (("train", rows), ("judge", tides(80, 1)), ("anchor", tides(60, 2))):
-        write_role(tmp_path, PROJECT.schema, role, {**some, BATCH: np.array(["one"] * length(some), dtype=object)})
+        dealt = {**some, BATCH: np.array(["one"] * length(some), dtype=object)}
+        write_role(tmp_path, PROJECT.schema, role, [dealt], length(some))
     found = evaluate(PROJECT, tmp_path)
     assert found["judge"]["mae"]["low"] < found["judge"]["mae"]["value"] < found["judge"]["mae"]["high"]
     assert list(found["baselines"]) == ["trivial", "linear"]

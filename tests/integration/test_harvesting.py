@@ -13,13 +13,14 @@ from monitoring.records import Label
 from monitoring.store.predictions import PredictionLog
 from tasks.harvesting import harvest, harvestable
 from tasks.ingestion import write_snapshot
-from tasks.preparation import gather, prepare
+from tasks.preparation import prepare
+from tasks.snapshot_rows import gather
 from tasks.watching import watch
 
 
 def learned(orchard: Orchard, scratch: Path) -> Rows:
     """What the next training would see."""
-    return gather(orchard.batches, orchard.batches.snapshot(orchard.name), orchard.declared.schema, scratch)
+    return gather(orchard.batches, orchard.batches.snapshot(orchard.name), orchard.declared.schema, scratch).all()
 
 
 def test_what_was_labelled_is_harvested_once(orchard: Orchard, tmp_path: Path) -> None:

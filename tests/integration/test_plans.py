@@ -12,7 +12,7 @@ from data.versions import Snapshot
 from models.folder import WEIGHTS, file_sha256
 from monitoring.effects import NewIncident
 from monitoring.records import Generation, Verdict, WindowKey
-from tasks import evaluation, fitting, history, plans, preparation, registration, tournament
+from tasks import evaluation, fitting, history, plans, preparation, registration, role_files, tournament
 from tasks.ingestion import write_snapshot
 from tasks.leases import leased
 from tasks.verifying import verify
@@ -159,8 +159,8 @@ def test_a_tournament_is_decided_on_training_rows_goes_on_after_a_kill_and_is_on
     trained(orchard, folder)
     for contestant in (tmp_path / "run").glob("contestant-*"):
         for role in ("train", "judge"):
-            met = preparation.read_role(contestant, orchard.declared.schema, role)["plum"]
-            known = preparation.read_role(folder, orchard.declared.schema, "judge")["plum"]
+            met = role_files.read_role(contestant, orchard.declared.schema, role)["plum"]
+            known = role_files.read_role(folder, orchard.declared.schema, "judge")["plum"]
             assert not set(met) & set(known)
     version = register(orchard, folder)
     assert history.card(orchard, orchard.name, version)["training"]["tournament"] == table

@@ -35,7 +35,7 @@ from monitoring.answers import answers_of
 from monitoring.performance import losses_in
 from monitoring.store import open_store
 from monitoring.stored_reference import from_bytes
-from tasks import evaluation, fitting, preparation, recipe_report
+from tasks import evaluation, fitting, preparation, recipe_report, role_files
 from tasks.comparison import judge_version
 from tasks.ingestion import ingest, write_snapshot
 from tasks.protocols import deal
@@ -451,7 +451,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Resources, Path]:
 
 def test_each_users_newest_ratings_judge_and_none_of_them_is_learned(shop: tuple[Resources, Path]) -> None:
     resources, folder = shop
-    parts = {role: preparation.read_role(folder, SHOP, role) for role in ("train", "judge", "anchor")}
+    parts = {role: role_files.read_role(folder, SHOP, role) for role in ("train", "judge", "anchor")}
     for user in np.unique(parts["train"]["user"].astype(str)):
         known, newest = (parts[role]["at"][parts[role]["user"] == user] for role in ("train", "judge"))
         assert len(newest)
@@ -469,7 +469,7 @@ def test_a_version_leaves_out_the_newest_ratings_too_and_is_judged_by_lists_that
 ) -> None:
     resources, folder = shop
     project, predictor = resources.project("shop"), read_version(folder / "model")
-    judged = preparation.read_role(folder, SHOP, "judge")
+    judged = role_files.read_role(folder, SHOP, "judge")
     assert predictor.rated is not None
     for user, item in zip(judged["user"], judged["item"], strict=True):
         mine = predictor.rated.by(predictor.encoder.levels["user"].index(user) + 2)

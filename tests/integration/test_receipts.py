@@ -20,7 +20,7 @@ from monitoring.declarations import Labels
 from monitoring.records import Label
 from monitoring.store import Store
 from monitoring.store.receipts import Receipt
-from tasks import fitting, history, preparation, promotion, receipts, registration
+from tasks import fitting, history, promotion, receipts, registration, role_files
 from tasks.hindsight import MOST, counting
 from tasks.leases import leased
 from tasks.resources import Resources
@@ -37,9 +37,9 @@ def bad(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = Resources(Settings(home=trained.parent, projects=str(trained.parent / "projects"))).project("plums")
     folder = tmp_path_factory.mktemp("bad") / "run"
     shutil.copytree(trained, folder)
-    rows = preparation.read_role(folder, project.schema, "train")
+    rows = role_files.read_role(folder, project.schema, "train")
     turned = np.where(rows["ripe"] == "yes", "no", "yes").astype(object)
-    preparation.write_role(folder, project.schema, "train", {**rows, "ripe": turned})
+    role_files.write_role(folder, project.schema, "train", [{**rows, "ripe": turned}], len(turned))
     fitting.fit(project, folder, device="cpu", progress=lambda _share, _what: None)
     return folder
 

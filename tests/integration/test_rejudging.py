@@ -13,8 +13,8 @@ from models.folder import MLMODEL, seal
 from models.predictor import manifest_sha256, read_version
 from tasks import promoting, promotion
 from tasks.comparison import champion_batches, unlearned
-from tasks.preparation import read_role
 from tasks.rejudging import judge_anew
+from tasks.role_files import read_role
 
 
 def test_a_version_is_judged_anew_without_training_and_leaves_no_trace(orchard: Orchard) -> None:

@@ -22,9 +22,10 @@ from tasks import evaluation, fitting, preparation
 from tasks.champions import Champions
 from tasks.comparison import compare, held_rows
 from tasks.ingestion import ingest, write_snapshot
-from tasks.preparation import BATCH, read_role
 from tasks.resources import Resources
+from tasks.role_files import read_role
 from tasks.settings import Settings
+from tasks.snapshot_rows import BATCH
 
 
 @dataclass

@@ -37,7 +37,8 @@ from monitoring.store import open_store
 from projects import discovery
 from projects.declaration import Project
 from tasks import evaluation, fitting
-from tasks.preparation import BATCH, write_role
+from tasks.role_files import write_role
+from tasks.snapshot_rows import BATCH
 
 PROJECT = """
 from datetime import timedelta
@@ -86,7 +87,7 @@ def prepared(project: Project, folder: Path) -> None:
     (folder / "prepared").mkdir(parents=True)
     rows = {**sea(120), BATCH: np.full(120, "b", object)}
     for role, start in (("train", 0), ("judge", 1), ("anchor", 2)):
-        write_role(folder, project.schema, role, {name: values[start::3] for name, values in rows.items()})
+        write_role(folder, project.schema, role, [{name: values[start::3] for name, values in rows.items()}], 40)
     encoder = Encoder.fit(project.schema, None, sea(120))
     (folder / "prepared" / "encoder.json").write_text(json.dumps(encoder.to_json()))
     (folder / "prepared" / "summary.json").write_text("{}")

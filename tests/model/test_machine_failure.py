@@ -14,7 +14,8 @@ from models.training import fit, split
 from projects.machine import PAST, project
 from tasks.changes import good_rows, later
 from tasks.fitting import cutoff_of
-from tasks.preparation import BATCH, roles
+from tasks.preparation import roles
+from tasks.snapshot_rows import BATCH
 
 FAILED = np.datetime64("2014-02-08T00:00"), np.datetime64("2014-02-09T12:00")
 

@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data import batches as files
+from data.batches import write_batch
 from data.errors import BadDeclaration, OneClass
-from data.schema import Rows
+from data.schema import Id, Rows, length
+from data.stored import Stored
 from data.versions.snapshot import Snapshot, SnapshotFile
 from projects.declaration import (
     Category,
@@ -19,11 +22,15 @@ from projects.declaration import (
     Number,
     Project,
     Schema,
+    Training,
     Window,
 )
+from tasks import snapshot_rows
 from tasks.plans import Plan
-from tasks.preparation import BATCH, deal, place, roles, roles_by_entity
+from tasks.preparation import deal, place, roles, roles_by_entity
 from tasks.rejudging import came_since
+from tasks.role_files import most_held, read_role
+from tasks.snapshot_rows import BATCH, SnapshotRows
 
 
 def project(**changed: Any) -> Project:
@@ -151,8 +158,103 @@ def test_rows_that_came_since_judge_a_version_anew() -> None:
 
 
 def test_rows_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    given = {**rows(200), BATCH: np.array(["b"] * 200, dtype=object)}
+    write_batch(tmp_path / "b.parquet", rows(200), project().schema)
     found = np.array(["train"] * 150 + ["judge"] * 50, dtype=object)
     with pytest.raises(OneClass, match="train p know one class only, 'a'"):
-        deal(project(), Plan(), given, found, tmp_path, "hash")
+        deal(project(), Plan(), SnapshotRows([tmp_path / "b.parquet"], project().schema), found, tmp_path, "hash")
     assert list((tmp_path / "prepared").iterdir()) == []
+
+
+def landed(folder: Path, count: int = 400) -> list[Path]:
+    """Batches that overlap in time and share keys; the names of later ones come later."""
+    whole = {**rows(count), "x": np.random.default_rng(0).normal(size=count)}
+    whole["y"] = np.where(whole["x"] > 0, "a", "b").astype(object)
+    parts = {"one": np.arange(0, count, 2), "three": np.arange(0, count, 5), "two": np.arange(count)[::-1]}
+    for name, which in parts.items():
+        part = {column: values[which] for column, values in whole.items()}
+        write_batch(folder / f"{name}.parquet", {**part, "x": part["x"] + len(name)}, project().schema)
+    return sorted(folder.glob("*.parquet"))
+
+
+def read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the rows were more than is read once."""
+    monkeypatch.setattr(files, "GROUP", 2**12)
+    monkeypatch.setattr(snapshot_rows, "WHOLE", 0)
+    monkeypatch.setattr(snapshot_rows, "PIECE", 2**13)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_rows_that_are_read_piece_by_piece_are_those_that_are_read_at_once(
+    timed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = project().schema if timed else replace(project().schema, time=None)
+    small = SnapshotRows(landed(tmp_path), schema)
+    at_once = small.all()
+    read_again(monkeypatch)
+    for path in landed(tmp_path):
+        assert Stored(path, schema).groups > 3
+    large = SnapshotRows(landed(tmp_path), schema)
+    pieces = list(large.pieces(np.arange(len(large))))
+    assert len(pieces) > 5
+    assert len(at_once["id"]) == 400
+    for name, values in at_once.items():
+        assert np.array_equal(np.concatenate([piece[name] for piece in pieces]), values), name
+        backwards = large.take(np.arange(len(large))[::-3])
+        assert np.array_equal(backwards[name], values[::-3]), name
+    assert set(at_once[BATCH]) == {"two"}  # as the last of the files has it
+    assert length(large.take(np.arange(0))) == 0
+
+
+def test_a_sample_is_spread_evenly_and_has_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_again(monkeypatch)
+    schema = Schema(columns={"kind": Id(), "x": Number(), "y": Category(levels=("a", "b"))}, target="y", key="id")
+    kinds = np.array([f"rare-{at}" if at % 100 == 37 else "usual" for at in range(1000)], dtype=object)
+    given = {**rows(1000), "kind": kinds}
+    write_batch(tmp_path / "one.parquet", {name: values[:500] for name, values in given.items()}, schema)
+    write_batch(tmp_path / "two.parquet", {name: values[500:] for name, values in given.items()}, schema)
+    stored = SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema)
+    some = stored.sample(np.arange(100, 1000), 90)
+    assert set(some["kind"]) == {"usual", *(f"rare-{at}" for at in range(137, 1000, 100))}
+    assert 90 <= length(some) <= 90 + 10
+    assert "r37" not in some["id"]  # it does not train
+    assert some["id"].tolist()[0] == "r100"
+    assert length(stored.sample(np.arange(90), 90)) == 90
+
+
+def test_roles_are_the_same_from_a_file_that_is_dealt_out_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "batches").mkdir()
+    folders = [tmp_path / "small", tmp_path / "large"]
+    declared = project()
+    for folder in folders:
+        if folder.name == "large":
+            read_again(monkeypatch)
+        stored = SnapshotRows(landed(tmp_path / "batches", 4000), declared.schema)
+        counts = deal(declared, Plan(), stored, roles(declared, stored.known), folder, "hash")
+        assert counts == {role: length(read_role(folder, declared.schema, role)) for role in counts}
+        assert min(counts.values()) > 100
+    for name in ("summary.json", "encoder.json"):
+        small, large = ((folder / "prepared" / name).read_text() for folder in folders)
+        assert small == large
+    for role in ("train", "judge", "anchor"):
+        small, large = (read_role(folder, declared.schema, role) for folder in folders)
+        assert all(np.array_equal(small[name], large[name]) for name in small)
+
+
+def test_more_rows_than_memory_holds_do_not_judge_and_are_never_learned_from() -> None:
+    tight = Training(resident=1)  # 1,000,000 bytes: 5,000 rows of 200, of which a quarter may judge
+    for changed in ({"exchangeable": True}, {"judge_rows": 10_000}):
+        usual = project(evaluation=Evaluation(judge=0.3, anchor=0.3, **changed))
+        known = rows(20_000)
+        free, bound = roles(usual, known), roles(replace(usual, training=tight), known)
+        most = most_held(replace(usual, training=tight)) // 4
+        for role in ("judge", "anchor"):
+            assert (free == role).sum() > most
+            assert most - 10 <= (bound == role).sum() <= most + 4
+            assert (free[bound == role] == role).all()
+        assert ((bound == "train") == (free == "train")).all()
+        fewer = {name: values[:15_000] for name, values in known.items()}
+        if changed == {"exchangeable": True}:  # what judged before judges on, or nothing does
+            before = roles(replace(usual, training=tight), fewer)
+            assert (before[bound[:15_000] == "judge"] == "judge").all()

@@ -1,0 +1,139 @@
+"""The rows of a snapshot in one order: what decides about them is in memory, the rest is read when it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data.schema import Category, Id, Rows, Schema, concatenate, length, row_bytes, take
+from data.stored import Stored
+from data.versions import DataRegistry, Snapshot
+
+BATCH = "_batch"  # the file a row came from, beside its columns
+TEXT = np.dtypes.StringDType()  # 16 bytes a key; as Python's own text it takes 70
+WHOLE = 2**28  # bytes of rows that are read once and kept; of more, those that are asked for are read each time
+PIECE = 2**27  # bytes of rows that are read at a time: rows in no order are read as often as there are pieces
+
+
+class SnapshotRows:
+    """The rows of some files, oldest first where they have a time; each key once, as the last of the files has it.
+
+    `known`: of every row, in that order, its key, entity, time, class, user where items are ranked, and `BATCH`.
+    """
+
+    def __init__(self, paths: Sequence[Path], schema: Schema) -> None:
+        """Read what decides about the rows.
+
+        Raises: Corrupt, SchemaMismatch.
+        """
+        self.paths, self.schema, parts, one = tuple(paths), schema, list[Rows](), dict[str, str]()
+        for path in self.paths:
+            stored = Stored(path, schema)
+            part = stored.read(range(stored.groups), deciding(schema)) | {BATCH: np.full(stored.rows, path.stem, "O")}
+            part[schema.key] = part[schema.key].astype(TEXT)
+            parts.append(
+                {name: once(values, one) if values.dtype == object else values for name, values in part.items()}
+            )
+        self.starts = np.concatenate([[0], np.cumsum([length(part) for part in parts])]).astype(np.int64)
+        together = concatenate(parts)
+        self.places = newest_of_each_key(together, schema)
+        self.known = take(together, self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @cached_property
+    def whole(self) -> Rows:
+        """All rows of the files, in theirs."""
+        return concatenate([every(Stored(path, self.schema)) for path in self.paths])
+
+    def take(self, which: np.ndarray) -> Rows:
+        """Read rows by a mask or by their positions, in that order, with `BATCH`.
+
+        Raises: Corrupt.
+        """
+        origins = {BATCH: self.known[BATCH][which]}
+        wanted = self.places[which]
+        if self.starts[-1] * row_bytes(self.schema) <= WHOLE:
+            return take(self.whole, wanted) | origins
+        order = np.argsort(wanted, kind="stable")
+        bounds = np.searchsorted(wanted[order], self.starts)
+        touched = np.flatnonzero(np.diff(bounds)).tolist() or [0]
+        parts = [
+            Stored(self.paths[at], self.schema).take(wanted[order[bounds[at] : bounds[at + 1]]] - self.starts[at])
+            for at in touched
+        ]
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return take(concatenate(parts), back) | origins
+
+    def all(self) -> Rows:
+        """Read every row."""
+        return self.take(np.arange(len(self)))
+
+    def pieces(self, which: np.ndarray) -> Iterator[Rows]:
+        """Yield rows by their positions, one piece at least."""
+        size = max(1, PIECE // row_bytes(self.schema))
+        for start in range(0, max(len(which), 1), size):
+            yield self.take(which[start : start + size])
+
+    def sample(self, which: np.ndarray, most: int) -> Rows:
+        """Read rows by their positions; of more than `most`, evenly some, and the first of each level of a category."""
+        if len(which) <= most:
+            return self.take(which)
+        chosen = np.zeros(len(self), bool)
+        chosen[which[np.linspace(0, len(which) - 1, most).astype(np.int64)]] = True
+        wanted = np.zeros(self.starts[-1], bool)
+        wanted[self.places[which]] = True
+        firsts = np.zeros(self.starts[-1], bool)
+        firsts[self.first_of_each_level(wanted)] = True
+        return self.take(np.flatnonzero(chosen | firsts[self.places]))
+
+    def first_of_each_level(self, wanted: np.ndarray) -> list[int]:
+        """Return the places, among those in a mask over all files' rows, where a category's or an id's level is new."""
+        named = [name for name, column in self.schema.features.items() if isinstance(column, Category | Id)]
+        seen, found = set[tuple[str, str]](), []
+        for path, start in zip(self.paths, self.starts.tolist(), strict=False):
+            stored = Stored(path, self.schema)
+            for group, first in enumerate(stored.starts[:-1].tolist()):
+                for name, values in stored.read([group], named).items() if named else ():
+                    for at in np.flatnonzero(wanted[start + first : start + first + len(values)]).tolist():
+                        if (name, values[at]) not in seen:
+                            seen.add((name, values[at]))
+                            found.append(start + first + at)
+        return found
+
+
+def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Path) -> SnapshotRows:
+    """Restore a snapshot into `cache`, each file checked by its hash; the rows are read from there.
+
+    A key that stands in several batches counts once, as its newest batch (by name) has it.
+    """
+    return SnapshotRows(sorted(registry.restore(snapshot, cache)), schema)
+
+
+def deciding(schema: Schema) -> list[str]:
+    """Return the columns that decide which of its rows count, and what for."""
+    target = [schema.target] if isinstance(schema.columns[schema.target], Category) else []
+    return [*schema.identifiers, *target, *([schema.ranking.user] if schema.ranking else [])]
+
+
+def newest_of_each_key(rows: Rows, schema: Schema) -> np.ndarray:
+    """Return the places of the rows whose key does not come again later on, oldest first where they have a time."""
+    keys = rows[schema.key].astype(TEXT)
+    _, last = np.unique(keys[::-1], return_index=True)
+    kept = np.sort(len(keys) - 1 - last)
+    return kept if schema.time is None else kept[np.lexsort((keys[kept], rows[schema.time][kept]))]
+
+
+def once(values: np.ndarray, known: dict[str, str]) -> np.ndarray:
+    """Return the same texts, equal ones as one object each."""
+    found = np.empty(len(values), object)
+    found[:] = [known.setdefault(value, value) for value in values.tolist()]
+    return found
+
+
+def every(stored: Stored) -> Rows:
+    """Read all rows of a file."""
+    return stored.read(range(stored.groups))
