@@ -1,44 +1,61 @@
-"""Learn from a set of rows that stays in its Parquet file, and print the largest memory that making and learning took.
+"""Take a set of rows that is larger than memory need be through every step, and print what memory each one took.
 
-    python bench/larger_than_memory.py [--gb 2.2] [--epochs 1]
+    python bench/larger_than_memory.py [--gb 2.2] [--resident 256]
 
-Makes numbers without a pattern to compress, and a class that follows from three of them; writes them piece by piece,
-proves the file, and trains a small network from it, each in a process of its own whose largest resident memory is
-printed beside what it held before its work. Only the places of the rows grow with the set: 16 bytes a row.
+Draws numbers without a pattern to compress, and a class that follows from three of them, a batch at a time; lands the
+batches as `holdfast ingest` does, deals the rows out, trains, evaluates, and makes the reference that drift is judged
+by. Each step is a process of its own, whose largest resident memory is printed beside what it held before its work.
+`resident`: the megabytes of rows that the project lets be in memory at once. What grows with the set is what decides
+about a row (its key, class, batch, role and place), about 100 bytes of it.
 """
 
 import argparse
+import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from data.schema import Category, Number, Rows, Schema
-from data.stored import Stored, write_pieces
-
 NUMBERS = 60
-PIECE = 50_000  # rows
-SCHEMA = Schema(
-    columns={**{f"n{at}": Number() for at in range(NUMBERS)}, "kind": Category(levels=("low", "high"))},
-    target="kind",
-    key="key",
-)
+A_BATCH = 50_000  # rows
+STEPS = ("ingest", "prepare", "train", "evaluate", "reference")
+FILE = """
+    import numpy as np
+    import pandas as pd
+    from projects.declaration import Batch, Category, Evaluation, Model, Number, Project, Schema, Training
+
+    NUMBERS, A_BATCH, ROWS, RESIDENT = {numbers}, {a_batch}, {rows}, {resident}
 
 
-def pieces(count: int) -> Iterator[Rows]:
-    """Draw the rows, the same each time."""
-    generator = np.random.default_rng(0)
-    for start in range(0, count, PIECE):
-        rows = min(PIECE, count - start)
-        values = generator.normal(size=(NUMBERS, rows))
-        keys = np.array([str(at) for at in range(start, start + rows)], dtype=object)
-        kinds = np.where(values[:3].sum(axis=0) > 0, "high", "low").astype(object)
-        yield {"key": keys, **{f"n{at}": values[at] for at in range(NUMBERS)}, "kind": kinds}
+    def drawn():
+        generator = np.random.default_rng(0)
+        for start in range(0, ROWS, A_BATCH):
+            rows = min(A_BATCH, ROWS - start)
+            values = generator.normal(size=(NUMBERS, rows))
+            columns = {{f"n{{at}}": values[at] for at in range(NUMBERS)}}
+            kinds = np.where(values[:3].sum(axis=0) > 0, "high", "low")
+            keys = np.arange(start, start + rows)
+            yield Batch(f"b{{start:09d}}", pd.DataFrame({{"key": keys, **columns, "kind": kinds}}))
+
+
+    project = Project(
+        name="large",
+        task="classification",
+        schema=Schema(
+            columns={{**{{f"n{{at}}": Number() for at in range(NUMBERS)}}, "kind": Category(levels=("low", "high"))}},
+            target="kind",
+            key="key",
+        ),
+        source=drawn,
+        model=Model(network="mlp"),
+        training=Training(epochs=1, patience=1, batch_size=1024, validation=0.05, device="cpu", resident=RESIDENT),
+        evaluation=Evaluation(exchangeable=True),
+    )
+"""
 
 
 def peak() -> float:
@@ -46,59 +63,74 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def make(path: Path, count: int) -> str:
-    """Write the file."""
-    write_pieces(path, pieces(count), count, SCHEMA)
-    return f"{path.stat().st_size / 1e9:.2f} GB in {Stored(path, SCHEMA).groups} row groups"
+def take(step: str, home: Path) -> str:
+    """Take one step in a home, and say what came of it."""
+    from tasks.ingestion import ingest, write_snapshot
+    from tasks.pipeline import Work
+    from tasks.pipeline import step as named
+    from tasks.plans import ensure
+    from tasks.resources import connect
+    from tasks.settings import Settings
+
+    resources = connect(Settings(home=home, projects=str(home), threads=1))
+    folder = resources.artifacts("large")
+    if step == "ingest":
+        return ingest(resources, "large").sentence
+    snapshot = resources.batches.snapshot("large")
+    if step == "reference":
+        from models.predictor import read_version
+        from tasks.referencing import build_reference
+
+        project = resources.project("large")
+        built, _ = build_reference(resources, project, read_version(folder / "model"), snapshot, home / "scratch")
+        return f"{len(built) / 1e6:.1f} MB"
+    write_snapshot(folder / "snapshot.json", snapshot)
+    ensure(folder)
+    named(step).run(Work(resources, "large", folder, lambda _share, _what: None, "cpu"))
+    if step == "prepare":
+        return ", ".join(f"{role} {rows:,}" for role, rows in rows_of(folder / "prepared" / "summary.json").items())
+    if step == "train":
+        return f"{(folder / 'prepared' / 'train.parquet').stat().st_size / 1e9:.2f} GB learned once"
+    found = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    return f"accuracy {found['judge']['accuracy']['value']:.3f}, linear {found['baselines']['linear']:.3f}"
 
 
-def check(path: Path) -> str:
-    """Prove the file."""
-    Stored(path, SCHEMA).check()
-    return "is what was written"
+def rows_of(summary: Path) -> dict[str, int]:
+    """Return the rows of each role."""
+    return dict(json.loads(summary.read_text())["rows"])
 
 
-def learn(path: Path, epochs: int) -> str:
-    """Train from the file."""
-    from models.declarations import Model, Training
-    from models.encoding import Encoder
-    from models.training import fit
+def alone(step: str, home: Path) -> None:
+    """Take one step in this process, and print what it took."""
+    import torch  # noqa: F401 (its own memory is not the rows')
 
-    stored = Stored(path, SCHEMA)
-    encoder = Encoder.fit(SCHEMA, None, stored.read([0, stored.groups - 1]))
-    training = Training(epochs=epochs, patience=epochs, batch_size=1024, validation=0.05, device="cpu")
-    model, seen = Model(network="mlp"), []
-    with tempfile.TemporaryDirectory() as folder:
-        fit(model, training, encoder, stored, workdir=Path(folder), progress=seen.append, threads=1)
-    return f"accuracy {seen[-1].metric:.3f} after {epochs} epochs of {seen[-1].seconds:.0f} s"
+    import tasks.pipeline  # noqa: F401
+
+    before, started = peak(), time.perf_counter()
+    said = take(step, home)
+    seconds = time.perf_counter() - started
+    print(f"{step:9s} {peak():6.0f} MB at most, {before:4.0f} before; {seconds:5.0f} s; {said}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, default=2.2)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--step", choices=("make", "check", "learn"), help=argparse.SUPPRESS)
-    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--resident", type=int, default=256)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    count = int(options.gb * 1e9 / (8 * NUMBERS))
     if options.step:
-        if options.step == "learn":
-            import torch  # noqa: F401 (its own memory is not the rows')
-
-            import models.training  # noqa: F401
-        before, started = peak(), time.perf_counter()
-        steps = {"make": (make, count), "check": (check,), "learn": (learn, options.epochs)}
-        function, *given = steps[options.step]
-        said = function(options.path, *given)  # type: ignore[operator]
-        seconds = time.perf_counter() - started
-        print(f"{options.step:6s} {peak():6.0f} MB at most, {before:4.0f} before; {seconds:5.0f} s; {said}")
+        alone(options.step, options.home)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.parquet"
-        print(f"{count:,} rows of {NUMBERS} numbers, {options.gb} GB", flush=True)
-        for step in ("make", "check", "learn"):
-            told = [f"--gb={options.gb}", f"--epochs={options.epochs}", f"--path={path}", f"--step={step}"]
-            subprocess.run([sys.executable, __file__, *told], check=True)
+    rows = int(options.gb * 1e9 / (8 * NUMBERS))
+    with tempfile.TemporaryDirectory() as home:
+        given = {"numbers": NUMBERS, "a_batch": A_BATCH, "rows": rows, "resident": options.resident}
+        (Path(home) / "large.py").write_text(textwrap.dedent(FILE).format(**given))
+        print(f"{rows:,} rows of {NUMBERS} numbers, {options.gb} GB; {options.resident} MB resident", flush=True)
+        for step in STEPS:
+            told = [sys.executable, __file__, f"--step={step}", f"--home={home}"]
+            path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+            subprocess.run(told, check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 if __name__ == "__main__":

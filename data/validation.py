@@ -87,6 +87,9 @@ def check(frame: "pd.DataFrame", wanted: tuple[Expect, ...]) -> list[tuple[dict[
         results = batch.validate(suite, result_format="COMPLETE").results
     finally:
         source.delete_asset(asset.name)
+        kept = source.get_execution_engine().batch_manager  # of every frame that it was ever given
+        kept.batch_data_cache.clear()
+        kept.reset_batch_cache()
     by_place = {result.expectation_config.meta["place"]: result for result in results}
     return [summary(expect, by_place[i], len(frame)) for i, expect in enumerate(wanted)]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.descriptors import describe, described
 from data.errors import TooFewRows
-from data.schema import Anomaly, Rows, Series, length, take
+from data.schema import Anomaly, Id, Rows, Series, length, take
 from models import baselines, metrics
 from models.comparison import Sample, gain
 from models.curves import curves
@@ -241,7 +241,8 @@ def repeated_past(project: Project, target: Series, rows: Rows) -> np.ndarray:
 
 def pilot(project: Project) -> str:
     """Return the learner that says how far another model's answers differ: models.power."""
-    return "linear" if project.task in ("forecast", "anomaly") or project.schema.ranking else "tree"
+    ids = any(isinstance(column, Id) for column in project.schema.features.values())
+    return "linear" if project.task in ("forecast", "anomaly") or ids else "tree"
 
 
 def latency_ms(predictor: Predictor, rows: Rows) -> float:
