@@ -28,7 +28,7 @@ def representative(project: Project, rows: Rows) -> np.ndarray:
     if project.labels.coverage == "all" or not project.labels.audit_share:
         return np.ones(count, bool)
     harvested = np.char.startswith(rows[BATCH].astype(str), TRAFFIC)
-    chosen = audit.drawn(rows[project.schema.key].astype(str).tolist(), project.labels.audit_share)
+    chosen = audit.drawn(rows[project.schema.key].tolist(), project.labels.audit_share)
     return np.asarray(~harvested | chosen)
 
 

@@ -18,7 +18,7 @@ from projects.declaration import Project
 from tasks import plans
 from tasks.choosing import inherited, learned
 from tasks.role_files import ROLES, most_held, write_role
-from tasks.snapshot_rows import SnapshotRows, gather
+from tasks.snapshot_rows import TEXT, SnapshotRows, gather
 
 MOST_JUDGED = 200_000  # rows: an accuracy is known to a fifth of a point by then
 TOGETHER = 2**16  # rows whose entities are known by name at once
@@ -72,8 +72,8 @@ def newest_of_each(schema: Schema, rows: Rows, share: float) -> np.ndarray:
     """
     if schema.time is None:
         raise BadDeclaration("without a time column nothing says which rows of an entity are its newest")
-    owners = rows[schema.ranking.user if schema.ranking else schema.entity_column].astype(str)
-    order = np.lexsort((rows[schema.key].astype(str), rows[schema.time], owners))
+    owners = rows[schema.ranking.user if schema.ranking else schema.entity_column].astype(TEXT)
+    order = np.lexsort((rows[schema.key].astype(TEXT), rows[schema.time], owners))
     _, first, counts = np.unique(owners[order], return_index=True, return_counts=True)
     place = np.arange(len(order)) - np.repeat(first, counts)
     found = np.zeros(len(order), dtype=bool)
@@ -110,16 +110,20 @@ def without_expired(project: Project, rows: Rows, found: np.ndarray) -> np.ndarr
 def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     """Take their role from judge and anchor rows beyond the most that judging needs, or that memory holds.
 
-    Those stay whose entity, or key where time dealt the roles out, has the smallest place: of more rows later on, those
-    that judged before are the last to go. Rows of items that are ranked are small, and a user's belong together.
+    Of exchangeable rows the newest judge, which no champion has learned from. Else those stay whose entity, or key where
+    time dealt the roles out, has the smallest place: of more rows later on, those that stayed before are the last to go.
+    Rows of items that are ranked are small, and a user's belong together.
     """
-    most, schema = min(MOST_JUDGED, max(1, most_held(project) // SHARE_JUDGED)), project.schema
-    name = schema.entity_column if project.evaluation.exchangeable else schema.key
+    most, schema, found = min(MOST_JUDGED, max(1, most_held(project) // SHARE_JUDGED)), project.schema, found.copy()
+    exchangeable = project.evaluation.exchangeable
     for role in () if schema.ranking else ("judge", "anchor"):
         of_role = np.flatnonzero(found == role)
-        if len(of_role) > most:
-            places = places_of(rows[name][of_role])
-            found = found.copy()
+        if len(of_role) <= most:
+            continue
+        if exchangeable and role == "judge":
+            found[of_role[:-most]] = ""
+        else:
+            places = places_of(rows[schema.entity_column if exchangeable else schema.key][of_role])
             found[of_role[places > np.partition(places, most - 1)[most - 1]]] = ""
     return found
 

@@ -13,7 +13,7 @@ from data.versions import DataRegistry, Snapshot
 BATCH = "_batch"  # the file a row came from, beside its columns
 TEXT = np.dtypes.StringDType()  # 16 bytes a key; as Python's own text it takes 70
 WHOLE = 2**28  # bytes of rows that are read once and kept; of more, those that are asked for are read each time
-PIECE = 2**27  # bytes of rows that are read at a time: rows in no order are read as often as there are pieces
+PIECE = 2**26  # bytes of rows that are read at a time: rows in no order are read as often as there are pieces
 
 
 class SnapshotRows:

@@ -59,7 +59,9 @@ def test_a_version_is_made_again_bit_for_bit_by_its_own_sources(grove: Orchard) 
     seen: list[str] = []
     found = verify(grove, grove.name, version, progress=lambda _, what: seen.append(what), actor="ada")
     assert found.outcome == "identical", found.sentence
-    assert [what.partition(":")[0] for what in seen] == ["epoch 1 of 2", "epoch 2 of 2", "exported"]
+    told_of = [what.partition(":")[0] for what in seen]
+    assert told_of[0] == "320 rows in 1 batches are restored"
+    assert told_of[-4:] == ["320 rows are dealt out", "epoch 1 of 2", "epoch 2 of 2", "exported"]
     assert left(grove) == []
     line = told(grove, version)
     assert line.reason == found.sentence
