@@ -110,9 +110,9 @@ def without_expired(project: Project, rows: Rows, found: np.ndarray) -> np.ndarr
 def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     """Take their role from judge and anchor rows beyond the most that judging needs, or that memory holds.
 
-    Of exchangeable rows the newest judge, which no champion has learned from. Else those stay whose entity, or key where
-    time dealt the roles out, has the smallest place: of more rows later on, those that stayed before are the last to go.
-    Rows of items that are ranked are small, and a user's belong together.
+    Of exchangeable rows the newest judge, which no champion has learned from. Else those stay whose entity, or key
+    where time dealt the roles out, has the smallest place: of more rows later on, those that stayed before are the last
+    to go. Rows of items that are ranked are small, and a user's belong together.
     """
     most, schema, found = min(MOST_JUDGED, max(1, most_held(project) // SHARE_JUDGED)), project.schema, found.copy()
     exchangeable = project.evaluation.exchangeable

@@ -18,7 +18,8 @@ FILE = """
     import numpy as np
     import pandas as pd
     from projects.declaration import (
-        Batch, Category, Evaluation, Gates, Governor, Id, Model, Monitors, Number, Project, Schema, Threshold, Training, Window
+        Batch, Category, Evaluation, Gates, Governor, Id, Model, Monitors, Number, Project, Schema, Threshold, Training,
+        Window,
     )
 
     NUMBERS, A_BATCH = 30, 2000

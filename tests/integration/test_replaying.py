@@ -31,10 +31,10 @@ from tasks.backtest_stream import stamp, stream_of
 from tasks.changes import changed, good_rows
 from tasks.client import Declined, Service
 from tasks.injecting import inject
-from tasks.preparation import BATCH
 from tasks.replaying import Replay, Replayed, Speed, lined_up, rows_to_send, speed_of
 from tasks.resources import connect
 from tasks.settings import Settings
+from tasks.snapshot_rows import BATCH
 from tasks.traffic import wait_until
 from tasks.watching import watch
 

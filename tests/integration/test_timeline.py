@@ -17,8 +17,8 @@ from monitoring.records import Check, Verdict, WindowKey
 from tasks.auditing import representative, to_label, unaudited
 from tasks.estimating import past_estimates
 from tasks.harvesting import harvest
-from tasks.preparation import BATCH
 from tasks.promotion import settle
+from tasks.snapshot_rows import BATCH
 from tasks.timeline import Point, timeline
 from tasks.watching import watch
 
