@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -90,9 +91,9 @@ class Stored:
         Raises: Corrupt.
         """
         bounds = np.searchsorted(places, self.starts)
-        touched = np.flatnonzero(np.diff(bounds)).tolist()
-        parts = [take(self.read([at]), places[bounds[at] : bounds[at + 1]] - self.starts[at]) for at in touched]
-        return concatenate(parts) if parts else take(self.read([]), places)
+        touched = [(at, slice(bounds[at], bounds[at + 1])) for at in np.flatnonzero(np.diff(bounds)).tolist()]
+        parts = ((of, take(self.read([at]), places[of] - self.starts[at])) for at, of in touched)
+        return assembled(len(places), parts if touched else [(slice(0), self.read([]))])
 
     def column(self, name: str) -> np.ndarray:
         """Read one column whole."""
@@ -148,6 +149,17 @@ def write_pieces(path: Path, pieces: Iterable[Rows], rows: int, schema: Schema) 
         raise ValueError(f"{known.seen} rows came, {rows} were announced")
     half.replace(path)
     return known.digests()
+
+
+def assembled(rows: int, parts: Iterable[tuple[Any, Rows]]) -> Rows:
+    """Put parts, of so many rows together, to their positions, so that no second copy of them all is in memory."""
+    found: Rows = {}
+    for where, part in parts:
+        for name, values in part.items():
+            if name not in found:
+                found[name] = np.empty((rows, *values.shape[1:]), values.dtype)
+            found[name][where] = values
+    return found
 
 
 class Proof:

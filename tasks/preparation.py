@@ -131,7 +131,11 @@ def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
 def roles_by_entity(entities: np.ndarray, judge: float, anchor: float) -> np.ndarray:
     """Return roles from the SHA-256 of each entity, read as a number in [0, 1)."""
     places = places_of(entities)
-    return np.select([places < anchor, places < anchor + judge], ["anchor", "judge"], "train").astype(object)
+    found = np.empty(len(places), dtype=object)
+    found[:] = "train"  # one text: np.full makes one for each row
+    found[places < anchor + judge] = "judge"
+    found[places < anchor] = "anchor"
+    return found
 
 
 def places_of(entities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.schema import Category, Id, Rows, Schema, concatenate, length, row_bytes, take
-from data.stored import Stored
+from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
 
 BATCH = "_batch"  # the file a row came from, beside its columns
@@ -37,6 +37,7 @@ class SnapshotRows:
             )
         self.starts = np.concatenate([[0], np.cumsum([length(part) for part in parts])]).astype(np.int64)
         together = concatenate(parts)
+        parts.clear()
         self.places = newest_of_each_key(together, schema)
         self.known = take(together, self.places)
 
@@ -59,14 +60,12 @@ class SnapshotRows:
             return take(self.whole, wanted) | origins
         order = np.argsort(wanted, kind="stable")
         bounds = np.searchsorted(wanted[order], self.starts)
-        touched = np.flatnonzero(np.diff(bounds)).tolist() or [0]
-        parts = [
-            Stored(self.paths[at], self.schema).take(wanted[order[bounds[at] : bounds[at + 1]]] - self.starts[at])
-            for at in touched
-        ]
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
-        return take(concatenate(parts), back) | origins
+        touched = [(at, order[bounds[at] : bounds[at + 1]]) for at in np.flatnonzero(np.diff(bounds)).tolist()]
+        parts = (
+            (of, Stored(self.paths[at], self.schema).take(wanted[of] - self.starts[at]))
+            for at, of in touched or [(0, order)]
+        )
+        return assembled(len(wanted), parts) | origins
 
     def all(self) -> Rows:
         """Read every row."""

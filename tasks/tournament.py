@@ -156,7 +156,8 @@ def selection(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     the newest, with the label delay before them left out.
     """
     schema, places = project.schema, np.flatnonzero(found == "train")
-    dealt = np.full(len(found), "", dtype=object)
+    dealt = np.empty(len(found), dtype=object)
+    dealt[:] = ""
     dealt[places] = "train"
     if schema.ranking is not None:
         dealt[places[newest_of_each(schema, take(rows, places), SHARE)]] = "judge"
