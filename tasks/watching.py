@@ -62,8 +62,8 @@ def judge_due(resources: Resources, project: Project, generation: Generation, *,
     """Judge the due windows of one generation; each verdict is recorded before the next is made."""
     given = []
     for window, check in due(resources, project, generation, replaced=replaced):
-        verdict = judge(resources, project, generation, window, check)
-        if recorded(resources, project, generation, verdict, replaced=replaced):
+        verdict, met = judged(resources, project, generation, window, check, replaced=replaced)
+        if recorded(resources, verdict, met):
             logger.info("%s window %d %s: %s", project.name, window.index, check, verdict.reason)
             given.append(verdict)
     return given
@@ -90,11 +90,30 @@ def due(
     )
 
 
-def recorded(
-    resources: Resources, project: Project, generation: Generation, verdict: Verdict, *, replaced: bool
-) -> bool:
+def judged(
+    resources: Resources,
+    project: Project,
+    generation: Generation,
+    window: WindowKey,
+    check: CheckName,
+    *,
+    replaced: bool,
+) -> tuple[Verdict, Setting]:
+    """Return a verdict and what it meets; one made anew where a person accepted a change while it was made.
+
+    By the reference of before, what was just accepted would be told and block retraining once more.
+    """
+    verdict = judge(resources, project, generation, window, check)
+    met = setting(resources, project, generation, replaced=replaced, window=window)  # before the revision is looked at
+    newest = resources.store.references.newest(window.project, window.generation, window.index)
+    if verdict.detail.get("revision", newest) == newest:
+        return verdict, met
+    verdict = judge(resources, project, generation, window, check)
+    return verdict, setting(resources, project, generation, replaced=replaced, window=window)
+
+
+def recorded(resources: Resources, verdict: Verdict, met: Setting) -> bool:
     """Write a verdict with what follows from it: nothing is opened for a generation that was replaced meanwhile."""
-    met = setting(resources, project, generation, replaced=replaced, window=verdict.window)
     try:
         return resources.store.record_verdict(verdict, incidents.effects(verdict, met), resources.now())
     except LostRace:

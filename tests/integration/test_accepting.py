@@ -9,7 +9,7 @@ from sqlalchemy import update
 from store_parts import race
 
 from data.errors import HoldfastError, NotAcceptable
-from monitoring.effects import NewIncident
+from monitoring.effects import Effects, NewIncident
 from monitoring.logged import reference_of
 from monitoring.records import Incident, Verdict, WindowKey
 from monitoring.reference import Reference
@@ -154,14 +154,14 @@ def test_a_window_judged_while_somebody_accepts_is_reported_with_what_it_was_jud
 ) -> None:
     late_labels(orchard)
     incident = changed(orchard)
-    old, judge = compared_with(orchard), watching.verdicts.judge_data
+    old, follows = compared_with(orchard), watching.incidents.effects
 
-    def meanwhile(*arguments: Any) -> Verdict:
+    def meanwhile(*arguments: Any) -> Effects:
         accept(orchard.another(), incident.id, "a new supplier", "ada")
-        return judge(*arguments)
+        return follows(*arguments)
 
     with monkeypatch.context() as slow:
-        slow.setattr(watching.verdicts, "judge_data", meanwhile)
+        slow.setattr(watching.incidents, "effects", meanwhile)
         live(orchard, 1, SHIFT)
     verdict = orchard.verdicts()[-1]
     assert verdict.outcome == "drift"

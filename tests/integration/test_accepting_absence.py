@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from loop_parts import PLUMS, WINDOW, Orchard, plant, plums, train_once
 
 from data.errors import NotAcceptable
+from monitoring.records import Verdict
 from serving.incident_forms import acts
 from serving.viewing import Viewer
+from tasks import watching
 from tasks.accepting import accept, ask
 from tasks.harvesting import harvestable
 from tasks.watching import watch
@@ -63,6 +66,25 @@ def test_what_is_not_measured_any_more_is_accepted_compared_with_and_learned_fro
     assert len(learned) == clinic.store.labels.count_unharvested(clinic.name)
     assert live(clinic, 1, missing=1.0) == ["fault"]
     assert "nothing is changed" in accept(clinic, incident.id, "again", "bob").sentence
+
+
+def test_a_window_judged_while_somebody_accepts_is_not_the_same_fault_once_more(
+    clinic: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(clinic, 2)
+    live(clinic, 3, missing=0.5)
+    [incident] = clinic.store.incidents.open_ones(clinic.name)
+    given = watching.judge
+
+    def meanwhile(*arguments: Any) -> Verdict:
+        said = given(*arguments)
+        accept(clinic.another(), incident.id, "another laboratory", "ada")
+        return said
+
+    with monkeypatch.context() as slow:
+        slow.setattr(watching, "judge", meanwhile)
+        assert live(clinic, 1, missing=0.5) == ["ok"]
+    assert [one.id for one in clinic.store.incidents.recent(clinic.name, 10)] == [incident.id]
 
 
 def test_a_sensor_that_is_dead_is_never_called_usual_nor_is_one_that_dies_meanwhile(clinic: Orchard) -> None:
