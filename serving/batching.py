@@ -209,7 +209,7 @@ class Batcher:
             log.exception("%s %s", served.project, why, exc_info=not expected)
             self.settle([(jobs[0], Refused(503, why, reason="model"))])
             return
-        self.telemetry.batches.add(sum(job.size for job in jobs))
+        self.telemetry.batches.add(sum(len(job.question) for job in jobs))
         ended: list[tuple[Job, Result]] = []
         now = time.monotonic()
         for job, entry in zip(jobs, entries, strict=True):
@@ -245,7 +245,7 @@ class Batcher:
                 return
             else:
                 self.log_problem = ""
-                self.telemetry.committed_batch(sum(job.size for job in jobs), time.perf_counter() - started)
+                self.telemetry.committed_batch(sum(len(job.question) for job in jobs), time.perf_counter() - started)
                 self.settle([(job, told(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)])
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     if job.served.challenger is not None:

@@ -307,6 +307,16 @@ def test_whoever_rated_everything_gets_an_empty_list_and_a_newcomer_a_full_one(s
     )
 
 
+def test_a_list_is_counted_by_the_rows_that_it_holds(service: Service) -> None:
+    def counted() -> list[float]:
+        lines = dict(one.rsplit(" ", 1) for one in httpx.get(f"{service.url}/metrics").text.splitlines())
+        return [float(lines[name]) for name in ("holdfast_committed_rows_total", "holdfast_batch_rows_sum")]
+
+    before = counted()
+    assert len(listed(service, {"user": "nobody", "k": 100}).json()["items"]) == ITEMS
+    assert np.subtract(counted(), before).tolist() == [ITEMS, ITEMS]
+
+
 @pytest.mark.parametrize(
     ("body", "where", "why"),
     [
