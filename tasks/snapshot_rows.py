@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.batches import read_batch
 from data.schema import Category, Id, Rows, Schema, concatenate, length, row_bytes, take
 from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
@@ -47,7 +48,17 @@ class SnapshotRows:
     @cached_property
     def whole(self) -> Rows:
         """All rows of the files, in theirs."""
-        return concatenate([every(Stored(path, self.schema)) for path in self.paths])
+        return concatenate([read_batch(path, self.schema) for path in self.paths])
+
+    @cached_property
+    def proven(self) -> tuple[Path, ...]:
+        """The files, each read once: a column that was of another kind when it was written would be read as this one.
+
+        Raises: Corrupt.
+        """
+        for path in self.paths:
+            Stored(path, self.schema).check()
+        return self.paths
 
     def take(self, which: np.ndarray) -> Rows:
         """Read rows by a mask or by their positions, in that order, with `BATCH`.
@@ -62,7 +73,7 @@ class SnapshotRows:
         bounds = np.searchsorted(wanted[order], self.starts)
         touched = [(at, order[bounds[at] : bounds[at + 1]]) for at in np.flatnonzero(np.diff(bounds)).tolist()]
         parts = (
-            (of, Stored(self.paths[at], self.schema).take(wanted[of] - self.starts[at]))
+            (of, Stored(self.proven[at], self.schema).take(wanted[of] - self.starts[at]))
             for at, of in touched or [(0, order)]
         )
         return assembled(len(wanted), parts) | origins
@@ -131,8 +142,3 @@ def once(values: np.ndarray, known: dict[str, str]) -> np.ndarray:
     found = np.empty(len(values), object)
     found[:] = [known.setdefault(value, value) for value in values.tolist()]
     return found
-
-
-def every(stored: Stored) -> Rows:
-    """Read all rows of a file."""
-    return stored.read(range(stored.groups))

@@ -8,8 +8,8 @@ import pytest
 
 from data import batches as files
 from data.batches import write_batch
-from data.errors import BadDeclaration, OneClass
-from data.schema import Id, Rows, length
+from data.errors import BadDeclaration, Corrupt, OneClass
+from data.schema import Audio, Column, Id, Image, Rows, length
 from data.stored import Stored
 from data.versions.snapshot import Snapshot, SnapshotFile
 from projects.declaration import (
@@ -203,6 +203,26 @@ def test_rows_that_are_read_piece_by_piece_are_those_that_are_read_at_once(
         assert np.array_equal(backwards[name], values[::-3]), name
     assert set(at_once[BATCH]) == {"two"}  # as the last of the files has it
     assert length(large.take(np.arange(0))) == 0
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_column_that_was_of_another_kind_when_a_batch_came_is_refused(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[tuple[Column, Column, np.ndarray]] = [
+        (Number(), Category(levels=("0", "1")), np.array([0.0, 1.0] * 20)),
+        (Image(height=2, width=8), Image(height=4, width=4), np.zeros((40, 2, 8), np.uint8)),
+        (Audio(rate=8), Image(height=4, width=4), np.zeros((40, 8), np.int16)),
+    ]
+    schema = project().schema
+    if large:
+        read_again(monkeypatch)
+    for before, after, values in kinds:
+        was, now = (replace(schema, columns={**schema.columns, "x": one}) for one in (before, after))
+        write_batch(tmp_path / "one.parquet", {**rows(40), "x": values}, was)
+        with pytest.raises(Corrupt, match=r"x in one\.parquet"):
+            SnapshotRows([tmp_path / "one.parquet"], now).take(np.arange(5))
+        assert len(SnapshotRows([tmp_path / "one.parquet"], was).take(np.arange(5))["x"]) == 5
 
 
 def test_a_sample_is_spread_evenly_and_has_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
