@@ -28,7 +28,7 @@ class NewIncident:
 
 @dataclass(frozen=True)
 class Update:
-    """One more bad window of an open incident. `size`: how bad, in the check's own unit."""
+    """One more bad window of an open incident. `size`: how bad, in the check's own unit; `faults`: what is wrong."""
 
     incident_id: int
     check: Check
@@ -37,6 +37,7 @@ class Update:
     reason: str
     size: float
     severity: Severity
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

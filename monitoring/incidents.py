@@ -41,12 +41,18 @@ def effects(verdict: Verdict, setting: Setting) -> Effects:
 
 def harmless_rate(incident: Incident) -> bool:
     """Tell whether an incident is of how many labels come, which may be another from now on with nothing broken."""
-    return incident.kind == "labels" and of_rate(incident.detail.get("faults", {}))
+    return incident.kind == "labels" and of_rate(_left(incident))
 
 
 def harmless_absence(incident: Incident) -> bool:
     """Tell whether an incident is of what is not measured any more, which may be so with nothing broken."""
-    return incident.kind == "fault" and of_absence(incident.detail.get("faults", {}))
+    return incident.kind == "fault" and of_absence(_left(incident))
+
+
+def _left(incident: Incident) -> Mapping[str, str]:
+    """Return what its newest window says is wrong: of several faults some may be mended."""
+    found: Mapping[str, str] = incident.detail.get("left") or incident.detail.get("faults", {})
+    return found
 
 
 def _fault(verdict: Verdict, setting: Setting) -> Effects:
@@ -54,9 +60,8 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
     names = list(wrong) or [verdict.check]
     before = next(iter(setting.of_kind(kind)), None)
     joined = [name for name in names if before is not None and name not in before.detail.get("columns", names)]
-    if before is not None and (
-        (harmless_rate(before) and not of_rate(wrong)) or (harmless_absence(before) and not of_absence(wrong))
-    ):
+    opened = before.detail.get("faults", {}) if before is not None else {}
+    if (of_rate(opened) and not of_rate(wrong)) or (of_absence(opened) and not of_absence(wrong)):
         joined = names  # whoever calls so many labels, or so many nulls, usual does not mean wrong ones
     if before is not None and not joined:
         return _updated(verdict, before)
@@ -220,6 +225,7 @@ def _updated(verdict: Verdict, incident: Incident) -> Effects:
         verdict.reason,
         size(verdict),
         severity(verdict),
+        verdict.detail.get("faults", {}),
     )
     return replace(_suppressed(verdict, f"incident {incident.id} ({incident.kind}) is open"), updated=(more,))
 

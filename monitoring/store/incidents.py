@@ -240,7 +240,8 @@ def _grown(before: Incident, new: Update) -> dict[str, Any]:
     if new.check not in worst or new.size > worst[new.check]["size"]:
         worst[new.check] = latest
     more = before.last_window is None or new.window > before.last_window  # else the other check has counted it
-    return {**detail, "latest": latest, "worst": worst, "count": int(detail.get("count", 0)) + more}
+    left = {"left": dict(new.faults)} if new.faults else {}
+    return {**detail, **left, "latest": latest, "worst": worst, "count": int(detail.get("count", 0)) + more}
 
 
 def close_once(connection: Connection, id_: int, why: str, now: datetime, *, tell: bool = True) -> bool:

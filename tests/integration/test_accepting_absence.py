@@ -87,6 +87,21 @@ def test_a_window_judged_while_somebody_accepts_is_not_the_same_fault_once_more(
     assert [one.id for one in clinic.store.incidents.recent(clinic.name, 10)] == [incident.id]
 
 
+def test_what_is_left_of_a_fault_is_accepted_once_the_dead_sensor_beside_it_is_mended(clinic: Orchard) -> None:
+    live(clinic, 2)
+    assert live(clinic, 1, missing=0.5, constant=True) == ["fault"]
+    assert live(clinic, 3, missing=0.5) == ["fault"] * 3
+    [both] = clinic.store.incidents.open_ones(clinic.name)
+    assert f'action="/incidents/{both.id}/accept"' in acts(both, PERSON)
+    assert live(clinic, 1, missing=0.5, constant=True) == ["fault"]
+    with pytest.raises(NotAcceptable, match="what is not measured any more"):
+        accept(clinic, both.id, "another laboratory", "ada")
+    live(clinic, 1, missing=0.5)
+    accept(clinic, both.id, "another laboratory", "ada")
+    assert live(clinic, 2, missing=0.5) == ["ok"] * 2
+    assert live(clinic, 1, missing=0.5, constant=True) == ["fault"]
+
+
 def test_a_sensor_that_is_dead_is_never_called_usual_nor_is_one_that_dies_meanwhile(clinic: Orchard) -> None:
     live(clinic, 2)
     assert live(clinic, 1, constant=True) == ["fault"]
