@@ -12,6 +12,7 @@ import numpy as np
 from data.errors import BadDeclaration, OneClass, TooFewRows
 from data.schema import Rows, Schema, length, take
 from data.versions import DataRegistry, Snapshot
+from models import metrics
 from models.encoding import Encoder
 from models.folder import WEIGHTS
 from projects.declaration import Project
@@ -111,8 +112,9 @@ def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
     """Take their role from judge and anchor rows beyond the most that judging needs, or that memory holds.
 
     Of exchangeable rows the newest judge, which no champion has learned from. Else those stay whose entity, or key
-    where time dealt the roles out, has the smallest place: of more rows later on, those that stayed before are the last
-    to go. Rows of items that are ranked are small, and a user's belong together.
+    where time dealt the roles out, has the smallest place, of one entity the oldest: of more rows later on, those that
+    stayed before are the last to go. Where labels judge, and few rows have one, these stay first. Rows of items that
+    are ranked are small, and a user's belong together.
     """
     most, schema, found = min(MOST_JUDGED, max(1, most_held(project) // SHARE_JUDGED)), project.schema, found.copy()
     exchangeable = project.evaluation.exchangeable
@@ -120,11 +122,12 @@ def spared(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:
         of_role = np.flatnonzero(found == role)
         if len(of_role) <= most:
             continue
-        if exchangeable and role == "judge":
-            found[of_role[:-most]] = ""
-        else:
-            places = places_of(rows[schema.entity_column if exchangeable else schema.key][of_role])
-            found[of_role[places > np.partition(places, most - 1)[most - 1]]] = ""
+        newest = exchangeable and role == "judge"
+        last = -of_role if newest else places_of(rows[schema.entity_column if exchangeable else schema.key][of_role])
+        unlabelled = np.zeros(len(of_role), dtype=bool)
+        if project.task == "anomaly" and project.evaluation.metric != metrics.ERROR:
+            unlabelled = ~metrics.labelled(rows[schema.target][of_role])
+        found[of_role[np.lexsort((last, unlabelled))[most:]]] = ""
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from data import batches as files
 from data.batches import write_batch
 from data.errors import BadDeclaration, Corrupt, OneClass
-from data.schema import Audio, Column, Id, Image, Rows, length
+from data.schema import Anomaly, Audio, Column, Id, Image, Rows, Series, length
 from data.stored import Stored
 from data.versions.snapshot import Snapshot, SnapshotFile
 from projects.declaration import (
@@ -279,3 +279,27 @@ def test_more_rows_than_memory_holds_do_not_judge_and_are_never_learned_from() -
         if changed == {"exchangeable": True}:
             assert np.flatnonzero(bound == "judge").tolist() == np.flatnonzero(free == "judge")[-most:].tolist()
             assert (before[bound[:15_000] == "anchor"] == "anchor").all()  # what stayed before is the last to go
+
+
+def test_an_entity_of_more_rows_than_may_judge_does_not_judge_with_all_of_them() -> None:
+    tight = project(training=Training(resident=1), evaluation=Evaluation(exchangeable=True, judge=0.2, anchor=0.7))
+    known, most = rows(20_000), most_held(tight) // 4
+    known["owner"] = np.array(["o1"] * 15_000 + ["o2"] * 5_000, dtype=object)
+    anchored = np.flatnonzero(roles(tight, known) == "anchor")
+    assert anchored.tolist() == list(range(anchored[0], anchored[0] + most))
+
+
+def test_rows_whose_label_judges_an_anomaly_are_the_last_to_be_spared() -> None:
+    schema = replace(project().schema, columns={"x": Series(length=2, channels=("a",)), "y": Anomaly()})
+    known = rows(20_000)
+    known["y"] = np.array(["true" if at % 50 == 0 else None for at in range(20_000)], dtype=object)
+    share = {"judge": 0.3, "judge_rows": 10_000, "anchor": 0.3}
+    for exchangeable in (True, False):
+        by_labels = project(
+            task="anomaly", schema=schema, evaluation=Evaluation(metric="roc_auc", exchangeable=exchangeable, **share)
+        )
+        free, bound = (roles(replace(by_labels, training=Training(resident=held)), known) for held in (1024, 1))
+        for role in ("judge", "anchor"):
+            assert (bound == role).sum() < (free == role).sum() / 3
+            told = (free == role) & (known["y"] == "true")
+            assert 50 < told.sum() == ((bound == role) & told).sum()
