@@ -30,7 +30,7 @@ from tasks import plans
 from tasks.comparison import champion_batches, unlearned
 from tasks.evaluation import scored
 from tasks.fitting import fit
-from tasks.preparation import deal, newest_of_each, place, roles
+from tasks.preparation import deal, newest_of_each, place, roles, spared
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.role_files import read_role
@@ -75,9 +75,7 @@ def hold(
         return told(plan, project.evaluation.metric)
     snapshot = Snapshot.from_json((folder / "snapshot.json").read_text())
     rows = gather(resources.batches, snapshot, project.schema, folder / ".snapshot")
-    found, unfair = fair(
-        resources, project, plan, rows.known, selection(project, rows.known, roles(project, rows.known))
-    )
+    found, unfair = contested(resources, project, plan, rows.known)
     every = ({}, *project.training.tournament)
     table = []
     for number, changes in enumerate(every):
@@ -147,6 +145,12 @@ def tried(
     entry["seconds"] = round(time.monotonic() - started, 1)
     score.write_text(json.dumps(entry))
     return entry
+
+
+def contested(resources: Resources, project: Project, plan: plans.Plan, rows: Rows) -> tuple[np.ndarray, int | None]:
+    """Return the roles of a tournament, and what `fair` says of them; no more rows select than may judge."""
+    found, unfair = fair(resources, project, plan, rows, selection(project, rows, roles(project, rows)))
+    return spared(project, rows, found), unfair
 
 
 def selection(project: Project, rows: Rows, found: np.ndarray) -> np.ndarray:

@@ -17,8 +17,9 @@ from projects.declaration import Category, Evaluation, Labels, Model, Number, Pr
 from tasks.plans import Parent, Plan
 from tasks.preparation import roles
 from tasks.resources import Resources
+from tasks.role_files import most_held
 from tasks.settings import Settings
-from tasks.tournament import SHARE, barred, best, fair, selection
+from tasks.tournament import SHARE, barred, best, contested, fair, selection
 
 LEVELS = ("0", "1")
 
@@ -101,9 +102,24 @@ def test_an_entity_selects_or_trains_whole_where_rows_are_exchangeable() -> None
     assert (dealt == "judge").sum() == pytest.approx(SHARE * (found == "train").sum(), rel=0.2)
 
 
+@pytest.mark.parametrize("exchangeable", [True, False])
+def test_no_more_rows_select_than_may_judge(exchangeable: bool, tmp_path: Path) -> None:
+    tight, stream = (
+        project(training=Training(resident=1), evaluation=Evaluation(exchangeable=exchangeable)),
+        rows(40_000),
+    )
+    resources, most = Resources(Settings(home=tmp_path)), most_held(tight) // 4
+    dealt = selection(tight, stream, roles(tight, stream))
+    found, _ = contested(resources, tight, Plan(), stream)
+    assert (dealt == "judge").sum() > 4 * most
+    assert (found == "judge").sum() == most
+    assert (dealt[found == "judge"] == "judge").all()
+    assert ((found == "train") == (dealt == "train")).all()
+
+
 def test_rows_that_the_champion_learned_from_select_nothing_that_starts_from_it(tmp_path: Path) -> None:
-    contested, stream = project(training=Training(tournament=({"start": "champion"},))), rows()
-    dealt = selection(contested, stream, roles(contested, stream))
+    contestant, stream = project(training=Training(tournament=({"start": "champion"},))), rows()
+    dealt = selection(contestant, stream, roles(contestant, stream))
     resources = Resources(Settings(home=tmp_path))
     selecting = np.sort(stream["at"][dealt == "judge"])
 
@@ -114,20 +130,20 @@ def test_rows_that_the_champion_learned_from_select_nothing_that_starts_from_it(
         return Plan(parent=Parent(str(number), {}), changes={"start": "champion"})
 
     plan = served(1, selecting[100])
-    found, unfair = fair(resources, contested, plan, stream, dealt)
+    found, unfair = fair(resources, contestant, plan, stream, dealt)
     assert stream["at"][found == "judge"].min() > selecting[100]
     assert ((found == "train") == (dealt == "train")).all()
-    assert barred(contested, plan, unfair) is None
+    assert barred(contestant, plan, unfair) is None
     plan = served(2, selecting[-5])
-    found, unfair = fair(resources, contested, plan, stream, dealt)
+    found, unfair = fair(resources, contestant, plan, stream, dealt)
     assert (found == dealt).all()
-    entry = barred(contested, plan, unfair)
+    entry = barred(contestant, plan, unfair)
     assert entry is not None
     assert entry["value"] is None
     assert "that version 2 did not learn from" in entry["why"]
-    assert barred(contested, replace(plan, changes={}), unfair) is None  # from scratch
-    warm = replace(contested, training=Training(start="champion"))
+    assert barred(contestant, replace(plan, changes={}), unfair) is None  # from scratch
+    warm = replace(contestant, training=Training(start="champion"))
     with pytest.raises(TooFewRows, match="version 2"):
         barred(warm, replace(plan, changes={}), unfair)
-    assert fair(resources, contested, Plan(), stream, dealt) == (dealt, None)
+    assert fair(resources, contestant, Plan(), stream, dealt) == (dealt, None)
     resources.store.close()
