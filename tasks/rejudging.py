@@ -15,7 +15,7 @@ from projects.declaration import Project
 from projects.discovery import file_of
 from tasks.comparison import judge_version
 from tasks.ingestion import write_snapshot
-from tasks.preparation import prepare, roles
+from tasks.preparation import prepare, roles, spared
 from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
 from tasks.role_files import read_role, write_role
@@ -68,9 +68,14 @@ def deal_again(resources: Resources, project: Project, folder: Path, snapshot: S
 
 
 def came_since(project: Project, rows: Rows, judges: Rows, snapshot: Snapshot) -> np.ndarray:
-    """Tell which rows may judge a version that learned from `snapshot` and was judged by `judges`, as a mask."""
+    """Tell which rows may judge a version that learned from `snapshot` and was judged by `judges`, as a mask.
+
+    They are no more than judge any version.
+    """
     if project.evaluation.exchangeable:
         return np.asarray(roles(project, rows) == "judge")
     if project.schema.time and not project.schema.ranking:
-        return np.asarray(rows[project.schema.time] >= judges[project.schema.time].min())
-    return ~np.isin(rows[BATCH].astype(str), [Path(file.name).stem for file in snapshot.files])
+        later = rows[project.schema.time] >= judges[project.schema.time].min()
+    else:
+        later = ~np.isin(rows[BATCH].astype(str), [Path(file.name).stem for file in snapshot.files])
+    return np.asarray(spared(project, rows, np.where(later, "judge", "")) == "judge")

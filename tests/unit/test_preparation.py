@@ -157,6 +157,17 @@ def test_rows_that_came_since_judge_a_version_anew() -> None:
     assert (since(evaluation=exchangeable) == (roles(project(evaluation=exchangeable), stream) == "judge")).all()
 
 
+def test_no_more_rows_that_came_since_judge_than_those_that_judge_any_version() -> None:
+    stream, snapshot = rows(9_000), Snapshot("p", "", 900, "", (SnapshotFile("one.parquet", "", 900, ""),))
+    stream[BATCH] = np.where(np.arange(9_000) < 900, "one", "two").astype(object)
+    judges = {name: values[800:900] for name, values in stream.items()}
+    for schema in (project().schema, replace(project().schema, time=None)):
+        tight = project(schema=schema, training=Training(resident=1))
+        came = came_since(tight, stream, judges, snapshot)
+        assert came.sum() == most_held(tight) // 4
+        assert (came_since(project(schema=schema), stream, judges, snapshot)[came]).all()
+
+
 def test_rows_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_batch(tmp_path / "b.parquet", rows(200), project().schema)
     found = np.array(["train"] * 150 + ["judge"] * 50, dtype=object)
