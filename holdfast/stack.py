@@ -79,10 +79,13 @@ def supervise(settings: Settings, say: Say, on_ready: Callable[[Stack], None]) -
 def left_out(stack: Stack, examples: str | None, folders: str | None) -> list[str]:
     """Say of what is asked of a stack that is up already, and that it does not run, how it comes in.
 
+    None: as the variables of this process say.
+
     Raises: BadSetting, for a project that is not shipped.
     """
     runs = read_settings(home=stack.home, projects=stack.projects, examples=stack.examples)
-    asked = read_settings(home=stack.home, projects=folders or "", examples=examples or "")
+    said_here = {name: said for name, said in (("projects", folders), ("examples", examples)) if said is not None}
+    asked = read_settings(home=stack.home, **said_here)
     names = sorted(asked.examples_at_work - runs.examples_at_work)
     elsewhere = [str(folder) for folder in asked.project_folders if folder not in runs.project_folders]
     said = [f"not run by it: {', '.join(names)}. `holdfast ingest NAME` brings in each, while the stack is up"]

@@ -100,7 +100,7 @@ def test_a_stack_that_is_not_up_is_said_to_be_so(home: Path) -> None:
 
 
 def test_a_stack_that_is_up_says_what_it_was_asked_for_in_vain_and_how_that_comes_in(
-    home: Path, tmp_path: Path
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "registry" / "iris").mkdir(parents=True)  # ingested, and so at work
     urls = dict.fromkeys(("prefect", "prefect_api", "mlflow", "service"), "http://127.0.0.1:1")
@@ -113,6 +113,9 @@ def test_a_stack_that_is_up_says_what_it_was_asked_for_in_vain_and_how_that_come
         "not run by it: fraud, heart. `holdfast ingest NAME` brings in each, while the stack is up",
         f"not looked into by it: {home}. `holdfast down`, then `holdfast up --projects …` again",
     ]
+    with monkeypatch.context() as exported:
+        exported.setenv("HOLDFAST_EXAMPLES", "digits,fraud")
+        assert run("up", "--home", home)[1].splitlines()[-1].startswith("not run by it: fraud. ")
     code, said, complained = run(*up, "hart")
     assert (code, said) == (1, "")
     assert "no shipped project is named 'hart'" in complained
