@@ -21,8 +21,9 @@ from tasks.auditing import representative
 from tasks.comparison import newest_window_rows, without_origin
 from tasks.evaluation import telling
 from tasks.observing import embedded, utc
-from tasks.preparation import roles, roles_by_entity
+from tasks.preparation import SHARE_JUDGED, dealt, roles, roles_by_entity
 from tasks.resources import Resources
+from tasks.role_files import most_held
 from tasks.snapshot_rows import TEXT, gather
 
 ENOUGH_ROWS = 1000
@@ -39,7 +40,7 @@ def build_reference(
     """
     stored = gather(resources.batches, snapshot, project.schema, scratch / "snapshot")
     rows = stored.known
-    role = roles(project, rows).astype(str)
+    role = roles_of(project, rows)
     cut = learned_until(project.schema, rows, role)
     # rows in time order have their roles by time: the snapshot's newest rows are the traffic's, and all held out
     exchangeable = project.evaluation.exchangeable
@@ -135,10 +136,15 @@ def learned_until(schema: Schema, rows: Rows, role: np.ndarray) -> datetime | No
     return utc(rows[schema.time][role == "train"].max())
 
 
+def roles_of(project: Project, rows: Rows) -> np.ndarray:
+    """Return each row's role (N,): of rows in time order none is spared, for past windows are as full as new ones."""
+    return np.asarray((roles if project.evaluation.exchangeable else dealt)(project, rows).astype(str))
+
+
 def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
     """Return positions of the rows to refer to, oldest first: all that judged, topped up with the newest learned.
 
-    Without a time column rows keep their order.
+    Of more than several models may answer in memory, the newest. Without a time column rows keep their order.
     """
     window = project.monitors.window
     enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows, window.span)))
@@ -146,7 +152,8 @@ def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
         enough = max(enough, rows_in_span(project, rows, ENOUGH_TIME))
     judged, learned = np.flatnonzero(role == "judge"), np.flatnonzero(role == "train")
     top_up = max(enough - len(judged), 0)
-    return np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
+    found = np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
+    return found[-max(1, most_held(project) // SHARE_JUDGED) :]
 
 
 def rows_in_span(project: Project, rows: Rows, span: timedelta | None) -> int:

@@ -28,6 +28,7 @@ from projects.declaration import (
 from tasks import snapshot_rows
 from tasks.plans import Plan
 from tasks.preparation import deal, place, roles, roles_by_entity
+from tasks.referencing import newest, roles_of
 from tasks.rejudging import came_since
 from tasks.role_files import most_held, read_role
 from tasks.snapshot_rows import BATCH, SnapshotRows
@@ -290,6 +291,17 @@ def test_more_rows_than_memory_holds_do_not_judge_and_are_never_learned_from() -
         if changed == {"exchangeable": True}:
             assert np.flatnonzero(bound == "judge").tolist() == np.flatnonzero(free == "judge")[-most:].tolist()
             assert (before[bound[:15_000] == "anchor"] == "anchor").all()  # what stayed before is the last to go
+
+
+def test_no_more_rows_are_referred_to_than_may_judge_and_those_in_time_order_are_whole_windows() -> None:
+    known = rows(20_000)
+    for exchangeable, judge in ((True, 0.2), (False, 0.01), (False, 0.4)):
+        share = Evaluation(exchangeable=exchangeable, judge=judge, anchor=0.0, judge_rows=10_000)
+        tight = project(training=Training(resident=1), evaluation=share, monitors=Monitors(window=Window(rows=2000)))
+        which = newest(tight, known, roles_of(tight, known))
+        assert len(which) == most_held(tight) // 4
+        if not exchangeable:
+            assert which.tolist() == list(range(20_000 - len(which), 20_000))
 
 
 def test_an_entity_of_more_rows_than_may_judge_does_not_judge_with_all_of_them() -> None:
