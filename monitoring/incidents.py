@@ -11,7 +11,7 @@ from monitoring.evidence import FAULTS, WORLD, Setting, bad_windows, over
 from monitoring.governor import Ruling, decide
 from monitoring.records import Decision, Incident, IncidentKind, Message, Verdict
 from monitoring.severity import severity, size
-from monitoring.wording import of_absence, of_rate, remedy
+from monitoring.wording import of_absence, of_rate, remedy, several
 
 
 def effects(verdict: Verdict, setting: Setting) -> Effects:
@@ -65,8 +65,9 @@ def _fault(verdict: Verdict, setting: Setting) -> Effects:
         joined = names  # whoever calls so many labels, or so many nulls, usual does not mean wrong ones
     if before is not None and not joined:
         return _updated(verdict, before)
-    what = ", ".join(f"{name} {why}" for name, why in list(wrong.items())[:3]) or verdict.reason
-    mend, so_what = remedy(verdict.check, wrong)
+    what = several([f"{name} {why}" for name, why in wrong.items()]) or verdict.reason
+    drifted = [str(one["column"]) for one in verdict.detail.get("triage", ())]
+    mend, so_what = remedy(verdict.check, wrong, [name for name in drifted if name not in wrong])
     alert = {
         "what": f"{what} since {_window(verdict)}",
         "how_sure": "a rule for faults, which a change of the world hardly explains: one window is enough",

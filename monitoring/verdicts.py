@@ -23,8 +23,8 @@ from monitoring.records import Check, Outcome, Verdict, WindowKey
 from monitoring.reference import Reference, build, moments
 from monitoring.statistics import SMALL, components, effect, score
 from monitoring.triage import first, triage
+from monitoring.wording import several
 
-NAMED = 3  # columns named in a sentence
 ROUNDING = 1e-12  # of the mean: less spread is the rounding of a constant, and no unit to measure in
 
 
@@ -67,16 +67,16 @@ def _data_outcome(
 ) -> tuple[Outcome, str]:
     drifted = [str(line["column"]) for line in ordered]
     if not columns:
-        return "failed", f"failed: no column can be compared: {_listed([f'{n} {w}' for n, w in wrong.items()])}"
+        return "failed", f"failed: no column can be compared: {several([f'{n} {w}' for n, w in wrong.items()])}"
     if wrong:
-        return "fault", f"fault: {_listed([f'{name} {why}' for name, why in wrong.items()])}"
+        return "fault", f"fault: {several([f'{name} {why}' for name, why in wrong.items()])}"
     if not calibration.supported:
         return "insufficient", (
             f"insufficient: the history is shorter than two windows of {calibration.rows} rows, so no rate of false "
             "alarms can be held"
         )
     if drifted:
-        moved = _listed([f"{name} {columns[name]['moved']}" for name in drifted]) + first(ordered)
+        moved = several([f"{name} {columns[name]['moved']}" for name in drifted]) + first(ordered)
         return "drift", f"drift in {len(drifted)} of {len(columns)} columns: {moved}; at {calibration.budget.sentence}"
     return "ok", f"ok: {could_see(reference, calibration, list(columns))}"
 
@@ -128,7 +128,7 @@ def could_see(reference: Reference, calibration: Calibration, columns: list[str]
             parts.append(words.format(max(sizes)))
     blind = [name for name, found in seen.items() if found.size is None] + list(reference.broken)
     sight = f"would have seen {' and '.join(parts)}" if parts else "would have seen nothing"
-    return f"{sight} within {rule.within}, at {calibration.budget.sentence}; blind: {_listed(blind) or 'none'}"
+    return f"{sight} within {rule.within}, at {calibration.budget.sentence}; blind: {several(blind) or 'none'}"
 
 
 def _data_detail(
@@ -246,7 +246,7 @@ def _rising(reference: Reference, losses: np.ndarray, rule: Rule, around: Around
 
 def _at_fault(window: WindowKey, rows: int, wrong: Mapping[str, str], detail: Mapping[str, Any]) -> Verdict:
     """Return the verdict of labels, or of one source of them, that can't be believed."""
-    said = _listed([f"{name} {why}" for name, why in wrong.items()])
+    said = several([f"{name} {why}" for name, why in wrong.items()])
     return Verdict(
         window, "performance", "fault", rows, f"fault: {said}", {**detail, "faults": dict(wrong), "own": True}
     )
@@ -284,8 +284,3 @@ def smoke(known: Rows, current: Rows, columns: Mapping[str, Column], monitors: M
     )
     now = datetime.now(UTC)
     return judge_data(reference, current, monitors, WindowKey("check", 0, 0, now, now)).reason
-
-
-def _listed(words: list[str]) -> str:
-    more = len(words) - NAMED
-    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,11 +1,12 @@
 """An alert as people read it: what, how sure, so what, what was done, and where to look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from monitoring.records import Check, Message
 
 RATE = "came for"  # begins what is said of how many labels come
 ABSENT = "is null in"  # begins what is said of a column that is measured less than before
+NAMED = 3  # columns named in a sentence
 PARTS = (("what", "What"), ("how_sure", "How sure"), ("so_what", "So what"), ("done", "Done"))
 
 
@@ -35,12 +36,22 @@ def of_absence(faults: Mapping[str, str]) -> bool:
     return bool(faults) and all(why.startswith(ABSENT) for why in faults.values())
 
 
-def remedy(check: Check, faults: Mapping[str, str]) -> tuple[str, str]:
-    """Return what a fault asks people to do, and what it means; `faults`: what is wrong, as far as it is known."""
+def several(words: Sequence[str]) -> str:
+    """List the first few words, and say how many more there are."""
+    more = len(words) - NAMED
+    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def remedy(check: Check, faults: Mapping[str, str], drifted: Sequence[str] = ()) -> tuple[str, str]:
+    """Return what a fault asks people to do, and what it means.
+
+    `faults`: what is wrong, as far as it is known; `drifted`: columns that changed beside it, which accepting takes in.
+    """
     if not faults:
         return "mend the check", "answers on these rows can't be trusted"
     if check == "data" and of_absence(faults):
-        mend = "mend the sensor, or accept that from now on so much is not measured (holdfast accept)"
+        also = f" and that {several(drifted)} drifted" if drifted else ""
+        mend = f"mend the sensor, or accept that from now on so much is not measured{also} (holdfast accept)"
         return mend, "answers on these rows can't be trusted"
     if check == "data":
         return "mend the sensor", "answers on these rows can't be trusted"

@@ -40,6 +40,17 @@ def test_a_fault_opens_an_incident_at_once_and_says_what_to_mend() -> None:
     assert "retraining is blocked until" in text
 
 
+def test_who_may_accept_that_columns_are_missing_is_told_of_how_many_and_of_what_drifted_beside_them() -> None:
+    missing = dict.fromkeys(("slope", "vessels", "thal", "oldpeak", "pulse"), "is null in every row")
+    triage = [{"column": name} for name in ("slope", "age", "prediction")]
+    found = effects(replace(verdict("fault", 3), detail={"faults": missing, "triage": triage}), setting())
+    text = found.messages[0].payload["text"]
+    assert "thal is null in every row and 2 more since window 3" in text
+    assert "accept that from now on so much is not measured and that age, prediction drifted (holdfast accept)" in text
+    assert found.opened is not None
+    assert "age, prediction drifted" in found.opened.detail["so_what"]
+
+
 def test_a_second_fault_window_opens_nothing_and_a_healthy_one_closes_it() -> None:
     again = effects(verdict("fault", 4), setting(incidents=[incident("fault")]))
     assert (again.opened, again.messages) == (None, ())
