@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.batches import read_batch
+from data.batches import read_batch, rows_in_group
 from data.schema import Category, Id, Rows, Schema, concatenate, length, row_bytes, take
 from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
@@ -14,7 +14,7 @@ from data.versions import DataRegistry, Snapshot
 BATCH = "_batch"  # the file a row came from, beside its columns
 TEXT = np.dtypes.StringDType()  # 16 bytes a key; as Python's own text it takes 70
 WHOLE = 2**28  # bytes of rows that are read once and kept; of more, those that are asked for are read each time
-PIECE = 2**26  # bytes of rows that are read at a time: rows in no order are read as often as there are pieces
+PIECE = 4  # row groups, 64 MB, that are read at a time: rows in no order are read as often as there are pieces
 
 
 class SnapshotRows:
@@ -83,8 +83,8 @@ class SnapshotRows:
         return self.take(np.arange(len(self)))
 
     def pieces(self, which: np.ndarray) -> Iterator[Rows]:
-        """Yield rows by their positions, one piece at least."""
-        size = max(1, PIECE // row_bytes(self.schema))
+        """Yield rows by their positions, one piece at least; each but the last fills whole row groups of a file."""
+        size = PIECE * rows_in_group(self.schema)
         for start in range(0, max(len(which), 1), size):
             yield self.take(which[start : start + size])
 

@@ -30,7 +30,7 @@ from tasks.plans import Plan
 from tasks.preparation import deal, place, roles, roles_by_entity
 from tasks.referencing import newest, roles_of
 from tasks.rejudging import came_since
-from tasks.role_files import most_held, read_role
+from tasks.role_files import most_held, read_role, stored_role
 from tasks.snapshot_rows import BATCH, SnapshotRows
 
 
@@ -192,7 +192,7 @@ def read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the rows were more than is read once."""
     monkeypatch.setattr(files, "GROUP", 2**12)
     monkeypatch.setattr(snapshot_rows, "WHOLE", 0)
-    monkeypatch.setattr(snapshot_rows, "PIECE", 2**13)
+    monkeypatch.setattr(snapshot_rows, "PIECE", 2)
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -266,6 +266,9 @@ def test_roles_are_the_same_from_a_file_that_is_dealt_out_in_pieces(
         counts = deal(declared, Plan(), stored, roles(declared, stored.known), folder, "hash")
         assert counts == {role: length(read_role(folder, declared.schema, role)) for role in counts}
         assert min(counts.values()) > 100
+    sizes = np.diff(stored_role(folders[1], declared.schema, "train").starts)
+    assert len(sizes) > 10
+    assert len(set(sizes[:-1].tolist())) == 1  # a piece leaves no small rest, of which a batch would be made
     for name in ("summary.json", "encoder.json"):
         small, large = ((folder / "prepared" / name).read_text() for folder in folders)
         assert small == large
