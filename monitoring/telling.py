@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from data.wording import moment
+from monitoring.evidence import WORLD
 from monitoring.records import Incident, Intent, Message
 
 RECOVERED, REMINDER, ESCALATED, FOLLOW_UP = "recovered", "reminder", "escalated", "follow-up"  # kinds of messages
@@ -49,7 +50,8 @@ def reminder(incident: Incident, told: Sequence[Message], number: int, now: date
     latest = incident.detail.get("latest") or {}
     since = f"open since {moment(incident.opened_at)}, and nobody has acknowledged it"
     what = f"{latest.get('reason', incident.reason)}; {since}"
-    done = f"holdfast acknowledge {incident.id} (or snooze, or fault) ends these reminders"
+    ways = "or snooze, or fault" if incident.kind in WORLD else "or snooze"
+    done = f"holdfast acknowledge {incident.id} ({ways}) ends these reminders"
     text = f"{incident.kind.upper()} {incident.project}: incident {incident.id}: {what}; {done}"
     facts = {"kind": REMINDER, "what": what, "so_what": incident.detail.get("so_what"), "done": done}
     return _again(incident, told, f"again-{number}", text, facts, now)

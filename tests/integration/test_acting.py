@@ -62,6 +62,8 @@ def test_the_keeper_reminds_of_what_is_critical_and_of_what_has_slept(orchard: O
     for _ in range(3):
         keeper.remind()
     assert orchard.outbox() == ["log"]
+    [told] = asked_for(orchard.store.outbox.due(orchard.now()))
+    assert told.payload["text"].endswith(f"holdfast acknowledge {fault.id} (or snooze) ends these reminders")
     snooze(orchard, fault.id, orchard.now() + timedelta(days=2), "ada")
     keeper.deliver()
     orchard.ahead += timedelta(hours=47)
