@@ -60,6 +60,9 @@ def accept(resources: Resources, incident_id: int, reason: str, actor: str) -> R
     if serving is None:
         return accept_rate(resources, incident, actor, why)
     made = remake(resources, resources.project(incident.project), serving, incident)
+    newest = resources.store.incidents.get(incident_id)
+    if newest is not None and newest.closed_at is None:  # its windows may have shown more while these were read
+        acceptable(resources, newest)
     change = Change(incident_id, actor, made.first_window, made.last_window)
     closed = f"accepted by {actor}: {why}"
     report = told(incident, made, closed)

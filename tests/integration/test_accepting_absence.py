@@ -13,7 +13,7 @@ from data.errors import NotAcceptable
 from monitoring.records import Verdict
 from serving.incident_forms import acts
 from serving.viewing import Viewer
-from tasks import watching
+from tasks import accepting, rereferencing, watching
 from tasks.accepting import accept, ask
 from tasks.harvesting import harvestable
 from tasks.watching import watch
@@ -87,7 +87,9 @@ def test_a_window_judged_while_somebody_accepts_is_not_the_same_fault_once_more(
     assert [one.id for one in clinic.store.incidents.recent(clinic.name, 10)] == [incident.id]
 
 
-def test_what_is_left_of_a_fault_is_accepted_once_the_dead_sensor_beside_it_is_mended(clinic: Orchard) -> None:
+def test_what_is_left_of_a_fault_is_accepted_once_the_dead_sensor_beside_it_is_mended(
+    clinic: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live(clinic, 2)
     assert live(clinic, 1, missing=0.5, constant=True) == ["fault"]
     assert live(clinic, 3, missing=0.5) == ["fault"] * 3
@@ -96,6 +98,18 @@ def test_what_is_left_of_a_fault_is_accepted_once_the_dead_sensor_beside_it_is_m
     assert live(clinic, 1, missing=0.5, constant=True) == ["fault"]
     with pytest.raises(NotAcceptable, match="what is not measured any more"):
         accept(clinic, both.id, "another laboratory", "ada")
+    live(clinic, 1, missing=0.5)
+    made = accepting.remake
+
+    def meanwhile(*arguments: Any) -> rereferencing.Remade:
+        remade = made(*arguments)
+        live(clinic, 1, missing=0.5, constant=True)
+        return remade
+
+    with monkeypatch.context() as slow:
+        slow.setattr(accepting, "remake", meanwhile)
+        with pytest.raises(NotAcceptable, match="what is not measured any more"):
+            accept(clinic, both.id, "another laboratory", "ada")
     live(clinic, 1, missing=0.5)
     accept(clinic, both.id, "another laboratory", "ada")
     assert live(clinic, 2, missing=0.5) == ["ok"] * 2
