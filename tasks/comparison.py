@@ -33,7 +33,7 @@ from tasks.observing import clock, logged_schema
 from tasks.preparation import roles, roles_by_entity
 from tasks.registration import snapshot_of
 from tasks.resources import Resources
-from tasks.role_files import read_role, some_of
+from tasks.role_files import labels, read_role, some_of
 from tasks.snapshot_rows import BATCH, TEXT, gather
 
 LATEST = 200  # judgings that are looked through for the same rows
@@ -47,6 +47,7 @@ class Held:
     anchor: Rows
     known: np.ndarray  # which anchor rows are of batches that the champion was made from, as a mask
     train: Rows
+    labels: Rows  # those that the trivial rule knows, once they have arrived
 
 
 def judge_version(resources: Resources, project: Project, folder: Path, *, waived: tuple[str, ...] = ()) -> Judgement:
@@ -85,7 +86,7 @@ def compare(project: Project, candidate: Predictor, champions: Champions, held: 
     answers = candidate.predict(fresh)
     truth = fresh[project.schema.target]
     theirs = serving.predict(fresh) if serving else None
-    new = sampled(project, candidate, champions, fresh, (answers, theirs), held.train)
+    new = sampled(project, candidate, champions, fresh, (answers, theirs), held)
     known = (candidate.predict(anchor), serving.predict(anchor) if serving else None)
     old = sampled(project, candidate, champions, anchor, known)
     lists = listed(project, candidate, held)
@@ -125,20 +126,20 @@ def sampled(
     champions: Champions,
     rows: Rows,
     answers: tuple[Outputs, Outputs | None],
-    train: Rows | None = None,
+    held: Held | None = None,
 ) -> Sample:
     """Return the models' answers to the same rows, as a gate compares them.
 
-    `answers`: the candidate's and the champion's. Rows that come with `train` are answered by the baselines too;
+    `answers`: the candidate's and the champion's. Rows that come with `held` are answered by the baselines too;
     others by every champion so far.
     """
     serving, (ours, theirs) = champions.predictor, answers
-    if train is None:
+    if held is None:
         others = {version: one.predict(rows) for version, one in champions.past.items()}
         if champions.serving and theirs is not None:
             others[champions.serving.version] = theirs
     else:
-        learned = learned_answers(project.gates.beat, candidate.encoder, train, rows, seed=project.training.seed)
+        learned = learned_answers(project.gates.beat, candidate.encoder, held.train, rows, seed=project.training.seed)
         others = {name: Outputs(one.values, candidate.levels) for name, one in learned.items()}
     return sample(
         project.evaluation.metric,
@@ -146,7 +147,7 @@ def sampled(
         blocks(project, rows),
         candidate=ours.values,
         champion=None if theirs is None else theirs.values,
-        baseline=None if train is None else baseline_values(project, train, rows, candidate.levels),
+        baseline=None if held is None else baseline_values(project, held.labels, rows, candidate.levels),
         levels=candidate.levels,
         champion_levels=serving.levels if serving else None,
         cutoffs=(ours.cutoff, theirs.cutoff if theirs is not None else None),
@@ -172,11 +173,13 @@ def held_rows(resources: Resources, project: Project, folder: Path, serving: Gen
     learned = champion_batches(resources, serving) if serving else frozenset()
     anchor = read_role(folder, project.schema, "anchor")
     anchor = telling(project, take(anchor, representative(project, anchor)))
+    train = without_origin(some_of(project, folder, "train"))
     return Held(
         fresh=telling(project, fresh_rows(resources, project, folder, serving, learned)),
         anchor=without_origin(anchor),
         known=np.isin(anchor[BATCH].astype(str), list(learned)),
-        train=without_origin(some_of(project, folder, "train")),
+        train=train,
+        labels=labels(project, folder, train),
     )
 
 

@@ -25,7 +25,7 @@ from models.residuals import residuals
 from models.slicing import cut
 from projects.declaration import Project
 from projects.discovery import file_of
-from tasks.role_files import read_role, some_of, stored_role
+from tasks.role_files import follows, labels, read_role, some_of, stored_role
 from tasks.snapshot_rows import BATCH
 
 LATENCY_ROWS = 200
@@ -83,7 +83,7 @@ def evaluate(project: Project, folder: Path) -> dict[str, Any]:
     anchored = scored(project, predictor, telling(project, read_role(folder, project.schema, "anchor")))
     train = some_of(project, folder, "train")
     metric = project.evaluation.metric
-    simple = simpler(project, predictor, train, judged)
+    simple = simpler(project, predictor, train, labels(project, folder, train), judged)
     beside = {name: parts_of(metric, judged, one) for name, one in simple.items()}
     compared = {name: against(metric, judged, blocks(project, judged.rows), beside[name]) for name in simple}
     found_beside = {name: {**compared[name], "seconds": one.seconds, "mb": one.mb} for name, one in simple.items()}
@@ -187,9 +187,9 @@ def blocks(project: Project, rows: Rows) -> np.ndarray:
     return rows[schema.time].astype("datetime64[D]").astype(str)
 
 
-def simpler(project: Project, predictor: Predictor, train: Rows, judged: Scored) -> dict[str, Learned]:
+def simpler(project: Project, predictor: Predictor, train: Rows, known: Rows, judged: Scored) -> dict[str, Learned]:
     """Return what the trivial rule and the simple learners answer to the judge rows; a tree always, as a pilot."""
-    values = baseline_values(project, train, judged.rows, judged.outputs.levels)
+    values = baseline_values(project, known, judged.rows, judged.outputs.levels)
     names = tuple(dict.fromkeys((*project.evaluation.baselines, pilot(project))))
     seed = project.training.seed
     return {"trivial": Learned(values)} | learned_answers(names, predictor.encoder, train, judged.rows, seed=seed)
@@ -206,11 +206,13 @@ def against(metric: str, judged: Scored, together: np.ndarray, other: np.ndarray
     return {"value": metrics.value(metric, other), "gain": found.estimate, "low": found.low, "high": found.high}
 
 
-def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
+def baseline_values(project: Project, known: Rows, rows: Rows, levels: tuple[str, ...]) -> np.ndarray:
     """Return the trivial baseline's answers (N, K) or (N, 1) to `rows`, from labels that had arrived by then.
 
     The last label that had arrived where rows come in time order; else the majority or the mean; a forecast repeats
     the last season of the row's own past; a series is reconstructed as flat.
+
+    `known`: rows with their labels, those that train or, in time order, all that there are, `rows` among them or later.
     """
     schema = project.schema
     target = schema.columns[schema.target]
@@ -221,11 +223,11 @@ def baseline_values(project: Project, train: Rows, rows: Rows, levels: tuple[str
         return baselines.flat(windows, np.resize(target.unit, width), target.newest)
     if isinstance(target, Series):
         return repeated_past(project, target, rows)
-    if project.evaluation.exchangeable or schema.time is None or schema.ranking:
-        return baselines.constant(train[schema.target], len(rows[schema.target]), levels)
-    times = np.concatenate([train[schema.time], rows[schema.time]])
-    known = np.concatenate([train[schema.target], rows[schema.target]])
-    return baselines.last_arrived(times, known, rows[schema.time], project.labels.delay, levels)
+    if schema.time is None or not follows(project):
+        return baselines.constant(known[schema.target], len(rows[schema.target]), levels)
+    later = take(rows, rows[schema.time] > known[schema.time].max())  # came after the snapshot
+    times, truth = (np.concatenate([known[name], later[name]]) for name in (schema.time, schema.target))
+    return baselines.last_arrived(times, truth, rows[schema.time], project.labels.delay, levels)
 
 
 def repeated_past(project: Project, target: Series, rows: Rows) -> np.ndarray:

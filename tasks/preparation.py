@@ -18,7 +18,7 @@ from models.folder import WEIGHTS
 from projects.declaration import Project
 from tasks import plans
 from tasks.choosing import inherited, learned
-from tasks.role_files import ROLES, most_held, write_role
+from tasks.role_files import ROLES, most_held, write_labels, write_role
 from tasks.snapshot_rows import TEXT, SnapshotRows, gather
 
 MOST_JUDGED = 200_000  # rows: an accuracy is known to a fifth of a point by then
@@ -205,6 +205,7 @@ def deal(
     for role, which in of_role.items():
         progress(len(proofs) / len(ROLES), f"{role}: {len(which):,} rows")
         proofs[role] = write_role(folder, project.schema, role, rows.pieces(which), len(which))
+    write_labels(project, folder, rows.known)
     (target / START).unlink(missing_ok=True)
     start = {"from": "scratch", "why": why}
     if encoder is not None and plan.parent is not None:

@@ -35,7 +35,7 @@ def prospects(resources: Resources, project: Project, folder: Path) -> Detectabl
     answered = champion_answers(resources, project, serving, held) if serving else None
     if answered is not None:
         check_anchor_size(project.gates, project.evaluation.metric, int(held.known.sum()))
-    known = answered or Outputs(baseline_values(project, held.train, held.fresh, encoder.answers), encoder.answers)
+    known = answered or Outputs(baseline_values(project, held.labels, held.fresh, encoder.answers), encoder.answers)
     kinds = (pilot(project),)
     learned = [*learned_answers(kinds, encoder, held.train, held.fresh, seed=project.training.seed).values()]
     if not learned:

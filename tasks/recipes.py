@@ -33,6 +33,7 @@ from tasks.fitting import cutoff_of
 from tasks.plans import Plan
 from tasks.protocols import Fold, deal
 from tasks.resources import Resources
+from tasks.role_files import follows
 from tasks.snapshot_rows import BATCH
 
 NETWORK = "network"
@@ -144,7 +145,8 @@ def once(project: Project, rows: Rows, fold: Fold, seed: int, threads: int | Non
     predictor = Predictor(encoder, Inside(trained.network, encoder.spec), 0.0, cutoff)
     asked = {name: test[name] for name in test if name not in (project.schema.target, BATCH)}
     outputs = {NETWORK: predictor.predict(asked)}
-    outputs["trivial"] = Outputs(baseline_values(project, train, test, predictor.levels), predictor.levels)
+    labels = rows if follows(project) else train  # in time order those of other rows arrive too
+    outputs["trivial"] = Outputs(baseline_values(project, labels, test, predictor.levels), predictor.levels)
     for name in project.evaluation.baselines:
         simple = learned_answers((name,), encoder, plain, test, seed=seed)[name]
         seconds[name] = simple.seconds

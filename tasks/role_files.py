@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.batches import read_batch
-from data.schema import Rows, Schema, row_bytes
+from data.schema import Category, Number, Rows, Schema, row_bytes
 from data.stored import Stored, write_pieces
 from projects.declaration import Project
 from tasks.snapshot_rows import BATCH, once
@@ -58,6 +58,45 @@ def some_of(project: Project, folder: Path, role: str) -> Rows:
         return read_role(folder, schema, role)
     places = np.linspace(0, stored.rows - 1, most).astype(np.int64)
     return {**stored.take(places), BATCH: origins(folder, role)[places]}
+
+
+def write_labels(project: Project, folder: Path, known: Rows) -> None:
+    """Keep when each row of the snapshot happened and what its label was, where they come one after the other.
+
+    Labels of rows that have no role arrive too, and the trivial rule knows them.
+    """
+    path, schema = labels_file(folder), project.schema
+    path.unlink(missing_ok=True)
+    if schema.time is None or not follows(project):
+        return
+    values = known[schema.target]
+    if values.dtype == object:
+        names = dict[str, int]()
+        codes = np.array([names.setdefault(value, len(names)) for value in values.tolist()], np.int32)
+        np.savez_compressed(path, times=known[schema.time], names=np.array(list(names), str), codes=codes)
+    else:
+        np.savez_compressed(path, times=known[schema.time], values=values)
+
+
+def labels(project: Project, folder: Path, train: Rows) -> Rows:
+    """Return the times and labels of all rows as `write_labels` kept them; else the rows that train."""
+    if project.schema.time is None or not follows(project):
+        return train
+    with np.load(labels_file(folder)) as kept:
+        values = kept["values"] if "values" in kept else once(kept["names"], {})[kept["codes"]]
+        return {project.schema.time: kept["times"], project.schema.target: values}
+
+
+def follows(project: Project) -> bool:
+    """Tell whether the trivial rule repeats the last label that had arrived: where rows come in the order of time."""
+    schema = project.schema
+    single = type(schema.columns[schema.target]) in (Category, Number)
+    return single and schema.time is not None and not project.evaluation.exchangeable and schema.ranking is None
+
+
+def labels_file(folder: Path) -> Path:
+    """Return where the labels of all rows are."""
+    return folder / "prepared" / "labels.npz"
 
 
 def origins(folder: Path, role: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.batches import read_batch, rows_in_group
-from data.schema import Category, Id, Rows, Schema, concatenate, length, row_bytes, take
+from data.schema import Category, Id, Number, Rows, Schema, concatenate, length, row_bytes, take
 from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
 
@@ -20,7 +20,8 @@ PIECE = 4  # row groups, 64 MB, that are read at a time: rows in no order are re
 class SnapshotRows:
     """The rows of some files, oldest first where they have a time; each key once, as the last of the files has it.
 
-    `known`: of every row, in that order, its key, entity, time, class, user where items are ranked, and `BATCH`.
+    `known`: of every row, in that order, its key, entity, time, class or number, its user where items are ranked, and
+    `BATCH`.
     """
 
     def __init__(self, paths: Sequence[Path], schema: Schema) -> None:
@@ -125,7 +126,7 @@ def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Pa
 
 def deciding(schema: Schema) -> list[str]:
     """Return the columns that decide which of its rows count, and what for."""
-    target = [schema.target] if isinstance(schema.columns[schema.target], Category) else []
+    target = [schema.target] if isinstance(schema.columns[schema.target], Category | Number) else []
     return [*schema.identifiers, *target, *([schema.ranking.user] if schema.ranking else [])]
 
 

@@ -182,7 +182,7 @@ def test_what_was_labelled_judges_the_next_version_and_its_failures_teach_nothin
     assert told_by["rows"]["judge"] < found["rows"]["judge"]  # those of which somebody knows
     champion = read_version(stack.orchard.trained / "model")
     fresh, anchor = (without_origin(role_files.read_role(tmp_path, project.schema, one)) for one in ("judge", "anchor"))
-    held = Held(fresh=fresh, anchor=anchor, known=np.ones(length(anchor), dtype=bool), train=train)
+    held = Held(fresh=fresh, anchor=anchor, known=np.ones(length(anchor), dtype=bool), train=train, labels=train)
     for asked in (project, by_labels):
         rows = replace(held, fresh=evaluation.telling(asked, fresh), anchor=evaluation.telling(asked, anchor))
         rows = replace(rows, known=np.ones(length(rows.anchor), dtype=bool))

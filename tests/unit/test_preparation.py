@@ -26,11 +26,12 @@ from projects.declaration import (
     Window,
 )
 from tasks import snapshot_rows
+from tasks.evaluation import baseline_values
 from tasks.plans import Plan
 from tasks.preparation import deal, place, roles, roles_by_entity
 from tasks.referencing import newest, roles_of
 from tasks.rejudging import came_since
-from tasks.role_files import most_held, read_role, stored_role
+from tasks.role_files import labels, most_held, read_role, stored_role
 from tasks.snapshot_rows import BATCH, SnapshotRows
 
 
@@ -329,3 +330,39 @@ def test_rows_whose_label_judges_an_anomaly_are_the_last_to_be_spared() -> None:
             assert (bound == role).sum() < (free == role).sum() / 3
             told = (free == role) & (known["y"] == "true")
             assert 50 < told.sum() == ((bound == role) & told).sum()
+
+
+@pytest.mark.parametrize("kind", ["class", "number"])
+def test_the_trivial_rule_knows_labels_that_arrived_while_their_rows_had_no_role(kind: str, tmp_path: Path) -> None:
+    day = 48
+    stream = rows(40 * day)
+    target = Number() if kind == "number" else Category(levels=("a", "b"))
+    schema = replace(project().schema, columns={"x": Number(), "y": target})
+    late = stream["at"] >= stream["at"][29 * day]  # the world turns within the embargo
+    stream["y"] = np.where(late, 5.0, 1.0) if kind == "number" else np.where(late, "b", "a").astype(object)
+    stream["y"][:day:2] = 5.0 if kind == "number" else "b"
+    stream["x"] = np.arange(40.0 * day)
+    task, metric = ("regression", "mae") if kind == "number" else ("classification", "accuracy")
+    declared = project(
+        schema=schema,
+        task=task,
+        labels=Labels(delay=timedelta(days=3)),
+        evaluation=Evaluation(metric=metric, judge=0.2, anchor=0.0),
+    )
+    write_batch(tmp_path / "one.parquet", stream, schema)
+    stored = SnapshotRows([tmp_path / "one.parquet"], schema)
+    found = roles(declared, stored.known)
+    assert (found[31 * day : 32 * day] == "").all()
+    deal(declared, Plan(), stored, found, tmp_path, "hash")
+    train, judges = (read_role(tmp_path, schema, role) for role in ("train", "judge"))
+    assert labels(declared, tmp_path, train)["at"].tolist() == stream["at"].tolist()
+    levels = ("a", "b") if kind == "class" else ()
+    answers = baseline_values(declared, labels(declared, tmp_path, train), judges, levels)
+    said = answers[:, 0] if kind == "number" else np.array(levels)[answers.argmax(axis=1)]
+    assert set(said) == {5.0 if kind == "number" else "b"}  # since 3 days before the first row that judges
+    newer = {name: values[-1:].copy() for name, values in judges.items()}
+    newer["at"] = newer["at"] + np.timedelta64(9, "D")  # came after the snapshot
+    assert len(baseline_values(declared, labels(declared, tmp_path, train), newer, levels)) == 1
+    assert (
+        labels(replace(declared, evaluation=replace(declared.evaluation, exchangeable=True)), tmp_path, train) is train
+    )
