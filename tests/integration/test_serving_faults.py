@@ -13,7 +13,7 @@ from serving.trials import Trials
 
 def test_a_fault_of_the_service_is_told_as_json_counted_and_in_the_log(tmp_path: Path) -> None:
     parts.promote(tmp_path, 1, factor=2.0)
-    fault = parts.broken("import serving.app\nserving.app.rows_of = lambda *_: 1 / 0")
+    fault = parts.broken("import serving.app as a\na.ROWS = dict.fromkeys(a.ROWS, lambda *_: 1 / 0)")
     with parts.serving(tmp_path, command=fault) as service, httpx.Client(base_url=service.url) as client:
         answer = client.post("/v1/prices/predict", json={"rows": [{"size": 1.0, "note": "a"}]})
         assert answer.status_code == 500
