@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from data.errors import BadSetting, Busy, Withheld
 from monitoring import events
 from monitoring.effects import Effects, NewDecision, NewIntent
-from monitoring.governor import Asker, Ruling, decide
-from monitoring.records import Incident
+from monitoring.governor import Asker, Ruling, decide, tripped
+from monitoring.records import Incident, Message
+from tasks import messages
 from tasks.acting import open_incident
 from tasks.circumstances import circumstances
 from tasks.leases import Run, leased
 from tasks.observing import clock
 from tasks.reports import Report
 from tasks.resources import Resources
+from tasks.watching import overview
 
 TERMINAL = " on the command line"  # ends the name of a holder that the orchestrator knows nothing of
 
@@ -107,7 +109,12 @@ def ruled(resources: Resources, name: str, incident: Incident | None, asker: Ask
     facts = {"incident": incident.id} if incident else {}
     reason = f"{ruling.reason} ({said})"
     refused = NewDecision(name, ruling.action, about, reason, {**ruling.inputs, **facts})
-    store.record(Effects(decisions=(refused,)), resources.now())
+    told: tuple[Message, ...] = ()
+    if serving and asker == "schedule" and tripped(project.governor, seen):  # nobody sits before it: once for each trip
+        text = f"no scheduled training of {name}: {ruling.reason}"
+        key = f"breaker-{serving.number}-{seen.failures}"
+        told = messages.alerts(resources.settings, name, key, "training", text, links=overview(resources))
+    store.record(Effects(messages=told, decisions=(refused,)), resources.now())
     raise Withheld(f"no training of {name} now: {ruling.reason}")
 
 

@@ -183,6 +183,18 @@ def test_a_schedule_waits_where_a_person_would_not(orchard: Orchard) -> None:
     assert begin(orchard, orchard.name, "ada") > 0
 
 
+def test_people_are_told_once_when_a_schedule_meets_a_tripped_breaker(orchard: Orchard) -> None:
+    orchard.serve()
+    for _ in range(3):
+        trained(orchard, 1)
+    for _ in range(2):
+        with pytest.raises(Withheld, match="3 retrainings came to nothing"):
+            begin(orchard, orchard.name, "the schedule", asker="schedule")
+    waiting = orchard.store.outbox.due(orchard.now())
+    [told] = [one for one in waiting if one.kind == "alert" and one.channel == "log"]
+    assert told.payload["text"].startswith(f"no scheduled training of {orchard.name}: the last 3 retrainings")
+
+
 def test_before_the_first_champion_trainings_are_no_retrainings(orchard: Orchard) -> None:
     orchard.declare(("minimum_labels=30", "minimum_labels=30, per_day=1"))
     for _ in range(3):
