@@ -13,6 +13,8 @@ from tasks.settings import Settings
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 POLL = 0.5
 """Seconds between two looks at a run."""
+TRIES, SETTLED = 3, 1.0
+"""Times that a schedule is changed, and seconds after each until runs of the old one would be seen."""
 
 
 class StillRunning(HoldfastError):
@@ -112,7 +114,24 @@ def reschedule(settings: Settings, deployment: str, every: timedelta) -> None:
             raise NoSuchProject(deployment.partition("/")[2], known_projects(api))
         timing = {"interval": every.total_seconds(), "anchor_date": datetime.now(UTC).isoformat(), "timezone": "UTC"}
         path = f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}"
-        api.call("PATCH", path, {"schedule": timing, "active": True})
+        for _ in range(TRIES):
+            api.call("PATCH", path, {"schedule": timing, "active": True})
+            time.sleep(SETTLED)
+            first = next_start(api, found["id"])
+            if first is None or first <= datetime.now(UTC) + every:
+                return
+
+
+def next_start(api: Api, deployment: str) -> datetime | None:
+    """Return when a deployment's next run is due, if one is planned.
+
+    The server's scheduler may have written runs of an old schedule just after it was changed, and while those are
+    ahead it plans none of the new one.
+    """
+    runs = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+    body = {"deployments": {"id": {"any_": [deployment]}}, "flow_runs": runs, "sort": "EXPECTED_START_TIME_ASC"}
+    planned = api.call("POST", "/flow_runs/filter", {**body, "limit": 1})
+    return datetime.fromisoformat(planned[0]["expected_start_time"]) if planned else None
 
 
 def run_state(settings: Settings, run: str) -> str:

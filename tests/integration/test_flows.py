@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,20 @@ def test_a_schedule_starts_runs_and_does_not_pile_them_up(tiny: str, runner: Run
     declare(runner.folder, "tiny")
     assert open_states.count("RUNNING") + open_states.count("PENDING") <= 2
     assert open_states.count("SCHEDULED") <= 4
+
+
+def test_a_changed_schedule_holds_though_runs_of_the_old_one_were_planned(
+    tiny: str, runner: Runner, api: Api, prefect_settings: Settings
+) -> None:
+    declare(runner.folder, "tiny", monitor=600)
+    found = deployment(api, "monitor/tiny")
+    for every in (timedelta(hours=6), timedelta(minutes=1), timedelta(hours=6), timedelta(minutes=1)):
+        client.reschedule(prefect_settings, "monitor/tiny", every)
+        until(lambda: client.next_start(api, found["id"]) is not None, 30)
+        planned = client.next_start(api, found["id"])
+        assert planned is not None
+        assert planned <= datetime.now(UTC) + every
+    declare(runner.folder, "tiny")
 
 
 def due(run: dict[str, Any]) -> bool:
