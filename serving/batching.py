@@ -216,7 +216,7 @@ class Batcher:
             if isinstance(entry, Refused) or job.over(now):
                 ended.append((job, entry if isinstance(entry, Refused) else self.late()))
                 continue
-            if not job.question:  # a list that holds nothing
+            if not job.question and job.key is None:  # a list that holds nothing, and nobody may ask for it again
                 ended.append((job, []))
                 continue
             entry.key, job.entry, job.deadline = job.key, entry, now + COMMIT_SECONDS

@@ -60,7 +60,7 @@ class Shadowing:
         """
         if challenger.mode != "shadow" or not isinstance(outcome, list):
             return
-        if [row.id for row in outcome] != identities(question):
+        if not question or [row.id for row in outcome] != identities(question):
             return
         if self.offered - self.taken + len(question) > WAITING_ROWS:
             challenger.tally.dropped += len(question)

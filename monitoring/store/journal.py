@@ -110,15 +110,12 @@ class Journal:
     def decide(self, entries: Sequence[Entry], counts: dict[Lane, int]) -> list[Outcome]:
         """Take each entry, unless one of its ids or its key stands for something else; none has to do with another."""
         known = self.known(entries)
-        refused = [conflict(entry, known) for entry in entries]
-        holders = self.claim(entries, refused)
+        said = self.claim(entries, [conflict(entry, known) for entry in entries])
         new: list[tuple[Any, ...]] = []
-        outcomes: list[Outcome] = []
-        for entry, conflicted, holder in zip(entries, refused, holders, strict=True):
-            outcome: Outcome | None = conflicted
-            if outcome is None and holder is not None:
-                outcome = self.replay(entry.project, holder)
-            outcomes.append(self.take(entry, known, counts, new) if outcome is None else outcome)
+        outcomes: list[Outcome] = [
+            self.take(entry, known, counts, new) if one is None else one
+            for entry, one in zip(entries, said, strict=True)
+        ]
         self.wire.insert(INTO, new)
         return outcomes
 
@@ -154,20 +151,20 @@ class Journal:
         newest = self.wire.all(NEWEST, lane)[0][0]
         return 0 if newest is None else int(newest) + 1
 
-    def claim(self, entries: Sequence[Entry], refused: Sequence[Conflict | None]) -> list[list[str] | None]:
-        """Take the keys of entries that are not refused; return the ids that answered a key taken before, if any."""
-        holders: list[list[str] | None] = [None] * len(entries)
+    def claim(self, entries: Sequence[Entry], refused: Sequence[Conflict | None]) -> list[Outcome | None]:
+        """Take the keys of entries that are not refused; return what is said already, by refusal or holder."""
+        said: list[Outcome | None] = list(refused)
         places = [i for i, entry in enumerate(entries) if entry.key is not None and refused[i] is None]
         claims = [Claim(key, [row.id for row in entries[i].rows]) for i in places if (key := entries[i].key)]
         if claims:
             for i, claim, ids in zip(places, claims, self.replies.claim(claims, entries[places[0]].at), strict=True):
-                holders[i] = None if ids == claim.ids else ids
-        return holders
+                said[i] = None if ids == claim.ids else self.replay(claim.key.project, ids)
+        return said
 
-    def replay(self, project: str, ids: list[str]) -> Outcome:
-        """Return the rows that answered a key; none where it came with another body, or its rows are gone."""
-        held = self.held(project, ids)
-        return [held[id_] for id_ in ids] if ids and len(held) == len(ids) else Conflict(None)
+    def replay(self, project: str, ids: list[str] | None) -> Outcome:
+        """Return the rows that answered a key, which may be none; a conflict for another body, or if rows are gone."""
+        held = self.held(project, ids or [])
+        return Conflict(None) if ids is None or len(held) < len(ids) else [held[id_] for id_ in ids]
 
     def known(self, entries: Iterable[Entry]) -> Known:
         """Return what the log holds under the ids that clients chose."""

@@ -39,10 +39,10 @@ class Replies:
         self.wire = wire
         self.claimed, self.forgot_at = 0, time.monotonic()
 
-    def claim(self, claims: Sequence[Claim], at: datetime) -> list[list[str]]:
-        """Take each key for its rows; for one that is taken return the ids that answered it, none for another body.
+    def claim(self, claims: Sequence[Claim], at: datetime) -> list[list[str] | None]:
+        """Take each key for its rows; for one that is taken return the ids that answered it, None for another body.
 
-        No two claims are to one key. A claim that got its key is given its own ids back.
+        No two claims are to one key. A claim that got its key is given its own ids back; an answer may have none.
         """
         now = self.wire.time(at)
         rows = [(*claim.key, orjson.dumps(claim.ids).decode(), now) for claim in claims]
@@ -55,7 +55,9 @@ class Replies:
             for key, body, ids in self.wire.all(STORED + self.wire.among("key"), (project, client, keys)):
                 holders[project, client, key] = (body, orjson.loads(ids))
         taken = [holders[claim.key[:3]] for claim in claims]
-        return [ids if body == claim.key.body_sha256 else [] for claim, (body, ids) in zip(claims, taken, strict=True)]
+        return [
+            ids if body == claim.key.body_sha256 else None for claim, (body, ids) in zip(claims, taken, strict=True)
+        ]
 
     def forget(self) -> None:
         """Delete keys older than a day, somewhat faster than they come."""

@@ -280,6 +280,15 @@ def test_a_list_asked_for_again_by_its_key_is_the_same_list(service: Service) ->
     assert listed(service, {"user": "u4"}, **{"idempotency-key": "again"}).status_code == 409
 
 
+def test_a_list_that_holds_nothing_keeps_its_key_as_any_other_does(service: Service) -> None:
+    empty = listed(service, {"user": GLUTTON}, **{"idempotency-key": "nothing"})
+    assert empty.json()["items"] == []
+    assert listed(service, {"user": GLUTTON}, **{"idempotency-key": "nothing"}).content == empty.content
+    assert listed(service, {"user": "u3"}, **{"idempotency-key": "nothing"}).status_code == 409
+    assert listed(service, {"user": "u3"}, **{"idempotency-key": "something"}).json()["items"]
+    assert listed(service, {"user": GLUTTON}, **{"idempotency-key": "something"}).status_code == 409
+
+
 def test_a_list_asked_for_again_is_the_same_after_another_generation_came(service: Service) -> None:
     one = listed(service, {"user": "u5"}, **{"idempotency-key": "before"})
     assert one.json()["generation"] == 1

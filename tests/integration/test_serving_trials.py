@@ -206,6 +206,7 @@ def test_a_shadow_that_is_too_busy_drops_rows_and_counts_them(place: Place) -> N
     state.generations.look()
     served = state.generations.of("prices")
     assert served.challenger is not None
+    state.shadowing.offer(served.challenger, [], [])  # an empty list is nothing to ask
     for n in range(40):  # nobody takes them
         rows = [ReadRow(f"{n}-{i}", f"{n}-{i}", None, ["a", 1.0]) for i in range(100)]
         state.shadowing.offer(served.challenger, rows, [row(one.id, CHAMPION) for one in rows])

@@ -20,7 +20,7 @@ EXAMPLES = count()
 FRESH = count()
 
 # a row is the client's id, or None, and its features; an entry its rows, its key and whose it is, and its generation
-ROWS = st.lists(st.tuples(st.none() | st.integers(0, 4), st.integers(0, 1)), min_size=1, max_size=3)
+ROWS = st.lists(st.tuples(st.none() | st.integers(0, 4), st.integers(0, 1)), max_size=3)
 ENTRIES = st.tuples(ROWS, st.none() | st.tuples(st.sampled_from("ab"), st.integers(0, 2)), st.integers(1, 2))
 COMMITS = st.lists(st.lists(ENTRIES, min_size=1, max_size=5), max_size=5)
 
