@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import orjson
 
 from data.cells import times
 from data.columns.category import objects, words_of
-from data.errors import Corrupt, SchemaMismatch
+from data.errors import Corrupt, SchemaMismatch, WrittenBefore
 from data.packing import pack_all
-from data.schema import Rows, Schema, length, row_bytes, take
+from data.schema import ArrayColumn, Number, Rows, Schema, length, row_bytes, take
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,12 +111,14 @@ def rows_in_group(schema: Schema) -> int:
     return max(1, GROUP // row_bytes(schema))
 
 
-def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
-    """Read what `write_batch` wrote, maybe by an earlier schema: columns in another order, or more of them.
+def read_batch(path: Path, schema: Schema, sha256: str | None = None, *, partly: bool = False) -> Rows:
+    """Read what `write_batch` wrote, maybe by an earlier schema: columns in another order, more, or fewer of them.
+
+    What was written before the schema had a column that may be null has nothing there; `partly`: also in others.
 
     Raises:
         Corrupt: the file isn't the one recorded as `sha256`, isn't whole, or doesn't hold what was written.
-        SchemaMismatch: it was written before the schema had one of its columns.
+        WrittenBefore: it was written before the schema had a column that a row can't be without.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -126,15 +128,44 @@ def read_batch(path: Path, schema: Schema, sha256: str | None = None) -> Rows:
     try:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
         recorded = proven((table.schema.metadata or {}).get(DIGEST, b""))
-        if missing := [name for name in schema.names if name not in recorded]:
-            raise SchemaMismatch(missing, recorded)
-        rows = {name: numpy_column(schema, name, table.column(name)) for name in schema.names}
+        missing = missing_of(path, schema, recorded, partly=partly)
+        rows = columns_of(table, schema, schema.names, missing)
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise Corrupt(path.name, "a batch", " ".join(str(error).split())) from error
     for name, found in digests(rows, schema).items():
-        if recorded[name] != found:
+        if name not in missing and recorded[name] != found:
             raise Corrupt(f"{name} in {path.name}", recorded[name], found)
     return rows
+
+
+def missing_of(path: Path, schema: Schema, recorded: Iterable[str], *, partly: bool) -> frozenset[str]:
+    """Return which of the schema's columns a file doesn't hold.
+
+    Raises: WrittenBefore, unless `partly`, for one that a row can't be without.
+    """
+    missing = frozenset(schema.names) - frozenset(recorded)
+    if schema.key in missing or (missing - schema.optional and not partly):
+        raise WrittenBefore(path.stem, missing - schema.optional)
+    return missing
+
+
+def columns_of(table: Any, schema: Schema, names: Sequence[str], missing: frozenset[str]) -> Rows:
+    """Return columns of one of Arrow's tables, with nothing in those that are missing there."""
+    count = table.num_rows
+    return {
+        name: nothing(schema, name, count) if name in missing else numpy_column(schema, name, table.column(name))
+        for name in names
+    }
+
+
+def nothing(schema: Schema, name: str, count: int) -> np.ndarray:
+    """Return what stands in a column of rows (N,) that were written before the schema had it."""
+    column = schema.columns.get(name)
+    if name == schema.time:
+        return np.full(count, "NaT", dtype="datetime64[us]")
+    if isinstance(column, ArrayColumn):
+        return np.zeros((count, *column.shape), column.dtype)
+    return np.full(count, np.nan) if isinstance(column, Number) else np.full(count, None, dtype=object)
 
 
 def frame_of(rows: Rows, schema: Schema) -> "pd.DataFrame":

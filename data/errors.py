@@ -88,6 +88,16 @@ class SchemaMismatch(HoldfastError):
         super().__init__(f"columns missing: {hints}")
 
 
+class WrittenBefore(SchemaMismatch):
+    """A batch was accepted before its schema had columns that a row can't be without."""
+
+    def __init__(self, batch: str, missing: Iterable[str]) -> None:
+        self.batch, self.missing = batch, sorted(missing)
+        named = ", ".join(map(repr, self.missing))
+        way = "ingest its rows again with it, or declare nullable=True if it is a Number or a Category"
+        HoldfastError.__init__(self, f"batch {batch!r} was accepted before the schema had {named}: {way}")
+
+
 class BadRow(HoldfastError):
     """A row handed to the service does not fit the schema; `where` is a path like rows[3].age."""
 

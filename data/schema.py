@@ -137,6 +137,13 @@ class Schema:
         """Every column a batch has, identifiers first."""
         return (*self.identifiers, *self.columns)
 
+    @property
+    def optional(self) -> frozenset[str]:
+        """The features that older rows may be without: those that may be null in any row."""
+        return frozenset(
+            name for name, column in self.features.items() if isinstance(column, Number | Category) and column.nullable
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `schema_from_json` is the inverse."""
         columns = {name: column_to_json(column) for name, column in self.columns.items()}

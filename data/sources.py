@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Split = Callable[["pd.DataFrame"], "Iterable[Batch]"]
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 TRAFFIC = "traffic-"  # begins the names of batches of the service's own rows, then their time: these sort last
+FRAME = "frame-"  # begins the names of a source's plain frames, then their number
 HALF_WRITTEN = (".tmp", ".part", ".crdownload", "~")
 
 
@@ -29,12 +30,14 @@ HALF_WRITTEN = (".tmp", ".part", ".crdownload", "~")
 class Batch:
     """Rows that arrived together. The name, usually a date, says which; the same name again is the same batch.
 
-    `once`: what was accepted under this name stays, where another content would else replace it.
+    `once`: what was accepted under this name stays, where another content would else replace it. `whole`: a plain
+    frame of a source, named by its content; the project's next one is newer, whatever its name.
     """
 
     name: str
     frame: "pd.DataFrame"
     once: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,80}", self.name) or self.name.startswith("."):
@@ -93,7 +96,8 @@ class Files:
 class Query:
     """The rows of a SQL query. `url_env` names the variable that holds the SQLAlchemy URL.
 
-    `batch` names the column whose values divide the rows into batches; without it they are one.
+    `batch` names the column whose values divide the rows into batches; without it they are one, stored anew, as a
+    whole, each time that they have changed.
     """
 
     url_env: str
@@ -168,7 +172,7 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
 
     try:
         given = source()
-        batches = [Batch(f"all-{content_hash(given)[:12]}", given)] if isinstance(given, pd.DataFrame) else given
+        batches = [whole(given)] if isinstance(given, pd.DataFrame) else given
         seen: set[str] = set()
         for batch in batches:
             yield checked(batch, seen)
@@ -177,6 +181,25 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
         raise
     except Exception as error:  # a stranger's function may raise anything
         raise SourceUnavailable(f"the source fails: {type(error).__name__}: {one_line(error)}") from error
+
+
+def whole(frame: "pd.DataFrame") -> Batch:
+    """Return a plain frame as a batch."""
+    return Batch(f"{FRAME}{content_hash(frame)[:12]}", frame, whole=True)
+
+
+def numbered(batch: Batch, known: Iterable[str]) -> Batch:
+    """Put a whole frame's number before its hash, so that of a project's frames the newest has the last name.
+
+    `known`: the names of the project's batches. The newest frame again keeps its name; what an older one held is news.
+    """
+    if not batch.whole:
+        return batch
+    frames = [re.fullmatch(rf"{FRAME}(\d{{6}})-([0-9a-f]{{12}})", name) for name in known]
+    newest = max(((int(one[1]), one[2]) for one in frames if one), default=(0, ""))
+    mark = batch.name.removeprefix(FRAME)
+    number = newest[0] if mark == newest[1] else newest[0] + 1
+    return replace(batch, name=f"{FRAME}{number:06d}-{mark}")
 
 
 def checked(given: object, seen: set[str]) -> Batch:

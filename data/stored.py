@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from data.batches import DIGEST, arrow_column, numpy_column, proof, proven, rows_in_group
-from data.errors import Corrupt, SchemaMismatch
+from data.batches import DIGEST, arrow_column, columns_of, missing_of, proof, proven, rows_in_group
+from data.errors import Corrupt
 from data.schema import Rows, Schema, concatenate, length, row_bytes, take
 
 
@@ -21,10 +21,10 @@ class Stored:
     `starts` (groups + 1,): the place of each row group's first row, and the number of rows.
     """
 
-    def __init__(self, path: Path, schema: Schema) -> None:
-        """Read the file's own description.
+    def __init__(self, path: Path, schema: Schema, *, partly: bool = False) -> None:
+        """Read the file's own description; `partly` as in `read_batch`.
 
-        Raises: Corrupt, SchemaMismatch.
+        Raises: Corrupt, WrittenBefore.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -35,8 +35,7 @@ class Stored:
             self.recorded = proven((self.file.schema_arrow.metadata or {}).get(DIGEST, b""))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Corrupt(path.name, "a batch", " ".join(str(error).split())) from error
-        if missing := [name for name in schema.names if name not in self.recorded]:
-            raise SchemaMismatch(missing, self.recorded)
+        self.missing = missing_of(path, schema, self.recorded, partly=partly)
         about = self.file.metadata
         counts = [about.row_group(at).num_rows for at in range(about.num_row_groups)]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -74,13 +73,13 @@ class Stored:
         import pyarrow as pa
 
         names, parts = self.schema.names if names is None else names, []
+        held = [name for name in names if name not in self.missing]
         try:
             for group in groups:
-                table = self.file.read_row_group(group, columns=list(names), use_threads=False)
-                parts.append({name: numpy_column(self.schema, name, table.column(name)) for name in names})
+                table = self.file.read_row_group(group, columns=held, use_threads=False)
+                parts.append(columns_of(table, self.schema, names, self.missing))
             if not parts:
-                table = self.file.schema_arrow.empty_table()
-                parts = [{name: numpy_column(self.schema, name, table.column(name)) for name in names}]
+                parts = [columns_of(self.file.schema_arrow.empty_table(), self.schema, names, self.missing)]
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise Corrupt(self.path.name, "a batch", " ".join(str(error).split())) from error
         return concatenate(parts)
@@ -113,7 +112,7 @@ class Stored:
         for piece in self.pieces():
             proof.add(piece)
         for name, found in proof.digests().items():
-            if self.recorded[name] != found:
+            if name not in self.missing and self.recorded[name] != found:
                 raise Corrupt(f"{name} in {self.path.name}", self.recorded[name], found)
 
 

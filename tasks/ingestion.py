@@ -3,12 +3,13 @@
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import BatchRefused, SourceUnavailable
+from data.errors import BatchRefused, NoBatch, SourceUnavailable
 from data.markdown import escaped, table
-from data.sources import Batch, fetch
+from data.sources import Batch, fetch, numbered
 from data.versions import Snapshot
 from projects.declaration import Project
 from tasks import changes, plans
@@ -38,6 +39,7 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
     keys = changes.held_keys(resources, project)
     try:
         for given in fetch(project.source):
+            given = numbered(given, named_before(resources, name)) if given.whole else given  # noqa: PLW2901
             batch = changes.without(given, project.schema.key, keys)
             if stays(resources, project, given, batch):
                 stay.append(given.name)
@@ -61,6 +63,15 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
     report = publish(resources, project, landings)
     said = f"; rows to be kept out stay in {', '.join(stay)}, accepted before: only a fresh home is without them"
     return replace(report, sentence=report.sentence + said * bool(stay))
+
+
+def named_before(resources: Resources, name: str) -> set[str]:
+    """Return the names of a project's batches, accepted or in quarantine."""
+    found = set[str]()
+    for kind in ("batches", "quarantine"):
+        with suppress(NoBatch):
+            found |= {Path(file.name).stem for file in resources.batches.snapshot(name, kind).files}
+    return found
 
 
 def stays(resources: Resources, project: Project, given: Batch, kept: Batch | None) -> bool:

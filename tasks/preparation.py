@@ -200,7 +200,7 @@ def deal(
     found = found.copy()
     found[places[~kept]] = ""
     of_role = {role: np.flatnonzero(found == role) for role in ROLES}
-    check(project, rows.known, of_role)
+    check(project, rows, of_role)
     proofs = dict[str, str]()
     for role, which in of_role.items():
         progress(len(proofs) / len(ROLES), f"{role}: {len(which):,} rows")
@@ -222,15 +222,19 @@ def deal(
     return counts
 
 
-def check(project: Project, known: Rows, of_role: dict[str, np.ndarray]) -> None:
-    """Refuse roles that nothing can be learned from, or judged by.
+def check(project: Project, rows: SnapshotRows, of_role: dict[str, np.ndarray]) -> None:
+    """Refuse roles that nothing can be learned from, or judged by, and a column of which nothing can be learned yet.
 
     Raises: TooFewRows, OneClass.
     """
     for role in ("train", "judge"):
         if len(of_role[role]) < FEWEST:
             raise TooFewRows(f"{role} rows of {project.name}", len(of_role[role]), FEWEST)
+    for name, count in rows.held(of_role["train"]).items():
+        if count < FEWEST:
+            what = f"train rows of {project.name} in batches with {name!r}, which is newer than the others"
+            raise TooFewRows(what, count, FEWEST)
     if project.task == "classification":
-        classes = set(known[project.schema.target][of_role["train"]].tolist())
+        classes = set(rows.known[project.schema.target][of_role["train"]].tolist())
         if len(classes) < 2:
             raise OneClass(f"the rows that train {project.name}", classes)

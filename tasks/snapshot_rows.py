@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.batches import read_batch, rows_in_group
+from data.errors import WrittenBefore
 from data.schema import Category, Id, Number, Rows, Schema, concatenate, length, row_bytes, take
 from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
@@ -27,11 +28,13 @@ class SnapshotRows:
     def __init__(self, paths: Sequence[Path], schema: Schema) -> None:
         """Read what decides about the rows.
 
-        Raises: Corrupt, SchemaMismatch.
+        Raises: Corrupt; WrittenBefore for a row that counts and has nothing in a column that it can't be without.
         """
         self.paths, self.schema, parts, one = tuple(paths), schema, list[Rows](), dict[str, str]()
+        self.missing: list[frozenset[str]] = []  # of each file the columns that it doesn't hold
         for path in self.paths:
-            stored = Stored(path, schema)
+            stored = Stored(path, schema, partly=True)
+            self.missing.append(stored.missing)
             part = stored.read(range(stored.groups), deciding(schema)) | {BATCH: np.full(stored.rows, path.stem, "O")}
             part[schema.key] = part[schema.key].astype(TEXT)
             parts.append(
@@ -41,15 +44,31 @@ class SnapshotRows:
         together = concatenate(parts)
         parts.clear()
         self.places = newest_of_each_key(together, schema)
+        for at in np.unique(self.files(self.places)).tolist():
+            if needed := self.missing[at] - schema.optional:
+                raise WrittenBefore(self.paths[at].stem, needed)
         self.known = take(together, self.places)
 
     def __len__(self) -> int:
         return len(self.places)
 
+    def files(self, places: np.ndarray) -> np.ndarray:
+        """Return the position in `paths` of the file of each place (N,)."""
+        return np.searchsorted(self.starts, places, side="right") - 1
+
+    def held(self, which: np.ndarray) -> dict[str, int]:
+        """Count, of each column that a file lacks, the rows at some positions (N,) whose file has it."""
+        counts = np.bincount(self.files(self.places[which]), minlength=len(self.paths))
+        lacking = frozenset[str]().union(*self.missing)
+        return {
+            name: sum(int(count) for count, missing in zip(counts, self.missing, strict=True) if name not in missing)
+            for name in sorted(lacking)
+        }
+
     @cached_property
     def whole(self) -> Rows:
         """All rows of the files, in theirs."""
-        return concatenate([read_batch(path, self.schema) for path in self.paths])
+        return concatenate([read_batch(path, self.schema, partly=True) for path in self.paths])
 
     @cached_property
     def proven(self) -> tuple[Path, ...]:
@@ -58,7 +77,7 @@ class SnapshotRows:
         Raises: Corrupt.
         """
         for path in self.paths:
-            Stored(path, self.schema).check()
+            Stored(path, self.schema, partly=True).check()
         return self.paths
 
     def take(self, which: np.ndarray) -> Rows:
@@ -74,7 +93,7 @@ class SnapshotRows:
         bounds = np.searchsorted(wanted[order], self.starts)
         touched = [(at, order[bounds[at] : bounds[at + 1]]) for at in np.flatnonzero(np.diff(bounds)).tolist()]
         parts = (
-            (of, Stored(self.proven[at], self.schema).take(wanted[of] - self.starts[at]))
+            (of, Stored(self.proven[at], self.schema, partly=True).take(wanted[of] - self.starts[at]))
             for at, of in touched or [(0, order)]
         )
         return assembled(len(wanted), parts) | origins
@@ -106,7 +125,7 @@ class SnapshotRows:
         named = [name for name, column in self.schema.features.items() if isinstance(column, Category | Id)]
         seen, found = set[tuple[str, str]](), []
         for path, start in zip(self.paths, self.starts.tolist(), strict=False):
-            stored = Stored(path, self.schema)
+            stored = Stored(path, self.schema, partly=True)
             for group, first in enumerate(stored.starts[:-1].tolist()):
                 for name, values in stored.read([group], named).items() if named else ():
                     for at in np.flatnonzero(wanted[start + first : start + first + len(values)]).tolist():

@@ -14,7 +14,7 @@ from data.batches import coerce
 from data.errors import BadDeclaration, Corrupt, SourceUnavailable
 from data.public import elec2
 from data.schema import Category, Image, Schema, length
-from data.sources import Batch, Bundled, Catalogued, Files, Query, fetch
+from data.sources import Batch, Bundled, Catalogued, Files, Query, fetch, numbered
 
 TABLE = pd.DataFrame({"id": ["001", "002"], "x": [0.1, 0.2]})
 
@@ -81,7 +81,20 @@ def test_a_frame_is_one_batch_named_by_its_content_in_any_order() -> None:
     [other] = fetch(lambda: TABLE.iloc[::-1])
     [third] = fetch(lambda: TABLE.assign(x=0.3))
     assert one.name == other.name != third.name
-    assert one.name.startswith("all-")
+    assert one.name.startswith("frame-")
+
+
+def test_of_a_sources_frames_the_newest_has_the_last_name() -> None:
+    [first], [second] = fetch(lambda: TABLE), fetch(lambda: TABLE.assign(x=0.3))
+    known = ["2026-01-01", "frame-of-mine"]
+    for given, news in ((first, True), (first, False), (second, True), (first, True), (first, False)):
+        named = numbered(given, known).name
+        assert (named not in known) == news
+        known += [named] * news
+        assert named == max(name for name in known if name.startswith("frame-0"))
+    assert len(known) == 5
+    [other] = fetch(lambda: [Batch("2026-01-02", TABLE)])
+    assert numbered(other, known).name == "2026-01-02"
 
 
 def test_what_goes_wrong_in_a_users_function_is_told_with_its_cause() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from data import batches as files
 from data.batches import write_batch
-from data.errors import BadDeclaration, Corrupt, OneClass
+from data.errors import BadDeclaration, Corrupt, OneClass, TooFewRows, WrittenBefore
 from data.schema import Anomaly, Audio, Column, Id, Image, Rows, Series, length
 from data.stored import Stored
 from data.versions.snapshot import Snapshot, SnapshotFile
@@ -236,6 +236,75 @@ def test_a_column_that_was_of_another_kind_when_a_batch_came_is_refused(
         with pytest.raises(Corrupt, match=r"x in one\.parquet"):
             SnapshotRows([tmp_path / "one.parquet"], now).take(np.arange(5))
         assert len(SnapshotRows([tmp_path / "one.parquet"], was).take(np.arange(5))["x"]) == 5
+
+
+def grown(**columns: Column) -> Schema:
+    """The schema with more columns than its batches were written with."""
+    return replace(project().schema, columns={**project().schema.columns, **columns})
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_rows_from_before_a_column_may_be_without_it_where_it_may_be_null(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        read_again(monkeypatch)
+    schema = grown(z=Number(nullable=True), kind=Category(levels=("u",), nullable=True))
+    older, newer = rows(300), rows(400)
+    new = {"z": np.arange(400.0), "kind": np.array(["u"] * 400, dtype=object)}
+    write_batch(tmp_path / "1.parquet", older, project().schema)
+    write_batch(tmp_path / "2.parquet", {n: values[250:] for n, values in (newer | new).items()}, schema)
+    stored = SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema)
+    found = stored.all()
+    assert found["id"].tolist() == newer["id"].tolist()
+    assert np.array_equal(found["z"], np.where(np.arange(400) < 250, np.nan, np.arange(400)), equal_nan=True)
+    assert found["kind"].tolist() == [None] * 250 + ["u"] * 150
+    assert len(stored.sample(np.arange(400), 40)["z"]) >= 40
+    some = np.arange(0, 400, 3)[::-1]
+    assert np.array_equal(stored.take(some)["z"], found["z"][some], equal_nan=True)
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_batch_from_before_a_column_is_in_the_way_until_its_rows_came_again(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        read_again(monkeypatch)
+    schema = replace(grown(z=Number(), seen=Image(height=2, width=2)), entity="shop", time="moment")
+    write_batch(tmp_path / "frame-000001-b.parquet", rows(40), project().schema)
+    with pytest.raises(WrittenBefore, match=r"'frame-000001-b' was .* 'moment', 'seen', 'shop', 'z': ingest"):
+        SnapshotRows([tmp_path / "frame-000001-b.parquet"], schema)
+    whole = rows(41)
+    again = {
+        **{name: whole[name] for name in ("id", "x", "y")},
+        "z": np.arange(41.0),
+        "seen": np.ones((41, 2, 2), np.uint8),
+        "shop": whole["owner"],
+        "moment": whole["at"],
+    }
+    newer = tmp_path / "frame-000002-a.parquet"
+    write_batch(newer, {name: values[1:] for name, values in again.items()}, schema)
+    with pytest.raises(WrittenBefore):
+        SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema)
+    write_batch(newer, again, schema)
+    found = SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema).all()
+    assert found["z"].tolist() == list(range(41))
+    assert found["seen"].all()
+
+
+def test_what_only_judging_rows_have_a_value_of_is_not_learned(tmp_path: Path) -> None:
+    schema = grown(z=Number(nullable=True))
+    declared, given = project(schema=schema), rows(200)
+    given["y"][::2] = "b"
+    write_batch(tmp_path / "1.parquet", {name: values[:150] for name, values in given.items()}, project().schema)
+    fresh = {**given, "z": np.arange(200.0)}
+    write_batch(tmp_path / "2.parquet", {name: values[150:] for name, values in fresh.items()}, schema)
+    stored = SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema)
+    found = np.array(["train"] * 160 + ["judge"] * 40, dtype=object)
+    with pytest.raises(TooFewRows, match="in batches with 'z', which is newer than the others: 10 rows"):
+        deal(declared, Plan(), stored, found, tmp_path, "hash")
+    found[:180] = "train"
+    assert deal(declared, Plan(), stored, found, tmp_path, "hash")["train"] == 180
 
 
 def test_a_sample_is_spread_evenly_and_has_each_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
