@@ -97,10 +97,11 @@ def in_another_unit(values: np.ndarray, dial: float, column: Number) -> np.ndarr
 
 @dataclass(frozen=True)
 class Injection:
-    """A change by its name: which columns it can be put into, and how, given a dial from 0 to 1."""
+    """A change by its name: which columns it can be put into, and how, given a dial from 0 to 1 where it has one."""
 
     fits: Callable[[Column], bool]
     apply: Callable[[Column, np.ndarray, float, Generator], np.ndarray]
+    dialled: bool = True
 
 
 def _image(column: Column) -> Image:
@@ -121,6 +122,7 @@ INJECTIONS = {
     "dead_frames": Injection(
         lambda column: isinstance(column, Image),
         lambda column, values, _dial, _drawn: dead_frames(values, _image(column).high),
+        dialled=False,
     ),
     "noise": Injection(
         lambda column: isinstance(column, Audio), lambda _column, values, dial, drawn: noisy(values, dial, drawn)

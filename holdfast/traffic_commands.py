@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from tasks.settings import Settings
 
 app = typer.Typer()
-Dial = Annotated[float, typer.Option("--dial", min=0, max=1, help="How much an injection changes.")]
-DIAL = 0.6
+Dial = Annotated[
+    float | None, typer.Option("--dial", min=0, max=1, help="How much an injection changes; 0.6 if left out.")
+]
 MONITOR_SECONDS = 60.0  # that the last run of the monitor is waited for
 
 
@@ -59,7 +60,7 @@ def replay(
     change: Annotated[
         str | None, typer.Option("--change", help="What is sent: a change that the project declares, or an injection.")
     ] = None,
-    dial: Dial = DIAL,
+    dial: Dial = None,
     since: Annotated[
         datetime | None,
         typer.Option(formats=FORMATS, help="From when on, UTC; if left out, all rows that were never ingested."),
@@ -116,7 +117,7 @@ def inject(
         str, typer.Argument(help="A change that the project declares, or new_cameras, noise, typos, level, gap, unit.")
     ] = "new_cameras",
     *,
-    dial: Dial = DIAL,
+    dial: Dial = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Rows to send.")] = 200,
     labels: Annotated[bool, typer.Option("--labels", help="Also say afterwards what was true.")] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Send nothing: say whether such a change would be seen.")] = False,

@@ -24,6 +24,7 @@ from tasks.resources import Resources
 from tasks.snapshot_rows import BATCH, gather, newest_of_each_key
 
 HOLD = "hold"  # the ledger's word for a change that is kept out of the batches
+DIAL = 0.6  # how much an injection changes where nobody says
 
 
 def good_rows(project: Project, source: Source) -> Rows:
@@ -78,20 +79,31 @@ def later(project: Project, name: str) -> Rows:
     return take(rows, newest_of_each_key(rows, schema))
 
 
-def changed(project: Project, name: str, dial: float, columns: Sequence[str], seed: int) -> Rows:
+def injections(project: Project) -> list[str]:
+    """Return the names of the injections that some feature of a project can take."""
+    return [name for name, one in INJECTIONS.items() if any(map(one.fits, project.schema.features.values()))]
+
+
+def changed(project: Project, name: str, dial: float | None, columns: Sequence[str], seed: int) -> Rows:
     """Return the rows of a change by its name: a declared one's as they are, else the source's with an injection.
 
     `dial`: 0 to 1, how much an injection changes; `columns`: into which, all that it fits where none is named. Rows
     with an injection have keys of their own, others with another dial: they are other rows, which nobody answered yet.
 
-    Raises: BadSetting, SourceUnavailable, TooFewRows.
+    Raises: BadSetting, also for a dial or columns that would change nothing; SourceUnavailable, TooFewRows.
     """
     if name in project.changes:
+        if dial is not None or columns:
+            option = "--column" if dial is None else "--dial"
+            raise BadSetting(f"the rows of {name} are sent as they are: {without_option(project, option)}")
         return later(project, name)
+    if dial is not None and name in INJECTIONS and not INJECTIONS[name].dialled:
+        raise BadSetting(f"{name} is the same at any strength: {without_option(project, '--dial')}")
+    dial = DIAL if dial is None else dial
     features = project.schema.features
     fitting = {} if name not in INJECTIONS else {c: f for c, f in features.items() if INJECTIONS[name].fits(f)}
     if not fitting:
-        known = {*project.changes, *(n for n, one in INJECTIONS.items() if any(map(one.fits, features.values())))}
+        known = {*project.changes, *injections(project)}
         raise BadSetting(f"{project.name} has no change {name!r}; {nearest(name, known)}")
     for column in columns:
         if column not in fitting:
@@ -103,6 +115,12 @@ def changed(project: Project, name: str, dial: float, columns: Sequence[str], se
     key = project.schema.key
     found[key] = np.array([f"{one}~{name}-{dial:g}" for one in rows[key].tolist()], dtype=object)
     return found
+
+
+def without_option(project: Project, option: str) -> str:
+    """Say what to do with an option that is for injections only, --dial for those that have a strength."""
+    named = " or ".join(name for name in injections(project) if INJECTIONS[name].dialled or option != "--dial")
+    return f"leave out {option}" + (f", or name an injection: {named}" if named else "")
 
 
 def hold_back(resources: Resources, project: Project, name: str) -> None:

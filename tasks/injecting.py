@@ -24,7 +24,7 @@ def inject(
     resources: Resources,
     project: Project,
     change: str,
-    dial: float,
+    dial: float | None,
     columns: Sequence[str],
     count: int,
     *,

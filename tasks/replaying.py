@@ -22,7 +22,7 @@ from models.metrics import labelled
 from projects.declaration import Project
 from tasks.backtest import pace
 from tasks.backtest_stream import Stream, stamp, stream_of
-from tasks.changes import changed, good_rows
+from tasks.changes import changed, good_rows, without_option
 from tasks.client import REQUEST, Service, asked, told
 from tasks.observing import utc
 from tasks.resources import Resources
@@ -78,7 +78,7 @@ def speed_of(text: str) -> Speed:
 
 
 def rows_to_send(
-    resources: Resources, project: Project, change: str | None, dial: float, since: datetime | None
+    resources: Resources, project: Project, change: str | None, dial: float | None, since: datetime | None
 ) -> Rows:
     """Return labelled rows: of a change, else of the source; from `since` on, else all that were never ingested.
 
@@ -91,6 +91,8 @@ def rows_to_send(
     schema = project.schema
     if since is not None and schema.time is None:
         raise BadSetting(f"{project.name} has no time column: leave out --since")
+    if change is None and dial is not None:
+        raise BadSetting(f"history is sent as it was: {without_option(project, '--dial')}")
     if change is not None:
         rows = changed(project, change, dial, (), seed=0)
     else:

@@ -10,7 +10,7 @@ import pytest
 from data.errors import BadSetting
 from data.schema import Rows
 from data.sources import Batch
-from tasks.changes import held, later, without
+from tasks.changes import changed, held, later, without
 from tasks.ingestion import ingest
 from tasks.resources import Resources, connect
 from tasks.settings import Settings
@@ -113,6 +113,13 @@ def test_rows_that_were_accepted_before_they_were_held_back_are_told_of(stalls: 
     assert "stay in 2026-01-03, accepted before: only a fresh home" in report.sentence
     assert {key[0] for key in rows_in(stalls, tmp_path / "cache")["id"]} == {"0", "1", "2"}
     stalls.store.close()
+
+
+def test_a_strength_for_what_has_none_is_refused_with_what_has_one(tmp_path: Path) -> None:
+    digits = connect(Settings(home=tmp_path)).project("digits")
+    with pytest.raises(BadSetting, match=r"leave out --dial, or name an injection: new_cameras$"):
+        changed(digits, "dead_frames", 0.5, (), seed=0)
+    assert np.ptp(changed(digits, "dead_frames", None, (), seed=0)["image"]) == 0
 
 
 def test_keys_that_pandas_read_as_floats_are_held_back_like_others() -> None:

@@ -147,7 +147,7 @@ class Stage:
 
     @contextmanager
     def replay(self, change: str) -> Iterator[Replay]:
-        rows = rows_to_send(self.home, self.project, change, 0.6, None)
+        rows = rows_to_send(self.home, self.project, change, None, None)
         with Service(self.running.url, self.home.settings.service_key) as service:
             yield Replay(self.home, service, lined_up(self.home, self.project, rows))
 
@@ -204,9 +204,10 @@ def sent(turning: Stage) -> Sent:
     return Sent(first.summary(), second.summary(), json.loads(found.stdout), moments)
 
 
-def commanded(turning: Stage, *more: str, change: str = "turned", clock: str = "data") -> Result:
+def commanded(turning: Stage, *more: str, change: str | None = "turned", clock: str = "data") -> Result:
     home, folder = turning.home.settings.home, turning.home.file.parent
-    asked = ["replay", "turning", "--home", str(home), "--projects", str(folder), "--change", change, "--json"]
+    asked = ["replay", "turning", "--home", str(home), "--projects", str(folder), "--json"]
+    asked += ["--change", change] if change else []
     variables = {
         "HOLDFAST_SERVICE_PORT": str(turning.running.port),
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
@@ -273,6 +274,8 @@ def test_the_command_refuses_in_one_line(turning: Stage) -> None:
     for found, why in (
         (commanded(turning, clock="wall"), "HOLDFAST_CLOCK=data"),
         (commanded(turning, "--speed", "fast"), "rows a second"),
+        (commanded(turning, "--dial", "1"), "the rows of turned are sent as they are: leave out --dial, or name"),
+        (commanded(turning, "--dial", "0.6", change=None), "leave out --dial, or name an injection: unit\n"),
     ):
         assert (found.exit_code, found.output.count("\n")) == (1, 1)
         assert why in found.output
@@ -280,7 +283,7 @@ def test_the_command_refuses_in_one_line(turning: Stage) -> None:
 
 def test_a_speed_is_kept_to(turning: Stage, tmp_path: Path) -> None:
     unsent = connect(Settings(home=tmp_path, projects=str(turning.home.file.parent), clock="data"))
-    rows = changed(turning.project, "turned", 0, (), 0)
+    rows = changed(turning.project, "turned", None, (), 0)
     replay = Replay(unsent, Service("http://127.0.0.1:9"), lined_up(unsent, turning.project, rows))
     replay.service.http.close()
     assert np.isclose(Speed(rows=100).a_second(replay.stream) / np.timedelta64(1, "h"), 100, rtol=0.01)
@@ -293,7 +296,7 @@ def test_a_speed_is_kept_to(turning: Stage, tmp_path: Path) -> None:
 
 def test_a_replay_goes_on_without_reading_what_was_answered_before(turning: Stage, tmp_path: Path) -> None:
     resources = connect(Settings(home=tmp_path, projects=str(turning.home.file.parent), clock="data"))
-    stream = lined_up(resources, turning.project, changed(turning.project, "turned", 0, (), 0))
+    stream = lined_up(resources, turning.project, changed(turning.project, "turned", None, (), 0))
     sent = [str(key) for key in stream.rows["id"][:100]]
     resources.store.predictions.append(
         [Prediction(key, "turning", 1, MIDNIGHT, MIDNIGHT, bytes(200_000), {"class": "up"}) for key in sent]
@@ -317,18 +320,20 @@ def test_injected_rows_are_answered_and_their_labels_taken(turning: Stage) -> No
     found = inject(turning.home, turning.project, "unit", 1.0, ("a",), 60, labels=True)
     assert found.startswith("60 answers under unit, ")
     assert found.endswith("60 labels are new")
-    assert "right; 60" in inject(turning.home, turning.project, "turned", 0.6, (), 60, labels=True)
+    assert "right; 60" in inject(turning.home, turning.project, "turned", None, (), 60, labels=True)
 
 
 def test_what_can_not_be_sent_says_so_in_one_line(turning: Stage) -> None:
     home, project = turning.home, turning.project
     with pytest.raises(BadSetting, match="no row is left that was not ingested; name --change turned or --since"):
-        rows_to_send(home, project, None, 0.6, None)
-    assert length(rows_to_send(home, project, None, 0.6, datetime(2026, 1, 20, tzinfo=UTC))) == HISTORY - 19 * 24
+        rows_to_send(home, project, None, None, None)
+    assert length(rows_to_send(home, project, None, None, datetime(2026, 1, 20, tzinfo=UTC))) == HISTORY - 19 * 24
     with pytest.raises(BadSetting, match="'turned'"):
-        rows_to_send(home, project, "turnd", 0.6, None)
+        rows_to_send(home, project, "turnd", None, None)
     with pytest.raises(BadSetting, match="can't be put into 'y'"):
         inject(home, project, "unit", 0.5, ("y",), 10, labels=False)
+    with pytest.raises(BadSetting, match="leave out --column, or name an injection: unit"):
+        inject(home, project, "turned", None, ("a",), 10, labels=False)
     with pytest.raises(BadSetting, match="rows a second"):
         speed_of("-3d")
     with pytest.raises(ServerUnavailable, match="does not answer"), Service("http://127.0.0.1:9") as service:
@@ -338,7 +343,7 @@ def test_what_can_not_be_sent_says_so_in_one_line(turning: Stage) -> None:
 def test_windows_of_a_span_are_not_filled_while_the_walls_clock_judges_them(turning: Stage) -> None:
     at_once = replace(turning.project, labels=Labels())
     live = replace(turning.home, settings=turning.home.settings.model_copy(update={"clock": "wall"}))
-    rows = changed(turning.project, "turned", 0, (), 0)
+    rows = changed(turning.project, "turned", None, (), 0)
     with pytest.raises(BadSetting, match="before their rows or labels come: start it with HOLDFAST_CLOCK=data"):
         lined_up(live, at_once, rows)
     by_count = replace(at_once, monitors=Monitors(window=Window(rows=100)))
@@ -364,7 +369,7 @@ def test_without_a_champion_nothing_is_sent(tmp_path: Path) -> None:
     (tmp_path / "turning.py").write_text(textwrap.dedent(TURNING))
     resources = connect(Settings(home=tmp_path / "home", projects=str(tmp_path)))
     with pytest.raises(NoChampion):
-        rows_to_send(resources, resources.project("turning"), "turned", 0.6, None)
+        rows_to_send(resources, resources.project("turning"), "turned", None, None)
 
 
 @pytest.fixture(scope="module")
