@@ -86,4 +86,4 @@ def orchard(request: pytest.FixtureRequest, trained: Path, mlflow_url: str, tmp_
     """A home and a project of the test's own, with the session's training to register."""
     made = plant(trained, mlflow_url, tmp_path / "home", request.node.name)
     yield made
-    made.store.close()
+    made.close()

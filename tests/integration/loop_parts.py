@@ -83,6 +83,7 @@ class Orchard(Resources):
     shared: DataRegistry | None = None
     ahead: timedelta = timedelta(0)
     tokens: int = 100
+    others: list["Orchard"] = field(default_factory=list)
 
     @cached_property
     def batches(self) -> DataRegistry:
@@ -94,7 +95,13 @@ class Orchard(Resources):
 
     def another(self) -> "Orchard":
         """What another process would have: the same home, connections of its own."""
-        return replace(self)
+        self.others.append(replace(self))
+        return self.others[-1]
+
+    def close(self) -> None:
+        """Close every connection."""
+        for one in (self, *self.others):
+            one.store.close()
 
     @property
     def declared(self) -> Project:
@@ -294,13 +301,14 @@ def train_once(home: Path, text: str = PLUMS) -> Path:
     return folder
 
 
-def plant(trained: Path, mlflow_url: str, home: Path, test: str, text: str = PLUMS) -> Orchard:
-    """A home with a project named for the test."""
+def plant(trained: Path, mlflow_url: str, home: Path, test: str, text: str = PLUMS, store: str = "") -> Orchard:
+    """A home with a project named for the test; its store is a file of the home, if no other is named."""
     words = re.sub(r"\W+", "_", test.removeprefix("test_").lower())[:28]
     name = f"{words}_{hashlib.sha256(test.encode()).hexdigest()[:8]}"
     (home / "projects").mkdir(parents=True)
     (home / "projects" / f"{name}.py").write_text(text.format(name=name))
-    settings = Settings(home=home, projects=str(home / "projects"), mlflow_tracking_uri=mlflow_url)
+    projects = str(home / "projects")
+    settings = Settings(home=home, projects=projects, mlflow_tracking_uri=mlflow_url, database_url=store)
     remote = str(trained.parent / "remote")
     shared = DataRegistry(trained.parent / "registry", remote)
     return Orchard(settings, name=name, trained=trained, shared=shared)

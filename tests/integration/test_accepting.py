@@ -1,12 +1,14 @@
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from loop_parts import WINDOW, Orchard, Orchestra, plums
+from loop_parts import WINDOW, Orchard, Orchestra, plant, plums
 from sqlalchemy import update
-from store_parts import race
+from store_parts import race, url
 
 from data.errors import HoldfastError, NotAcceptable
 from monitoring.effects import Effects, NewIncident
@@ -21,8 +23,18 @@ from tasks.accepting import accept, ask, carry_out
 from tasks.reporting import window_of
 from tasks.watching import watch
 
+__all__ = ["url"]
+
 SHIFT = 2.5
 batches = count(1)
+on_a_file = pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # many windows: their statistics are in question
+
+
+@pytest.fixture
+def orchard(request: pytest.FixtureRequest, trained: Path, tmp_path: Path, url: str) -> Iterator[Orchard]:
+    made = plant(trained, "http://127.0.0.1:9", tmp_path / "home", request.node.name, store=url)
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +75,7 @@ def revisions(orchard: Orchard) -> int:
     return len(orchard.store.references.revisions(orchard.name, orchard.serving.number))
 
 
+@on_a_file
 def test_a_permanent_harmless_change_is_one_incident_then_fifty_quiet_windows_and_the_next_change_is_seen(
     orchard: Orchard,
 ) -> None:
@@ -114,6 +127,7 @@ def test_errors_are_compared_with_those_on_the_accepted_rows_once_their_labels_a
     assert len(compared_with(orchard).losses) == 3 * WINDOW
 
 
+@on_a_file
 def test_errors_that_were_accepted_are_no_rise_over_those_of_before(orchard: Orchard) -> None:
     orchard.serve()
     noise = np.random.default_rng(4)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loop_parts import PLUMS, WINDOW, Orchard, plant, plums, train_once
+from store_parts import url
 
 from data.errors import NotAcceptable
 from monitoring.records import Verdict
@@ -17,6 +18,8 @@ from tasks import accepting, rereferencing, watching
 from tasks.accepting import accept, ask
 from tasks.harvesting import harvestable
 from tasks.watching import watch
+
+__all__ = ["url"]
 
 NULLABLE = PLUMS.replace('"sugar": Number(low=-9.0, high=9.0)', '"sugar": Number(low=-9.0, high=9.0, nullable=True)')
 PERSON = Viewer("ada", acts=True, logged=True, person=True, token="t", cookie="c", secure=False, fresh=False)
@@ -29,12 +32,12 @@ def trained_with_nulls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clinic(request: pytest.FixtureRequest, trained_with_nulls: Path, tmp_path: Path) -> Iterator[Orchard]:
-    made = plant(trained_with_nulls, "http://127.0.0.1:9", tmp_path / "home", request.node.name, NULLABLE)
+def clinic(request: pytest.FixtureRequest, trained_with_nulls: Path, tmp_path: Path, url: str) -> Iterator[Orchard]:
+    made = plant(trained_with_nulls, "http://127.0.0.1:9", tmp_path / "home", request.node.name, NULLABLE, url)
     made.declare(("minimum_labels=30", 'minimum_labels=30, retrain="off"'))
     made.serve()
     yield made
-    made.store.close()
+    made.close()
 
 
 def live(clinic: Orchard, windows: int, missing: float = 0.0, *, constant: bool = False) -> list[str]:
