@@ -22,12 +22,13 @@ class Factors(nn.Module):
     """Biases of both ids and the product of their factors: (B, 2) int64 -> (B, K).
 
     An id that was never learned has neither bias nor factors, which is the mean of all. `dropout`: probability, 0 to 1,
-    of leaving one factor out while training, for each of the K answers.
+    of leaving one factor out while training, for each of the K answers; `lately`: so many newest rows of each user say
+    where the user's bias has moved to (models/lately.py).
     """
 
-    def __init__(self, spec: EncodedSpec, width: int, dropout: Sequence[float]) -> None:
+    def __init__(self, spec: EncodedSpec, width: int, dropout: Sequence[float], lately: int) -> None:
         super().__init__()
-        self.outputs, self.width = spec.outputs, width
+        self.outputs, self.width, self.lately = spec.outputs, width, lately
         self.factors = nn.ModuleList(table(count, spec.outputs * width, NEAR) for count in spec.cardinalities)
         self.biases = nn.ModuleList(table(count, spec.outputs, 0.0) for count in spec.cardinalities)
         self.mean = nn.Parameter(torch.zeros(spec.outputs))
@@ -46,11 +47,9 @@ class Factors(nn.Module):
 class NeuralFactors(nn.Module):
     """`Factors`, and for each answer hidden layers over embeddings of both ids, added up: (B, 2) int64 -> (B, K)."""
 
-    def __init__(
-        self, spec: EncodedSpec, width: int, dropout: Sequence[float], hidden: Sequence[int], left_out: float
-    ) -> None:
+    def __init__(self, spec: EncodedSpec, product: Factors, width: int, hidden: Sequence[int], left_out: float) -> None:
         super().__init__()
-        self.product = Factors(spec, width, dropout)
+        self.product = product
         self.towers = nn.ModuleList(Tower(spec, width, hidden, left_out) for _ in range(spec.outputs))
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -83,9 +82,19 @@ def table(rows: int, width: int, spread: float) -> nn.Embedding:
     return made
 
 
-def factors(spec: EncodedSpec, *, width: int = 16, dropout: float = 0.5, list_dropout: float = 0.1) -> nn.Module:
-    """Multiply the factors of two ids; `list_dropout` is that of the answer which ranks."""
-    return Factors(spec, width, dropouts("factors", spec, dropout, list_dropout))
+def factors(
+    spec: EncodedSpec, *, width: int = 16, dropout: float = 0.5, list_dropout: float = 0.1, lately: int = 0
+) -> Factors:
+    """Multiply the factors of two ids; `list_dropout` is that of the answer which ranks.
+
+    Raises: BadDeclaration for rows that are anything but two ids, and for `lately` where nothing is ranked.
+    """
+    if tuple(spec.inputs) != ("codes",) or len(spec.cardinalities) != 2:
+        raise BadDeclaration("a network of factors reads two Id columns and nothing else; 'mlp' reads everything")
+    if lately < 0 or (lately and not spec.ranked):
+        raise BadDeclaration(f"lately={lately}: newest rows of each user, 0 without Schema(ranking=…)")
+    shares = [dropout] * (spec.outputs - len(spec.ranked)) + [list_dropout] * len(spec.ranked)
+    return Factors(spec, width, shares, lately)
 
 
 def neural_factors(
@@ -94,19 +103,10 @@ def neural_factors(
     width: int = 16,
     dropout: float = 0.5,
     list_dropout: float = 0.1,
+    lately: int = 0,
     hidden: Sequence[int] = (32, 16),
     hidden_dropout: float = 0.3,
 ) -> nn.Module:
     """Multiply the factors of two ids, and look at both through hidden layers."""
-    shares = dropouts("neural_factors", spec, dropout, list_dropout)
-    return NeuralFactors(spec, width, shares, hidden, hidden_dropout)
-
-
-def dropouts(network: str, spec: EncodedSpec, rating: float, ranking: float) -> list[float]:
-    """Return the dropout of each answer.
-
-    Raises: BadDeclaration for rows that are anything but two ids.
-    """
-    if tuple(spec.inputs) != ("codes",) or len(spec.cardinalities) != 2:
-        raise BadDeclaration(f"network {network!r} reads two Id columns and nothing else; 'mlp' reads everything")
-    return [rating] * (spec.outputs - len(spec.ranked)) + [ranking] * len(spec.ranked)
+    product = factors(spec, width=width, dropout=dropout, list_dropout=list_dropout, lately=lately)
+    return NeuralFactors(spec, product, width, hidden, hidden_dropout)

@@ -24,6 +24,7 @@ from models.checkpoints import Epoch, latest, weights_sha256
 from models.declarations import Model, Training
 from models.encoding import EncodedSpec, Encoder
 from models.feeding import Some, feed
+from models.lately import settle
 from models.loop import Loop
 from models.networks import build
 from models.parallel import launch
@@ -93,9 +94,11 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         network = build(model, encoder.spec)
     network.load_state_dict(state.best_weights)
+    with reproducible(training.seed, extra["threads"], torch.device("cpu")):
+        settle(network.eval(), encoder, train)
     logger.info("trained %d epochs, best %d, validation loss %.4g", state.epoch, state.best, state.best_loss)
     ran_on = machine.facts(fabric.device, extra["threads"], training.devices)
-    return Trained(network.eval(), state.history, state.best, ran_on, unlike)
+    return Trained(network, state.history, state.best, ran_on, unlike)
 
 
 def weights_of(start: Path | None, model: Model, spec: EncodedSpec) -> tuple[dict[str, torch.Tensor] | None, str]:
