@@ -209,7 +209,10 @@ def told(incident: Incident, made: Remade, closed: str) -> Report:
     ]
     said = f"{named(incident)} is {closed}; {made.sentence}"
     if harmless_absence(incident):
-        said += f"; what comes from now on may be learned (holdfast train {incident.project}), what was at fault is not"
+        said += (
+            f"; what comes from now on may be learned (holdfast train {incident.project}), and, once the monitor has "
+        )
+        said += "judged it anew, what was at fault for nothing else"
     return Report(said, "\n".join(lines), table=made.table)
 
 
