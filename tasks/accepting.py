@@ -209,10 +209,8 @@ def told(incident: Incident, made: Remade, closed: str) -> Report:
     ]
     said = f"{named(incident)} is {closed}; {made.sentence}"
     if harmless_absence(incident):
-        said += (
-            f"; what comes from now on may be learned (holdfast train {incident.project}), and, once the monitor has "
-        )
-        said += "judged it anew, what was at fault for nothing else"
+        learned = "what comes from now on, and what was at fault for nothing else once the monitor has judged it anew"
+        said += f"; {learned}, may be learned (holdfast train {incident.project})"
     return Report(said, "\n".join(lines), table=made.table)
 
 
