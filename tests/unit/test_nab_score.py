@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.anomalies import edges, said_once, unusual, windowed_gaussian
+from bench.anomalies import DEFAULT, GRID, autoencoder, edges, errors, said_once, unusual, windowed_gaussian
 from bench.nab_score import Stream, probation, score, sigmoid
 
 ROWS = 400  # of which 60 are on probation
@@ -69,6 +69,18 @@ def test_detectors_look_at_nothing_that_comes_later() -> None:
         assert (detector(values)[:400] == detector(changed)[:400]).all(), detector.__name__
     assert said_once(np.array([1.0, 1.0, 0.5, 2.0])).tolist() == [1.0, -np.inf, -np.inf, 2.0]
     assert unusual(np.full(50, 0.3)).tolist() == [0.0] * 50
+
+
+def test_a_network_looks_at_nothing_that_comes_later_and_answers_every_setting_of_its_window() -> None:
+    values = np.random.default_rng(0).normal(size=300)
+    changed = np.r_[values[:200], values[200:] * 50]
+    newest, every = errors(values, DEFAULT.past, [1, None])
+    assert newest[:200] == pytest.approx(errors(changed, DEFAULT.past, [1])[0][:200], abs=1e-5)
+    assert (every**2 * DEFAULT.past > newest**2).all()  # the newest is one of them
+    settings = [one for one in GRID if one.past == DEFAULT.past]
+    said = autoencoder(values, settings)
+    assert list(said) == [str(one) for one in settings]
+    assert said[str(DEFAULT)] == pytest.approx(said_once(unusual(newest), DEFAULT.quiet))
 
 
 def test_the_windows_of_a_file_are_read_from_its_rows_numbers() -> None:
