@@ -14,7 +14,8 @@ from data.cells import times
 from data.columns.category import objects, words_of
 from data.errors import Corrupt, SchemaMismatch, WrittenBefore
 from data.packing import pack_all
-from data.schema import ArrayColumn, Number, Rows, Schema, length, row_bytes, take
+from data.schema import ArrayColumn, Category, Number, Rows, Schema, length, row_bytes, take
+from data.sources import TRAFFIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +139,14 @@ def read_batch(path: Path, schema: Schema, sha256: str | None = None, *, partly:
     return rows
 
 
+def keys_in(path: Path, schema: Schema) -> list[str]:
+    """Return the keys of a batch's rows; none where the schema calls its key otherwise."""
+    import pyarrow.parquet as pq
+
+    known = schema.key in pq.read_schema(path).names
+    return list(pq.read_table(path, columns=[schema.key]).column(0).to_pylist()) if known else []
+
+
 def missing_of(path: Path, schema: Schema, recorded: Iterable[str], *, partly: bool) -> frozenset[str]:
     """Return which of the schema's columns a file doesn't hold.
 
@@ -145,8 +154,18 @@ def missing_of(path: Path, schema: Schema, recorded: Iterable[str], *, partly: b
     """
     missing = frozenset(schema.names) - frozenset(recorded)
     if schema.key in missing or (missing - schema.optional and not partly):
-        raise WrittenBefore(path.stem, missing - schema.optional)
+        raise written_before(schema, [path.stem], missing)
     return missing
+
+
+def written_before(schema: Schema, batches: Sequence[str], missing: frozenset[str]) -> WrittenBefore:
+    """Return the error on rows of these batches that count and can't be without some of the missing columns."""
+    needed, ways = missing - schema.optional, []
+    if schema.key not in needed and not any(batch.startswith(TRAFFIC) for batch in batches):
+        ways.append("ingest their rows again with it")
+    if all(isinstance(schema.features.get(name), Number | Category) for name in needed):
+        ways.append("declare it nullable=True")
+    return WrittenBefore(batches, needed, " or ".join(ways) or "only a fresh home is without their rows")
 
 
 def columns_of(table: Any, schema: Schema, names: Sequence[str], missing: frozenset[str]) -> Rows:

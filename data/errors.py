@@ -6,6 +6,7 @@
     - BrokenProject    the project file fails to import
   + BadSetting         an environment variable or option has a value that can't be used
   + SchemaMismatch     a frame lacks columns its schema names
+    + WrittenBefore    batches were accepted before the schema had a column
   + BadRow             a row handed to the service does not fit the schema
   + BatchRefused       a batch is unfit as a whole: empty, broken, or too many bad rows
   + NoBatch            a project has no accepted batch yet
@@ -34,7 +35,7 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -89,13 +90,13 @@ class SchemaMismatch(HoldfastError):
 
 
 class WrittenBefore(SchemaMismatch):
-    """A batch was accepted before its schema had columns that a row can't be without."""
+    """Batches were accepted before their schema had columns that a row can't be without; `way` says what to do."""
 
-    def __init__(self, batch: str, missing: Iterable[str]) -> None:
-        self.batch, self.missing = batch, sorted(missing)
+    def __init__(self, batches: Sequence[str], missing: Iterable[str], way: str) -> None:
+        self.missing = sorted(missing)
+        which = f"batch {batches[0]!r}" + (f" and {len(batches) - 1} more" if len(batches) > 1 else "")
         named = ", ".join(map(repr, self.missing))
-        way = "ingest its rows again with it, or declare nullable=True if it is a Number or a Category"
-        HoldfastError.__init__(self, f"batch {batch!r} was accepted before the schema had {named}: {way}")
+        HoldfastError.__init__(self, f"{which} came before the schema had {named}: {way}")
 
 
 class BadRow(HoldfastError):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Split = Callable[["pd.DataFrame"], "Iterable[Batch]"]
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 TRAFFIC = "traffic-"  # begins the names of batches of the service's own rows, then their time: these sort last
-FRAME = "frame-"  # begins the names of a source's plain frames, then their number
+WHOLE, FRAME = "all-", "frame-"  # begin the names of a plain frame as it comes, and, before its number, as it is kept
 HALF_WRITTEN = (".tmp", ".part", ".crdownload", "~")
 
 
@@ -185,21 +185,27 @@ def fetch(source: Callable[[], Any]) -> Iterator[Batch]:
 
 def whole(frame: "pd.DataFrame") -> Batch:
     """Return a plain frame as a batch."""
-    return Batch(f"{FRAME}{content_hash(frame)[:12]}", frame, whole=True)
+    return Batch(f"{WHOLE}{content_hash(frame)[:12]}", frame, whole=True)
 
 
-def numbered(batch: Batch, known: Iterable[str]) -> Batch:
+def numbered(batch: Batch, accepted: Iterable[str], quarantined: Iterable[str]) -> Batch:
     """Put a whole frame's number before its hash, so that of a project's frames the newest has the last name.
 
-    `known`: the names of the project's batches. The newest frame again keeps its name; what an older one held is news.
+    The newest frame again keeps its name, also the newest of which nothing was accepted; what an older one held is
+    news. `accepted` and `quarantined`: the names of the project's batches; WHOLE began those of earlier homes.
     """
-    if not batch.whole:
-        return batch
-    frames = [re.fullmatch(rf"{FRAME}(\d{{6}})-([0-9a-f]{{12}})", name) for name in known]
-    newest = max(((int(one[1]), one[2]) for one in frames if one), default=(0, ""))
-    mark = batch.name.removeprefix(FRAME)
-    number = newest[0] if mark == newest[1] else newest[0] + 1
-    return replace(batch, name=f"{FRAME}{number:06d}-{mark}")
+    mark = batch.name.removeprefix(WHOLE)
+    kept, refused = (max(map(place_of, names), default=(0, "")) for names in (accepted, quarantined))
+    for _, name in (kept, max(kept, refused)):
+        if name.endswith(f"-{mark}"):
+            return replace(batch, name=name)
+    return replace(batch, name=f"{FRAME}{max(kept, refused)[0] + 1:06d}-{mark}")
+
+
+def place_of(name: str) -> tuple[int, str]:
+    """Return a batch's number among a source's plain frames, and its name; of no frame nothing."""
+    found = re.fullmatch(rf"(?:{WHOLE}|{FRAME}(\d{{6}})-)[0-9a-f]{{12}}", name)
+    return (int(found[1] or 0), name) if found else (0, "")
 
 
 def checked(given: object, seen: set[str]) -> Batch:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data.batches import coerce
+from data.batches import coerce, keys_in
 from data.columns.category import words_of
 from data.errors import BadSetting, NoBatch, TooFewRows, nearest
 from data.injection import INJECTIONS
@@ -152,6 +152,17 @@ def held_keys(resources: Resources, project: Project) -> frozenset[str]:
     """Return the keys of the rows that are kept out of this home's batches."""
     name = held(resources, project)
     return frozenset() if name is None else frozenset(later(project, name)[project.schema.key].tolist())
+
+
+def held_within(resources: Resources, project: Project, keys: frozenset[str]) -> list[str]:
+    """Return the accepted batches that hold rows which are to be kept out."""
+    try:
+        snapshot = resources.batches.snapshot(project.name)
+    except NoBatch:
+        return []
+    with TemporaryDirectory(prefix="holdfast-rows-") as cache:
+        paths = sorted(resources.batches.restore(snapshot, Path(cache)))
+        return [path.stem for path in paths if not keys.isdisjoint(keys_in(path, project.schema))]
 
 
 def without(batch: Batch, key: str, keys: frozenset[str]) -> Batch | None:

@@ -1,6 +1,7 @@
 """Candidate against champions, on the same rows: which rows, and what each scored."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,7 +9,6 @@ import numpy as np
 
 from data.descriptors import describe, described
 from data.schema import Rows, take
-from data.versions import Snapshot
 from models.compatibility import incompatibilities
 from models.folder import manifest_sha256, size_mb
 from models.gates import MINIMUM_BLOCKS
@@ -29,12 +29,12 @@ from tasks.auditing import representative
 from tasks.champions import Champions, askable, levels, summon
 from tasks.evaluation import anchor_version, baseline_values, blocks, latency_ms, scores, telling, unit
 from tasks.harvesting import rows_of, sound
+from tasks.lineage import NOTHING, Lineage, lineage_of
 from tasks.observing import clock, logged_schema
-from tasks.preparation import roles, roles_by_entity
-from tasks.registration import snapshot_of
+from tasks.preparation import roles_by_entity
 from tasks.resources import Resources
 from tasks.role_files import labels, read_role, some_of
-from tasks.snapshot_rows import BATCH, TEXT, gather
+from tasks.snapshot_rows import BATCH
 
 LATEST = 200  # judgings that are looked through for the same rows
 
@@ -45,7 +45,7 @@ class Held:
 
     fresh: Rows
     anchor: Rows
-    known: np.ndarray  # which anchor rows are of batches that the champion was made from, as a mask
+    known: np.ndarray  # which anchor rows were there when the champion was made, as a mask
     train: Rows
     labels: Rows  # those that the trivial rule knows, once they have arrived
 
@@ -170,38 +170,39 @@ def sliced(project: Project, candidate: Predictor, parts: tuple[Rows, ...], held
 
 def held_rows(resources: Resources, project: Project, folder: Path, serving: Generation | None) -> Held:
     """Return the rows of a judging. The anchor is the whole one; those the champion knew are marked in it."""
-    learned = champion_batches(resources, serving) if serving else frozenset()
+    lineage = lineage_of(resources, project, serving) if serving else NOTHING
     anchor = read_role(folder, project.schema, "anchor")
     anchor = telling(project, take(anchor, representative(project, anchor)))
     train = without_origin(some_of(project, folder, "train"))
     return Held(
-        fresh=telling(project, fresh_rows(resources, project, folder, serving, learned)),
+        fresh=telling(project, fresh_rows(resources, project, folder, serving, lineage)),
         anchor=without_origin(anchor),
-        known=np.isin(anchor[BATCH].astype(str), list(learned)),
+        known=lineage.knew(anchor[project.schema.key]),
         train=train,
         labels=labels(project, folder, train),
     )
 
 
 def fresh_rows(
-    resources: Resources, project: Project, folder: Path, serving: Generation | None, learned: frozenset[str]
+    resources: Resources, project: Project, folder: Path, serving: Generation | None, lineage: Lineage
 ) -> Rows:
     """Return labelled rows that neither model learned from, the newest there are enough of.
 
-    Where rows are exchangeable, first the judge rows of the newest mature windows; else the judge rows of batches
-    that the champion never saw; else, and without a champion, all judge rows of the snapshot. Where they are not,
-    those that the champion did not learn from, few as they may be.
+    Where rows are exchangeable, first the judge rows of the newest mature windows; else the judge rows that were not
+    there yet when the champion was made; else, and without a champion, all judge rows of the snapshot. Where they are
+    not, those that the champion did not learn from, few as they may be.
     """
     judged = read_role(folder, project.schema, "judge")
     judged = take(judged, representative(project, judged))
     if serving is None:
         return without_origin(judged)
     if not project.evaluation.exchangeable:
-        return without_origin(take(judged, unlearned(resources, project, serving, judged)))
+        return without_origin(take(judged, unlearned(project, serving, judged, lambda: lineage)))
     newest = newest_window_rows(resources, project, ("judge",))
     if newest is not None and enough(project, newest):
         return newest
-    unseen = take(judged, ~np.isin(judged[BATCH].astype(str), list(learned)))
+    judged = take(judged, ~lineage.learned(judged[project.schema.key]))  # by another entity it may have
+    unseen = take(judged, ~lineage.knew(judged[project.schema.key]))
     return without_origin(unseen if enough(project, unseen) else judged)
 
 
@@ -210,15 +211,11 @@ def enough(project: Project, rows: Rows) -> bool:
     return len(set(blocks(project, rows))) >= MINIMUM_BLOCKS
 
 
-def unlearned(resources: Resources, project: Project, serving: Generation, rows: Rows) -> np.ndarray:
-    """Tell which rows, dealt out by time, the champion did not learn from, as a mask."""
-    if project.schema.time and not project.schema.ranking:
-        cut_ = np.datetime64(serving.cut.replace(tzinfo=None)) if serving.cut else np.datetime64(0, "us")
-        return np.asarray(rows[project.schema.time] > cut_)
-    with TemporaryDirectory(dir=resources.settings.home) as scratch:
-        theirs = gather(resources.batches, champion_snapshot(resources, serving), project.schema, Path(scratch)).known
-    keys = theirs[project.schema.key][roles(project, theirs) == "train"]
-    return ~np.isin(rows[project.schema.key].astype(TEXT), keys)
+def unlearned(project: Project, generation: Generation, rows: Rows, lineage: Callable[[], Lineage]) -> np.ndarray:
+    """Tell which rows, dealt out by time, a generation did not learn from, as a mask."""
+    if project.schema.time and not project.schema.ranking and generation.cut:
+        return np.asarray(rows[project.schema.time] > np.datetime64(generation.cut.replace(tzinfo=None)))
+    return ~lineage().learned(rows[project.schema.key])
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:
@@ -249,19 +246,6 @@ def newest_window_rows(resources: Resources, project: Project, roles: tuple[str,
     evaluation = project.evaluation
     role = roles_by_entity(rows[project.schema.entity_column], evaluation.judge, evaluation.anchor)
     return take(rows, np.isin(role.astype(str), roles))
-
-
-def champion_batches(resources: Resources, serving: Generation) -> frozenset[str]:
-    """Return the names of the batches in the champion's snapshot."""
-    return frozenset(Path(file.name).stem for file in champion_snapshot(resources, serving).files)
-
-
-def champion_snapshot(resources: Resources, serving: Generation) -> Snapshot:
-    """Return what the champion learned from.
-
-    Raises: Corrupt.
-    """
-    return snapshot_of(resources, serving.project, serving.version, serving.run_id)
 
 
 def without_origin(rows: Rows) -> Rows:

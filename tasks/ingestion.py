@@ -3,17 +3,16 @@
 import logging
 import os
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from data.errors import BatchRefused, NoBatch, SourceUnavailable
 from data.markdown import escaped, table
 from data.sources import Batch, fetch, numbered
-from data.versions import Snapshot
+from data.versions import Kind, Snapshot
 from projects.declaration import Project
 from tasks import changes, plans
-from tasks.landing import Landed, land, standing
+from tasks.landing import Landed, land
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.skew import look_for_skew
@@ -33,16 +32,13 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
     """
     project = resources.project(name)
     landings: list[Landed] = []
-    stay: list[str] = []  # batches that were accepted before their rows were to be kept out
     if hold is not None:
         changes.hold_back(resources, project, hold)
     keys = changes.held_keys(resources, project)
     try:
         for given in fetch(project.source):
-            given = numbered(given, named_before(resources, name)) if given.whole else given  # noqa: PLW2901
+            given = named(resources, name, given)  # noqa: PLW2901
             batch = changes.without(given, project.schema.key, keys)
-            if stays(resources, project, given, batch):
-                stay.append(given.name)
             if batch is None:
                 continue
             landings.append(land(resources, project, batch))
@@ -61,23 +57,24 @@ def ingest(resources: Resources, name: str, *, hold: str | None = None) -> Repor
         first = landings[0]
         raise BatchRefused(name, first.batch, first.refused or "")
     report = publish(resources, project, landings)
+    stay = changes.held_within(resources, project, keys) if hold is not None else []
     said = f"; rows to be kept out stay in {', '.join(stay)}, accepted before: only a fresh home is without them"
     return replace(report, sentence=report.sentence + said * bool(stay))
 
 
-def named_before(resources: Resources, name: str) -> set[str]:
-    """Return the names of a project's batches, accepted or in quarantine."""
-    found = set[str]()
-    for kind in ("batches", "quarantine"):
-        with suppress(NoBatch):
-            found |= {Path(file.name).stem for file in resources.batches.snapshot(name, kind).files}
-    return found
+def named(resources: Resources, project: str, batch: Batch) -> Batch:
+    """Give a batch its name for good."""
+    if not batch.whole:
+        return batch
+    return numbered(batch, names(resources, project, "batches"), names(resources, project, "quarantine"))
 
 
-def stays(resources: Resources, project: Project, given: Batch, kept: Batch | None) -> bool:
-    """Tell whether rows that are kept out of a batch from now on were accepted in it, and nothing replaces it."""
-    fewer = kept is None or (kept.once and len(kept.frame) < len(given.frame))
-    return fewer and standing(resources, project, given.name) is not None
+def names(resources: Resources, project: str, kind: Kind) -> list[str]:
+    """Return the names of a project's batches."""
+    try:
+        return [Path(file.name).stem for file in resources.batches.snapshot(project, kind).files]
+    except NoBatch:
+        return []
 
 
 def unrecorded(resources: Resources, project: Project, landed: Landed) -> bool:

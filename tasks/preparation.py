@@ -230,10 +230,9 @@ def check(project: Project, rows: SnapshotRows, of_role: dict[str, np.ndarray]) 
     for role in ("train", "judge"):
         if len(of_role[role]) < FEWEST:
             raise TooFewRows(f"{role} rows of {project.name}", len(of_role[role]), FEWEST)
-    for name, count in rows.held(of_role["train"]).items():
-        if count < FEWEST:
-            what = f"train rows of {project.name} in batches with {name!r}, which is newer than the others"
-            raise TooFewRows(what, count, FEWEST)
+    for name in sorted(rows.lacking(of_role["train"])):
+        if (count := int(rows.given(name)[of_role["train"]].sum())) < FEWEST:
+            raise TooFewRows(f"train rows of {project.name} with a value in {name!r}, a newer column", count, FEWEST)
     if project.task == "classification":
         classes = set(rows.known[project.schema.target][of_role["train"]].tolist())
         if len(classes) < 2:

@@ -24,7 +24,7 @@ from tasks.observing import embedded, utc
 from tasks.preparation import SHARE_JUDGED, dealt, roles, roles_by_entity
 from tasks.resources import Resources
 from tasks.role_files import most_held
-from tasks.snapshot_rows import TEXT, gather
+from tasks.snapshot_rows import TEXT, SnapshotRows, gather
 
 ENOUGH_ROWS = 1000
 ENOUGH_WINDOWS = 12
@@ -46,17 +46,18 @@ def build_reference(
     exchangeable = project.evaluation.exchangeable
     traffic = newest_window_rows(resources, project, ("train", "judge", "anchor")) if exchangeable else None
     recent = traffic is not None and learned_from(project.schema, rows, traffic)
+    unknown: list[str] = []  # columns that rows referred to came before
     if traffic is not None and recent and length(traffic) >= reference.MINIMUM:
         entities = traffic[project.schema.entity_column]
         share = project.evaluation
         held_out = np.isin(roles_by_entity(entities, share.judge, share.anchor).astype(str), ("judge", "anchor"))
         chosen, origin = traffic, f"the labelled rows of the newest {project.monitors.n} windows, which it learned from"
     else:
-        fair = np.flatnonzero(representative(project, rows))
-        which = fair[newest(project, take(rows, fair), role[fair])]
+        which, unknown = referred(project, stored, role)
         chosen, held_out = without_origin(stored.take(which)), role[which] == "judge"
         judged = int(held_out.sum())
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
+        origin += f"; {', '.join(unknown)} not watched yet, since most of them came before it" if unknown else ""
     outputs = predictor.predict(chosen)
     projection = projection_of(predictor, chosen, held_out)
     truth = chosen[project.schema.target][held_out]
@@ -69,7 +70,7 @@ def build_reference(
         losses=losses,
         task="classification" if outputs.levels else project.task,
         exchangeable=exchangeable,
-        ignore=project.monitors.ignore,
+        ignore=(*project.monitors.ignore, *unknown),
         seed=project.training.seed,
         origin=origin,
         window_rows=project.monitors.window.rows or rows_in_span(project, rows, project.monitors.window.span),
@@ -139,6 +140,25 @@ def learned_until(schema: Schema, rows: Rows, role: np.ndarray) -> datetime | No
 def roles_of(project: Project, rows: Rows) -> np.ndarray:
     """Return each row's role (N,): of rows in time order none is spared, for past windows are as full as new ones."""
     return np.asarray((roles if project.evaluation.exchangeable else dealt)(project, rows).astype(str))
+
+
+def referred(project: Project, stored: SnapshotRows, role: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the positions of the rows to refer to, and the columns that too many of them came before.
+
+    Beside rows from before a column every window would have changed. So those since it are referred to, and where they
+    are fewer than two windows, or too few of them judged, all are, and the column is not watched.
+    """
+    fair = np.flatnonzero(representative(project, stored.known))
+    which = fair[newest(project, take(stored.known, fair), role[fair])]
+    unknown = sorted(stored.lacking(which))
+    if not unknown:
+        return which, unknown
+    fair = fair[stored.complete[fair]]
+    since = fair[newest(project, take(stored.known, fair), role[fair])] if len(fair) else fair
+    window = project.monitors.window
+    rows = window.rows or rows_in_span(project, stored.known, window.span)
+    enough = (role[since] == "judge").sum() >= reference.MINIMUM and len(since) >= 2 * rows
+    return (since, []) if enough else (which, unknown)
 
 
 def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data.errors import SchemaMismatch
+from data.errors import WrittenBefore
 from data.schema import Rows, length, take
 from data.versions import Snapshot
 from models.judging import Judgement
@@ -19,7 +19,7 @@ from tasks.preparation import prepare, roles, spared
 from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
 from tasks.role_files import read_role, write_role
-from tasks.snapshot_rows import BATCH, gather
+from tasks.snapshot_rows import TEXT, gather
 
 
 def judge_anew(
@@ -54,28 +54,32 @@ def deal_again(resources: Resources, project: Project, folder: Path, snapshot: S
     """Prepare the roles as the version knew them, and let the rows that came since judge too."""
     write_snapshot(folder / "snapshot.json", snapshot)
     prepare(project, resources.batches, folder)
-    judges = read_role(folder, project.schema, "judge")
+    judges, key = read_role(folder, project.schema, "judge"), project.schema.key
     newest = resources.batches.snapshot(snapshot.project)
     if newest.hash == snapshot.hash:
         return
     try:
         rows = gather(resources.batches, newest, project.schema, folder / ".newest")
-    except SchemaMismatch:  # newer batches lack a column that this version asks for
+    except WrittenBefore:  # a newer batch has nothing in a column that this version can't be without
         return
-    later = rows.take(came_since(project, rows.known, judges, snapshot))
-    kept = take(judges, ~np.isin(judges[project.schema.key].astype(str), later[project.schema.key].astype(str)))
+    before = gather(resources.batches, snapshot, project.schema, folder / ".snapshot").known[key]
+    came = came_since(project, rows.known, judges, before)
+    if rows.lacking(np.flatnonzero(came & ~np.isin(rows.known[key], before))):  # it learned with what these are without
+        return
+    later = rows.take(came)
+    kept = take(judges, ~np.isin(judges[key].astype(TEXT), later[key].astype(TEXT)))
     write_role(folder, project.schema, "judge", [kept, later], length(kept) + length(later))
 
 
-def came_since(project: Project, rows: Rows, judges: Rows, snapshot: Snapshot) -> np.ndarray:
-    """Tell which rows may judge a version that learned from `snapshot` and was judged by `judges`, as a mask.
+def came_since(project: Project, rows: Rows, judges: Rows, before: np.ndarray) -> np.ndarray:
+    """Tell which rows may judge a version that was judged by `judges`, as a mask: no more than judge any version.
 
-    They are no more than judge any version.
+    `before`: the keys of all rows of the snapshot that it was made from.
     """
     if project.evaluation.exchangeable:
         return np.asarray(roles(project, rows) == "judge")
     if project.schema.time and not project.schema.ranking:
         later = rows[project.schema.time] >= judges[project.schema.time].min()
     else:
-        later = ~np.isin(rows[BATCH].astype(str), [Path(file.name).stem for file in snapshot.files])
+        later = ~np.isin(rows[project.schema.key].astype(TEXT), before.astype(TEXT))
     return np.asarray(spared(project, rows, np.where(later, "judge", "")) == "judge")

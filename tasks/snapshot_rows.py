@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.batches import read_batch, rows_in_group
-from data.errors import WrittenBefore
+from data.batches import read_batch, rows_in_group, written_before
 from data.schema import Category, Id, Number, Rows, Schema, concatenate, length, row_bytes, take
 from data.stored import Stored, assembled
 from data.versions import DataRegistry, Snapshot
@@ -44,26 +43,37 @@ class SnapshotRows:
         together = concatenate(parts)
         parts.clear()
         self.places = newest_of_each_key(together, schema)
-        for at in np.unique(self.files(self.places)).tolist():
-            if needed := self.missing[at] - schema.optional:
-                raise WrittenBefore(self.paths[at].stem, needed)
+        if short := [at for at in self.files_of(np.arange(len(self))) if self.missing[at] - schema.optional]:
+            needed = frozenset[str]().union(*(self.missing[at] for at in short))
+            raise written_before(schema, [self.paths[at].stem for at in short], needed)
         self.known = take(together, self.places)
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def files(self, places: np.ndarray) -> np.ndarray:
-        """Return the position in `paths` of the file of each place (N,)."""
-        return np.searchsorted(self.starts, places, side="right") - 1
+    @property
+    def complete(self) -> np.ndarray:
+        """Tell which rows (N,) are in files that hold every column."""
+        whole = np.array([not missing for missing in self.missing], dtype=bool)
+        found: np.ndarray = whole[np.searchsorted(self.starts, self.places, side="right") - 1]
+        return found
 
-    def held(self, which: np.ndarray) -> dict[str, int]:
-        """Count, of each column that a file lacks, the rows at some positions (N,) whose file has it."""
-        counts = np.bincount(self.files(self.places[which]), minlength=len(self.paths))
-        lacking = frozenset[str]().union(*self.missing)
-        return {
-            name: sum(int(count) for count, missing in zip(counts, self.missing, strict=True) if name not in missing)
-            for name in sorted(lacking)
-        }
+    def files_of(self, which: np.ndarray) -> list[int]:
+        """Return the positions in `paths` of files that lack columns and hold some of these rows (N,)."""
+        if not any(self.missing):
+            return []
+        found = np.unique(np.searchsorted(self.starts, self.places[which], side="right") - 1)
+        return [at for at in found.tolist() if self.missing[at]]
+
+    def lacking(self, which: np.ndarray) -> frozenset[str]:
+        """Return the columns that the file of one of these rows (N,) does not hold."""
+        return frozenset[str]().union(*(self.missing[at] for at in self.files_of(which)))
+
+    def given(self, name: str) -> np.ndarray:
+        """Tell which rows (N,) have a value in a column of numbers or categories."""
+        columns = [Stored(path, self.schema, partly=True).column(name) for path in self.paths]
+        values = np.concatenate(columns)[self.places]
+        return ~np.isnan(values) if values.dtype.kind == "f" else np.array([one is not None for one in values.tolist()])
 
     @cached_property
     def whole(self) -> Rows:

@@ -12,6 +12,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ from models.predictor import read_version
 from projects.declaration import Project
 from projects.discovery import file_of
 from tasks import plans
-from tasks.comparison import champion_batches, unlearned
+from tasks.comparison import unlearned
 from tasks.evaluation import scored
 from tasks.fitting import fit
+from tasks.lineage import lineage_of
 from tasks.preparation import deal, newest_of_each, place, roles, spared
 from tasks.reports import Report
 from tasks.resources import Resources
 from tasks.role_files import read_role
-from tasks.snapshot_rows import BATCH, SnapshotRows, gather
+from tasks.snapshot_rows import SnapshotRows, gather
 
 logger = logging.getLogger(__name__)
 
@@ -193,10 +195,11 @@ def fair(
         return dealt, None
     past = resources.store.ledger.generations(project.name)
     served = next(one for one in reversed(past) if one.version == plan.parent.version)
+    lineage = partial(lineage_of, resources, project, served)
     if project.evaluation.exchangeable:
-        new = ~np.isin(rows[BATCH].astype(str), list(champion_batches(resources, served)))
+        new = ~lineage().knew(rows[project.schema.key])
     else:
-        new = unlearned(resources, project, served, rows)
+        new = unlearned(project, served, rows, lineage)
     left = np.where((dealt == "judge") & ~new, "", dealt).astype(object)
     count = int((left == "judge").sum())
     return (dealt, count) if count < FEWEST else (left, None)

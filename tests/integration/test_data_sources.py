@@ -81,20 +81,35 @@ def test_a_frame_is_one_batch_named_by_its_content_in_any_order() -> None:
     [other] = fetch(lambda: TABLE.iloc[::-1])
     [third] = fetch(lambda: TABLE.assign(x=0.3))
     assert one.name == other.name != third.name
-    assert one.name.startswith("frame-")
+    assert one.name.startswith("all-")
 
 
 def test_of_a_sources_frames_the_newest_has_the_last_name() -> None:
     [first], [second] = fetch(lambda: TABLE), fetch(lambda: TABLE.assign(x=0.3))
     known = ["2026-01-01", "frame-of-mine"]
     for given, news in ((first, True), (first, False), (second, True), (first, True), (first, False)):
-        named = numbered(given, known).name
+        named = numbered(given, known, known[:1]).name
         assert (named not in known) == news
         known += [named] * news
         assert named == max(name for name in known if name.startswith("frame-0"))
     assert len(known) == 5
     [other] = fetch(lambda: [Batch("2026-01-02", TABLE)])
-    assert numbered(other, known).name == "2026-01-02"
+    assert other.whole is False
+
+
+def test_a_frame_of_which_nothing_was_accepted_is_news_once_and_no_news_to_what_was() -> None:
+    [good], [bad] = fetch(lambda: TABLE), fetch(lambda: TABLE.assign(x=0.3))
+    accepted, quarantined = [numbered(good, [], []).name], [numbered(bad, [], []).name]
+    assert quarantined[0].startswith("frame-000001-")
+    quarantined = [numbered(bad, accepted, []).name]
+    assert quarantined[0].startswith("frame-000002-")
+    assert numbered(good, accepted, quarantined).name == accepted[0]
+    assert numbered(bad, accepted, quarantined).name == quarantined[0]
+    [next_] = fetch(lambda: TABLE.assign(x=0.4))
+    later = [*accepted, numbered(next_, accepted, quarantined).name]
+    assert later[1].startswith("frame-000003-")
+    assert numbered(bad, later, quarantined).name.startswith("frame-000004-")
+    assert numbered(good, [good.name], []).name == good.name  # from an earlier version's home
 
 
 def test_what_goes_wrong_in_a_users_function_is_told_with_its_cause() -> None:

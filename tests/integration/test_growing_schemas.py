@@ -100,7 +100,7 @@ def test_a_column_that_may_be_null_is_learned_once_enough_rows_have_it(plots: Pl
     plots.ingest(plots.declared())
     grown = plots.declared('"wind": Number(nullable=True), ')
     assert plots.read(grown)["wind"].shape == (300,)
-    with pytest.raises(TooFewRows, match="'wind', which is newer"):
+    with pytest.raises(TooFewRows, match="a value in 'wind', a newer column"):
         plots.prepare(grown)
     plots.rows = pd.DataFrame({"id": [f"q{i}" for i in range(100)], "rain": "1", "good": ["no", "yes"] * 50})
     plots.rows["wind"] = [f"{i}" for i in range(100)]
@@ -115,7 +115,7 @@ def test_a_column_that_may_be_null_is_learned_once_enough_rows_have_it(plots: Pl
 def test_columns_that_no_row_can_be_without_are_asked_for_until_the_table_has_them(plots: Plots) -> None:
     plots.ingest(plots.declared())
     grown = plots.declared('"wind": Number(), ', '"farm"')
-    with pytest.raises(WrittenBefore, match=r"'frame-000001-\w+' was accepted before the schema had 'farm', 'wind'"):
+    with pytest.raises(WrittenBefore, match=r"'frame-000001-\w+' came before the schema had 'farm', 'wind'"):
         plots.prepare(grown)
     plots.rows = plots.rows.assign(wind="3", farm=[f"f{i // 3}" for i in range(300)])
     plots.ingest(grown)

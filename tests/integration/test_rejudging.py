@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from data.versions.snapshot import folder_hash
 from models.folder import MLMODEL, seal
 from models.predictor import manifest_sha256, read_version
 from tasks import promoting, promotion
-from tasks.comparison import champion_batches, unlearned
+from tasks.comparison import unlearned
+from tasks.lineage import lineage_of, snapshot_made_from
 from tasks.rejudging import judge_anew
 from tasks.role_files import read_role
 
@@ -73,7 +75,7 @@ def test_what_the_registry_says_that_a_version_learned_from_is_held_to_the_ledge
         judge_anew(orchard, orchard.declared, waiting)
     (artifacts(mlflow_folder, orchard, champion) / "snapshot.json").write_text(nothing)
     with pytest.raises(Corrupt, match=r"snapshot\.json"):
-        champion_batches(orchard, orchard.serving)
+        snapshot_made_from(orchard, orchard.serving)
     assert orchard.generations == [champion]
 
 
@@ -82,7 +84,8 @@ def test_rows_without_a_time_that_the_champion_learned_from_do_not_judge(orchard
     exchanged = judge_anew(orchard, orchard.declared, version)[0]
     orchard.declare(("exchangeable=True, ", ""))
     rows = {role: read_role(orchard.trained, orchard.declared.schema, role) for role in ("train", "judge", "anchor")}
-    fit = {role: unlearned(orchard, orchard.declared, orchard.serving, rows[role]) for role in rows}
+    lineage = partial(lineage_of, orchard, orchard.declared, orchard.serving)
+    fit = {role: unlearned(orchard.declared, orchard.serving, rows[role], lineage) for role in rows}
     assert sum(map(len, fit.values())) == sum(map(length, rows.values())) == 320
     newest = sum(mask.sum() for mask in fit.values())  # as dealt by order: the newest quarter, and the anchor
     assert 80 <= newest < 160

@@ -11,7 +11,6 @@ from data.batches import write_batch
 from data.errors import BadDeclaration, Corrupt, OneClass, TooFewRows, WrittenBefore
 from data.schema import Anomaly, Audio, Column, Id, Image, Rows, Series, length
 from data.stored import Stored
-from data.versions.snapshot import Snapshot, SnapshotFile
 from projects.declaration import (
     Category,
     Evaluation,
@@ -146,11 +145,10 @@ def test_slices_are_columns_that_there_are() -> None:
 def test_rows_that_came_since_judge_a_version_anew() -> None:
     stream = rows(48 * 40)
     stream[BATCH] = np.where(np.arange(48 * 40) < 900, "one", "two").astype(object)
-    snapshot = Snapshot("p", "", 900, "", (SnapshotFile("one.parquet", "", 900, ""),))
     judges = {name: values[800:900] for name, values in stream.items()}
 
     def since(**changed: Any) -> np.ndarray:
-        return came_since(project(**changed), stream, judges, snapshot)
+        return came_since(project(**changed), stream, judges, stream["id"][:900])
 
     assert (since() == (np.arange(48 * 40) >= 800)).all()
     timeless = replace(project().schema, time=None)
@@ -160,14 +158,13 @@ def test_rows_that_came_since_judge_a_version_anew() -> None:
 
 
 def test_no_more_rows_that_came_since_judge_than_those_that_judge_any_version() -> None:
-    stream, snapshot = rows(9_000), Snapshot("p", "", 900, "", (SnapshotFile("one.parquet", "", 900, ""),))
-    stream[BATCH] = np.where(np.arange(9_000) < 900, "one", "two").astype(object)
+    stream = rows(9_000)
     judges = {name: values[800:900] for name, values in stream.items()}
     for schema in (project().schema, replace(project().schema, time=None)):
         tight = project(schema=schema, training=Training(resident=1))
-        came = came_since(tight, stream, judges, snapshot)
+        came = came_since(tight, stream, judges, stream["id"][:900])
         assert came.sum() == most_held(tight) // 4
-        assert (came_since(project(schema=schema), stream, judges, snapshot)[came]).all()
+        assert (came_since(project(schema=schema), stream, judges, stream["id"][:900])[came]).all()
 
 
 def test_rows_of_one_class_are_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -272,7 +269,7 @@ def test_a_batch_from_before_a_column_is_in_the_way_until_its_rows_came_again(
         read_again(monkeypatch)
     schema = replace(grown(z=Number(), seen=Image(height=2, width=2)), entity="shop", time="moment")
     write_batch(tmp_path / "frame-000001-b.parquet", rows(40), project().schema)
-    with pytest.raises(WrittenBefore, match=r"'frame-000001-b' was .* 'moment', 'seen', 'shop', 'z': ingest"):
+    with pytest.raises(WrittenBefore, match=r"'frame-000001-b' came .* 'moment', 'seen', 'shop', 'z': ingest .* it$"):
         SnapshotRows([tmp_path / "frame-000001-b.parquet"], schema)
     whole = rows(41)
     again = {
@@ -301,7 +298,7 @@ def test_what_only_judging_rows_have_a_value_of_is_not_learned(tmp_path: Path) -
     write_batch(tmp_path / "2.parquet", {name: values[150:] for name, values in fresh.items()}, schema)
     stored = SnapshotRows(sorted(tmp_path.glob("*.parquet")), schema)
     found = np.array(["train"] * 160 + ["judge"] * 40, dtype=object)
-    with pytest.raises(TooFewRows, match="in batches with 'z', which is newer than the others: 10 rows"):
+    with pytest.raises(TooFewRows, match="with a value in 'z', a newer column: 10 rows"):
         deal(declared, Plan(), stored, found, tmp_path, "hash")
     found[:180] = "train"
     assert deal(declared, Plan(), stored, found, tmp_path, "hash")["train"] == 180
