@@ -209,8 +209,7 @@ def told(incident: Incident, made: Remade, closed: str) -> Report:
     ]
     said = f"{named(incident)} is {closed}; {made.sentence}"
     if harmless_absence(incident):
-        learned = "what comes from now on, and what was at fault for nothing else once the monitor has judged it anew"
-        said += f"; {learned}, may be learned (holdfast train {incident.project})"
+        said += f"; what comes from now on may be learned (holdfast train {incident.project}), what was at fault is not"
     return Report(said, "\n".join(lines), table=made.table)
 
 

@@ -3,7 +3,6 @@
 import logging
 import socket
 from dataclasses import replace
-from functools import partial
 
 from data.errors import HoldfastError, LostRace, NoChampion
 from data.markdown import escaped
@@ -19,7 +18,6 @@ from monitoring.records import Generation, Incident, Verdict, WindowKey
 from monitoring.reference import Reference
 from projects.declaration import Project
 from tasks import unresolved
-from tasks.absolving import absolve
 from tasks.around import around_of, slices_of
 from tasks.circumstances import circumstances
 from tasks.consolidating import consolidate
@@ -62,7 +60,7 @@ def watch(resources: Resources, name: str) -> Report:
 
 def judge_due(resources: Resources, project: Project, generation: Generation, *, replaced: bool) -> list[Verdict]:
     """Judge the due windows of one generation; each verdict is recorded before the next is made."""
-    given = absolve(resources, project.name, generation.number, partial(judge, resources, project, generation))
+    given = []
     for window, check in due(resources, project, generation, replaced=replaced):
         verdict, met = judged(resources, project, generation, window, check, replaced=replaced)
         if recorded(resources, verdict, met):
@@ -124,24 +122,16 @@ def recorded(resources: Resources, verdict: Verdict, met: Setting) -> bool:
 
 
 def judge(
-    resources: Resources,
-    project: Project,
-    generation: Generation,
-    window: WindowKey,
-    check: CheckName,
-    data: Verdict | None = None,
+    resources: Resources, project: Project, generation: Generation, window: WindowKey, check: CheckName
 ) -> Verdict:
-    """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other.
-
-    `data`: what is said of the window's data, where that is not recorded yet.
-    """
+    """Make one check of one window; one that can't be made is `failed`, with the reason, and hides no other."""
     store = resources.store
     try:
         revision = store.references.newest(window.project, window.generation, window.index)
         known = reference_of(store, window, resources.calibrations, revision=revision)
         predictor = predictor_of(resources, generation)
         if check == "performance":
-            return judge_labels(resources, project, known, predictor, window, data)
+            return judge_labels(resources, project, known, predictor, window)
         read = reader_for(shown(project.evaluation.metric))
         seen, answers = observed(store, predictor, window, read, known.projection)
         said = verdicts.judge_data(known, seen, project.monitors, window)
@@ -152,18 +142,13 @@ def judge(
 
 
 def judge_labels(
-    resources: Resources,
-    project: Project,
-    known: Reference,
-    predictor: Predictor,
-    window: WindowKey,
-    data: Verdict | None,
+    resources: Resources, project: Project, known: Reference, predictor: Predictor, window: WindowKey
 ) -> Verdict:
     """Judge the performance of a window; what was asked is looked at only where the answers have become worse."""
     store, read = resources.store, reader_for(shown(project.evaluation.metric))
     also = ("label",) if project.labels.coverage == "all" else ("label", "id")
     recorded = store.verdicts.get(window, "data")
-    data = data or (recorded.verdict if recorded else None)
+    data = recorded.verdict if recorded else None
     answers = answers_in(store, window, read, also)
     sample, around = audit.sample(answers, project.labels), around_of(resources, project, known, window, {})
     said = verdicts.judge_performance(known, sample.answers, project.monitors, window, data, around)

@@ -99,20 +99,11 @@ class Verdicts:
 
     @reads
     def between(
-        self,
-        connection: Connection,
-        project: str,
-        generation: int,
-        check: Check,
-        first: int,
-        last: int,
-        outcomes: Collection[Outcome] = (),
+        self, connection: Connection, project: str, generation: int, check: Check, first: int, last: int
     ) -> list[Recorded]:
-        """Return one check's verdicts on the windows from `first` to `last`, of the `outcomes` if any, oldest first."""
-        where = [*_where(project, check, generation), verdicts.c.window_index.between(first, last)]
-        if outcomes:
-            where.append(verdicts.c.outcome.in_(outcomes))
-        query = select(verdicts).where(*where).order_by(verdicts.c.window_index)
+        """Return one check's verdicts on the windows from `first` to `last`, oldest first."""
+        within = verdicts.c.window_index.between(first, last)
+        query = select(verdicts).where(*_where(project, check, generation), within).order_by(verdicts.c.window_index)
         return [_recorded(row) for row in connection.execute(query)]
 
     @reads
@@ -150,13 +141,6 @@ class Verdicts:
             where.append(verdicts.c.project == project)
         query = select(verdicts).where(*where).order_by(verdicts.c.id).limit(limit)
         return [_verdict(row) for row in connection.execute(query)]
-
-    @writes
-    def revise(self, connection: Connection, made: Collection[Verdict], now: datetime) -> None:
-        """Put verdicts in place of those of their windows; the reports stay, which show what people were told."""
-        for one in made:
-            said = {"outcome": one.outcome, "row_count": one.rows, "reason": one.reason, "detail": one.detail}
-            connection.execute(update(verdicts).where(*_key(one.window, one.check)).values(**said, recorded_at=now))
 
     @writes
     def attach_report(self, connection: Connection, window: WindowKey, check: Check, report: Mapping[str, Any]) -> None:

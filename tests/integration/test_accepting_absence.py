@@ -1,13 +1,14 @@
 """What is not measured any more is a fault until a person says that this is how it is now."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from loop_parts import PLUMS, WINDOW, Orchard, plant, plums, train_once
-from store_parts import race, url
+from store_parts import url
 
 from data.errors import NotAcceptable
 from monitoring.records import Verdict
@@ -22,6 +23,7 @@ __all__ = ["url"]
 
 NULLABLE = PLUMS.replace('"sugar": Number(low=-9.0, high=9.0)', '"sugar": Number(low=-9.0, high=9.0, nullable=True)')
 PERSON = Viewer("ada", acts=True, logged=True, person=True, token="t", cookie="c", secure=False, fresh=False)
+numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +40,14 @@ def clinic(request: pytest.FixtureRequest, trained_with_nulls: Path, tmp_path: P
     made.close()
 
 
-def live(
-    clinic: Orchard, windows: int, missing: float = 0.0, *, constant: bool = False, labels: int = WINDOW
-) -> list[str]:
-    """Answer whole windows in which so much sugar is not measured; return what was said of each."""
+def live(clinic: Orchard, windows: int, missing: float = 0.0, *, constant: bool = False) -> list[str]:
+    """Answer whole windows, all labelled, in which so much sugar is not measured; return what was said of each."""
     for _ in range(windows):
-        number = 1 + clinic.store.predictions.count(clinic.name) // WINDOW
+        number = next(numbers)
         rows = plums(WINDOW, seed=number, constant=constant)
         gone = np.arange(WINDOW) < missing * WINDOW
         ids = clinic.answer({**rows, "sugar": np.where(gone, np.nan, rows["sugar"])}, prefix=f"w{number:03d}-")
-        clinic.label(ids[:labels], rows)
+        clinic.label(ids, rows)
     watch(clinic, clinic.name)
     return [one.outcome for one in clinic.verdicts()][-windows:]
 
@@ -65,38 +65,10 @@ def test_what_is_not_measured_any_more_is_accepted_compared_with_and_learned_fro
     assert live(clinic, 10, missing=0.5).count("ok") >= 9
     assert not [one for one in clinic.store.incidents.open_ones(clinic.name) if one.kind == "fault"]
     learned = harvestable(clinic, clinic.declared)
-    assert len(learned) == (2 + 3 + 10) * WINDOW
+    assert len(learned) == (2 + 10) * WINDOW
     assert len(learned) == clinic.store.labels.count_unharvested(clinic.name)
     assert live(clinic, 1, missing=1.0) == ["fault"]
     assert "nothing is changed" in accept(clinic, incident.id, "again", "bob").sentence
-
-
-def test_of_the_windows_at_fault_before_only_those_are_learned_that_had_no_other_fault(
-    clinic: Orchard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live(clinic, 3)
-    live(clinic, 1, missing=0.5, constant=True)
-    live(clinic, 1, missing=0.5)
-    live(clinic, 1, missing=0.5, labels=2)
-    assert live(clinic, 2, missing=0.5) == ["fault"] * 2
-    known = [one.reason for one in clinic.verdicts()]
-    [incident] = clinic.store.incidents.open_ones(clinic.name)
-    accept(clinic, incident.id, "another laboratory", "ada")
-    before = clinic.outbox()
-    with monkeypatch.context() as killed:
-        killed.setattr("monitoring.store.verdicts.Verdicts.revise", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            watch(clinic, clinic.name)
-    assert [one.reason for one in clinic.verdicts()] == known
-    race(4, lambda _: watch(clinic.another(), clinic.name))
-    assert [one.outcome for one in clinic.verdicts()] == [*["ok"] * 3, "fault", *["ok"] * 4]
-    assert [one.outcome for one in clinic.verdicts("performance")][3:] == ["fault", "ok", "fault", "ok", "ok"]
-    assert {one.window.index for one in clinic.verdicts() if "judged anew" in one.reason} == {4, 5, 6, 7}
-    learned = harvestable(clinic, clinic.declared)
-    assert {one.sequence // WINDOW for one in learned} == {0, 1, 2, 4, 6, 7}
-    assert len(learned) == clinic.store.labels.count_unharvested(clinic.name)
-    assert clinic.outbox() == before
-    assert watch(clinic, clinic.name).sentence.startswith("no window is due")
 
 
 def test_a_window_judged_while_somebody_accepts_is_not_the_same_fault_once_more(
