@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
 from data.declared import declared
@@ -114,6 +114,13 @@ class Project:
                 raise BadDeclaration(f"no column {name!r} to slice by; {nearest(name, known)}")
         if self.monitors.window.span is not None and self.schema.time is None and self.labels.delay.total_seconds():
             raise BadDeclaration("a label delay with windows of time needs a time column in the schema")
+
+    def of_schema(self, schema: Schema) -> "Project":
+        """Return the project as a version of another schema knows it: without what only today's columns can say."""
+        known = described({**schema.features, **(self.features.columns if self.features else {})})
+        slices = tuple(name for name in self.gates.slices if name in known)
+        aging = self.evaluation if schema.time else replace(self.evaluation, anchor_days=None)
+        return replace(self, schema=schema, gates=replace(self.gates, slices=slices), evaluation=aging)
 
     def check_threshold(self, threshold: Threshold) -> None:
         """Refuse a threshold of other levels than the target's two, or one that anomalies can't be held to.

@@ -193,7 +193,7 @@ def fresh_rows(
     not, those that the champion did not learn from, few as they may be.
     """
     judged = read_role(folder, project.schema, "judge")
-    judged = take(judged, representative(project, judged))
+    judged = take(judged, representative(project, judged) & ~lineage.learned(judged[project.schema.key]))
     if serving is None:
         return without_origin(judged)
     if not project.evaluation.exchangeable:
@@ -201,7 +201,6 @@ def fresh_rows(
     newest = newest_window_rows(resources, project, ("judge",))
     if newest is not None and enough(project, newest):
         return newest
-    judged = take(judged, ~lineage.learned(judged[project.schema.key]))  # by another entity it may have
     unseen = take(judged, ~lineage.knew(judged[project.schema.key]))
     return without_origin(unseen if enough(project, unseen) else judged)
 

@@ -1,22 +1,24 @@
 """Which rows a generation was made from, by their keys: a row may come again in another batch, and is the same row."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from data.errors import HoldfastError
+from data.errors import Corrupt, NoSuchVersion, WrittenBefore
 from data.schema import Schema
 from data.versions import Snapshot
 from monitoring.records import Generation
 from projects.declaration import Project
-from tasks.champions import brought
+from tasks.observing import cached_schema, logged_schema
 from tasks.preparation import roles
-from tasks.registration import snapshot_of
+from tasks.provenance import DEALT
+from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
-from tasks.snapshot_rows import TEXT, gather
+from tasks.snapshot_rows import among, gather
 
 logger = logging.getLogger(__name__)
 
@@ -30,34 +32,56 @@ class Lineage:
 
     def knew(self, keys: np.ndarray) -> np.ndarray:
         """Tell which of these (N,) were there when it was made."""
-        return np.isin(keys.astype(TEXT), self.keys)
+        return among(keys, self.keys)
 
     def learned(self, keys: np.ndarray) -> np.ndarray:
         """Tell from which of these (N,) it learned."""
-        return np.isin(keys.astype(TEXT), self.trained)
+        return among(keys, self.trained)
 
 
-NOTHING = Lineage(np.empty(0, TEXT), np.empty(0, TEXT))
+NOTHING = Lineage(np.empty(0, object), np.empty(0, object))
 
 
 def lineage_of(resources: Resources, project: Project, generation: Generation) -> Lineage:
-    """Return what a generation was made from, its roles dealt out by its own schema.
+    """Return what a generation was made from, its roles dealt out by its own schema and shares.
 
-    Raises: Corrupt.
+    One whose files are gone can't be asked either; of it, where its batches lack what today's rows need, nothing is
+    known.
+
+    Raises: Corrupt, ServerUnavailable.
     """
     snapshot = snapshot_made_from(resources, generation)
     with TemporaryDirectory(dir=resources.settings.home, prefix=".lineage-") as scratch:
-        schema = schema_of(resources, project, generation, Path(scratch))
-        rows = gather(resources.batches, snapshot, schema, Path(scratch) / "batches").known
-    found = roles(dataclasses.replace(project, schema=schema), rows)
-    return Lineage(rows[schema.key], rows[schema.key][found == "train"])
+        own = as_made(resources, project, generation, Path(scratch) / "model")
+        try:
+            rows = gather(resources.batches, snapshot, own.schema, Path(scratch) / "batches").known
+        except WrittenBefore as error:
+            logger.warning("%s: what generation %d learned from: %s", generation.project, generation.number, error)
+            return NOTHING
+    keys = rows[own.schema.key]
+    return Lineage(keys, keys[roles(own, rows) == "train"])
+
+
+def as_made(resources: Resources, project: Project, generation: Generation, scratch: Path) -> Project:
+    """Return the project with the schema and the shares of a generation, as far as they are on record."""
+    dealt = made(resources, generation.project, generation.version).inputs["facts"].get(DEALT, "{}")
+    own = project.of_schema(schema_of(resources, project, generation, scratch))
+    return dataclasses.replace(own, evaluation=dataclasses.replace(own.evaluation, **json.loads(dealt)))
 
 
 def schema_of(resources: Resources, project: Project, generation: Generation, scratch: Path) -> Schema:
-    """Return the schema of a generation; today's, where its version can't be read any more."""
+    """Return the schema of a generation, whatever became of its code; today's, where its files are gone.
+
+    Raises: ServerUnavailable.
+    """
     try:
-        return brought(resources, generation, scratch).schema
-    except HoldfastError as error:
+        return logged_schema(resources, generation.project, generation.number)
+    except (Corrupt, OSError):
+        logger.info("%s: generation %d is fetched for its schema", generation.project, generation.number)
+    try:
+        folder = resources.models.download(generation.project, generation.version, scratch)
+        return cached_schema(folder, generation.manifest_sha256)
+    except (Corrupt, NoSuchVersion) as error:
         logger.warning("%s: generation %d can't be read: %s", generation.project, generation.number, error)
         return project.schema
 

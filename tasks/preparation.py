@@ -190,17 +190,18 @@ def deal(
     `found`: the role of each row; of those that train only what the project's policy chooses is written. `snapshot`:
     its hash. An encoder learns from all of them that may be in memory at once, or from evenly so many.
 
-    Raises: TooFewRows, OneClass, Corrupt.
+    Raises: TooFewRows, also of a column that is newer than the batches; OneClass, Corrupt.
     """
     target = folder / "prepared"
     target.mkdir(parents=True, exist_ok=True)
     encoder, why = inherited(project, plan, folder)
     places = np.flatnonzero(found == "train")
+    check_newer_columns(project, rows, places)
     kept, said = learned(project, take(rows.known, places), plan, warm=encoder is not None)
     found = found.copy()
     found[places[~kept]] = ""
     of_role = {role: np.flatnonzero(found == role) for role in ROLES}
-    check(project, rows, of_role)
+    check(project, rows.known, of_role)
     proofs = dict[str, str]()
     for role, which in of_role.items():
         progress(len(proofs) / len(ROLES), f"{role}: {len(which):,} rows")
@@ -222,18 +223,25 @@ def deal(
     return counts
 
 
-def check(project: Project, rows: SnapshotRows, of_role: dict[str, np.ndarray]) -> None:
-    """Refuse roles that nothing can be learned from, or judged by, and a column of which nothing can be learned yet.
+def check_newer_columns(project: Project, rows: SnapshotRows, places: np.ndarray) -> None:
+    """Refuse a column that some batch came before, where too few of the rows that may train (N,) have a value.
+
+    Raises: TooFewRows.
+    """
+    for name in sorted(frozenset[str]().union(*rows.missing) & project.schema.optional):
+        if (count := int(rows.given(name)[places].sum())) < FEWEST:
+            raise TooFewRows(f"train rows of {project.name} with a value in {name!r}, a newer column", count, FEWEST)
+
+
+def check(project: Project, known: Rows, of_role: dict[str, np.ndarray]) -> None:
+    """Refuse roles that nothing can be learned from, or judged by.
 
     Raises: TooFewRows, OneClass.
     """
     for role in ("train", "judge"):
         if len(of_role[role]) < FEWEST:
             raise TooFewRows(f"{role} rows of {project.name}", len(of_role[role]), FEWEST)
-    for name in sorted(rows.lacking(of_role["train"])):
-        if (count := int(rows.given(name)[of_role["train"]].sum())) < FEWEST:
-            raise TooFewRows(f"train rows of {project.name} with a value in {name!r}, a newer column", count, FEWEST)
     if project.task == "classification":
-        classes = set(rows.known[project.schema.target][of_role["train"]].tolist())
+        classes = set(known[project.schema.target][of_role["train"]].tolist())
         if len(classes) < 2:
             raise OneClass(f"the rows that train {project.name}", classes)

@@ -248,7 +248,7 @@ def serve(
             reference, cut = resources.store.references.get(project.name, earlier.number), earlier.cut
         else:
             snapshot = snapshot_of(resources, project.name, version, run_id)
-            own = replace(project, schema=predictor.schema)  # the project's may have grown since
+            own = project.of_schema(predictor.schema)
             reference, cut = build_reference(resources, own, predictor, snapshot, Path(temporary))
     new = Generation(
         project.name, expected + 1, version, run_id, manifest, resources.now(), actor, reason, list(gates), waived, cut

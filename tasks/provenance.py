@@ -26,6 +26,8 @@ from tasks.preparation import START
 from tasks.settings import CLONE
 
 ROOMS = ("data", "models", "monitoring", "projects", "tasks")
+DEALT = "dealt"  # the fact by which shares rows were dealt out
+SHARES = ("exchangeable", "judge", "anchor", "judge_rows", "anchor_days")
 PROJECT, LOCK, CODE = "project", "requirements.lock", "code.tar"
 LARGEST = 2**25  # bytes of a whole archive; ours come to about a million
 MOST = 5000  # files
@@ -145,6 +147,7 @@ def provenance(project: Project, folder: Path, snapshot: Mapping[str, Any], proj
         "weights": file_sha256(folder / "model" / WEIGHTS),
         "code": archive_code(folder / CODE, project_file),
         "seed": str(project.training.seed),
+        DEALT: dealt_by(project),
         **environment(),
         **revisions(project_file),
         **history.get("machine", {}),
@@ -154,6 +157,11 @@ def provenance(project: Project, folder: Path, snapshot: Mapping[str, Any], proj
     if (history.get("start") or {}).get("from", "scratch") != "scratch":
         facts["start"] = f"{history['start']['from']}, weights {file_sha256(folder / 'prepared' / START)}"
     return facts | {f"rows.{role}": digest for role, digest in prepared.get("sha256", {}).items()}
+
+
+def dealt_by(project: Project) -> str:
+    """Return the shares by which a project deals its rows out, as JSON."""
+    return json.dumps({name: getattr(project.evaluation, name) for name in SHARES})
 
 
 def snapshot_sha256(snapshot: Snapshot) -> str:

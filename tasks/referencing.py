@@ -24,7 +24,7 @@ from tasks.observing import embedded, utc
 from tasks.preparation import SHARE_JUDGED, dealt, roles, roles_by_entity
 from tasks.resources import Resources
 from tasks.role_files import most_held
-from tasks.snapshot_rows import TEXT, SnapshotRows, gather
+from tasks.snapshot_rows import SnapshotRows, among, gather
 
 ENOUGH_ROWS = 1000
 ENOUGH_WINDOWS = 12
@@ -57,7 +57,7 @@ def build_reference(
         chosen, held_out = without_origin(stored.take(which)), role[which] == "judge"
         judged = int(held_out.sum())
         origin = f"{judged:,} that judged it, and the newest {len(which) - judged:,} that it learned from"
-        origin += f"; {', '.join(unknown)} not watched yet, since most of them came before it" if unknown else ""
+        origin += f"; {', '.join(unknown)} not watched yet, since too many of them came before it" if unknown else ""
     outputs = predictor.predict(chosen)
     projection = projection_of(predictor, chosen, held_out)
     truth = chosen[project.schema.target][held_out]
@@ -127,7 +127,7 @@ def budget_note(project: Project, payload: bytes) -> str:
 
 def learned_from(schema: Schema, rows: Rows, traffic: Rows) -> bool:
     """Tell whether the newest traffic is part of what the version was made from."""
-    return bool(np.isin(traffic[schema.key].astype(TEXT), rows[schema.key]).mean() > 0.5)
+    return bool(among(traffic[schema.key], rows[schema.key]).mean() > 0.5)
 
 
 def learned_until(schema: Schema, rows: Rows, role: np.ndarray) -> datetime | None:
@@ -143,10 +143,11 @@ def roles_of(project: Project, rows: Rows) -> np.ndarray:
 
 
 def referred(project: Project, stored: SnapshotRows, role: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return the positions of the rows to refer to, and the columns that too many of them came before.
+    """Return the positions of the rows to refer to, and the columns that some of them came before.
 
-    Beside rows from before a column every window would have changed. So those since it are referred to, and where they
-    are fewer than two windows, or too few of them judged, all are, and the column is not watched.
+    Beside rows from before a column every window would have changed. So those since it are referred to, if they are
+    enough: two windows of rows that are exchangeable, some of which judged; of others as many as of any history. Else
+    all are, and the column is not watched.
     """
     fair = np.flatnonzero(representative(project, stored.known))
     which = fair[newest(project, take(stored.known, fair), role[fair])]
@@ -155,9 +156,9 @@ def referred(project: Project, stored: SnapshotRows, role: np.ndarray) -> tuple[
         return which, unknown
     fair = fair[stored.complete[fair]]
     since = fair[newest(project, take(stored.known, fair), role[fair])] if len(fair) else fair
-    window = project.monitors.window
-    rows = window.rows or rows_in_span(project, stored.known, window.span)
-    enough = (role[since] == "judge").sum() >= reference.MINIMUM and len(since) >= 2 * rows
+    rows = project.monitors.window.rows or rows_in_span(project, stored.known, project.monitors.window.span)
+    needed = 2 * rows if project.evaluation.exchangeable else asked_for(project, stored.known)
+    enough = (role[since] == "judge").sum() >= reference.MINIMUM and len(since) >= needed
     return (since, []) if enough else (which, unknown)
 
 
@@ -166,14 +167,19 @@ def newest(project: Project, rows: Rows, role: np.ndarray) -> np.ndarray:
 
     Of more than several models may answer in memory, the newest. Without a time column rows keep their order.
     """
-    window = project.monitors.window
-    enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows, window.span)))
-    if not project.evaluation.exchangeable:  # past windows say what is usual, at each hour of the week
-        enough = max(enough, rows_in_span(project, rows, ENOUGH_TIME))
     judged, learned = np.flatnonzero(role == "judge"), np.flatnonzero(role == "train")
-    top_up = max(enough - len(judged), 0)
+    top_up = max(asked_for(project, rows) - len(judged), 0)
     found = np.sort(np.concatenate([judged, learned[len(learned) - min(top_up, len(learned)) :]]))
     return found[-max(1, most_held(project) // SHARE_JUDGED) :]
+
+
+def asked_for(project: Project, rows: Rows) -> int:
+    """Return how many rows a reference should have, of a history of these rows."""
+    window = project.monitors.window
+    enough = max(ENOUGH_ROWS, ENOUGH_WINDOWS * (window.rows or rows_in_span(project, rows, window.span)))
+    if project.evaluation.exchangeable:
+        return enough
+    return max(enough, rows_in_span(project, rows, ENOUGH_TIME))  # past windows say what is usual at each hour
 
 
 def rows_in_span(project: Project, rows: Rows, span: timedelta | None) -> int:

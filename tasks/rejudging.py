@@ -1,6 +1,5 @@
 """A version judged anew, without training: against today's champion, on rows restored from the data registry."""
 
-import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,8 +17,8 @@ from tasks.ingestion import write_snapshot
 from tasks.preparation import prepare, roles, spared
 from tasks.registration import made, snapshot_of
 from tasks.resources import Resources
-from tasks.role_files import read_role, write_role
-from tasks.snapshot_rows import TEXT, gather
+from tasks.role_files import read_role, stored_role, write_role
+from tasks.snapshot_rows import among, gather
 
 
 def judge_anew(
@@ -44,7 +43,7 @@ def judge_anew(
         folder = Path(temporary)
         model = resources.models.download(project.name, version, folder / "model")
         predictor = read_version(model, features=project.features, manifest=known["manifest"], project=file_of(project))
-        own = dataclasses.replace(project, schema=predictor.schema)
+        own = project.of_schema(predictor.schema)
         deal_again(resources, own, folder, snapshot)
         judgement = judge_version(resources, own, folder, waived=waived)
         return judgement, manifest_sha256(model), judgement.champion
@@ -62,12 +61,13 @@ def deal_again(resources: Resources, project: Project, folder: Path, snapshot: S
         rows = gather(resources.batches, newest, project.schema, folder / ".newest")
     except WrittenBefore:  # a newer batch has nothing in a column that this version can't be without
         return
-    before = gather(resources.batches, snapshot, project.schema, folder / ".snapshot").known[key]
-    came = came_since(project, rows.known, judges, before)
-    if rows.lacking(np.flatnonzero(came & ~np.isin(rows.known[key], before))):  # it learned with what these are without
+    theirs = gather(resources.batches, snapshot, project.schema, folder / ".snapshot")
+    trained = stored_role(folder, project.schema, "train").column(key)
+    came = came_since(project, rows.known, judges, theirs.known[key]) & ~among(rows.known[key], trained)
+    if rows.lacking(np.flatnonzero(came)) - theirs.lacking(np.arange(len(theirs))):  # what it learned with is not there
         return
     later = rows.take(came)
-    kept = take(judges, ~np.isin(judges[key].astype(TEXT), later[key].astype(TEXT)))
+    kept = take(judges, ~among(judges[key], later[key]))
     write_role(folder, project.schema, "judge", [kept, later], length(kept) + length(later))
 
 
@@ -81,5 +81,5 @@ def came_since(project: Project, rows: Rows, judges: Rows, before: np.ndarray) -
     if project.schema.time and not project.schema.ranking:
         later = rows[project.schema.time] >= judges[project.schema.time].min()
     else:
-        later = ~np.isin(rows[project.schema.key].astype(TEXT), before.astype(TEXT))
+        later = ~among(rows[project.schema.key], before)
     return np.asarray(spared(project, rows, np.where(later, "judge", "")) == "judge")

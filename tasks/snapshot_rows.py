@@ -153,6 +153,12 @@ def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Pa
     return SnapshotRows(sorted(registry.restore(snapshot, cache)), schema)
 
 
+def among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Tell which keys (N,) are among others (M,). numpy compares texts one by one with all: hours for a million."""
+    texts = set(known.tolist())
+    return np.fromiter((key in texts for key in keys.tolist()), bool, len(keys))
+
+
 def deciding(schema: Schema) -> list[str]:
     """Return the columns that decide which of its rows count, and what for."""
     target = [schema.target] if isinstance(schema.columns[schema.target], Category | Number) else []

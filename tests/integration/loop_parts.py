@@ -132,6 +132,7 @@ class Orchard(Resources):
                 "snapshot": snapshot.hash,
                 "snapshot_rows": str(snapshot.rows),
                 "snapshot_sha256": provenance.snapshot_sha256(snapshot),
+                provenance.DEALT: provenance.dealt_by(self.declared),
             }
             registration.tell_origin(self, self.name, version, facts, {}, card="", token=None)
         if verdict is not None:

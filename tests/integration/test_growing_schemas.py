@@ -3,6 +3,7 @@
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -122,3 +123,15 @@ def test_columns_that_no_row_can_be_without_are_asked_for_until_the_table_has_th
     learned = plots.prepare(grown)
     assert set(learned["wind"]) == {3.0}
     assert len(set(learned["farm"])) < len(learned["farm"]) / 2
+
+
+def test_a_column_that_nearly_nobody_fills_in_is_not_learned_though_the_table_has_it(plots: Plots) -> None:
+    plots.ingest(plots.declared())
+    grown = plots.declared('"wind": Number(nullable=True), ')
+    plots.rows = plots.rows.assign(wind=["3"] * 15 + [None] * 285)
+    plots.ingest(grown)
+    with pytest.raises(TooFewRows, match="a value in 'wind', a newer column"):
+        plots.prepare(grown)
+    plots.rows = plots.rows.assign(wind=["3"] * 150 + [None] * 150)
+    plots.ingest(grown)
+    assert np.isfinite(plots.prepare(grown)["wind"]).sum() >= 20

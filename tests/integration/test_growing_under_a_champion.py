@@ -20,7 +20,7 @@ from tasks.referencing import build_reference
 from tasks.rejudging import deal_again
 from tasks.role_files import read_role
 from tasks.settings import Settings
-from tasks.snapshot_rows import gather
+from tasks.snapshot_rows import TEXT, among, gather
 
 ORDERED = PLUMS.replace("exchangeable=True, ", "")
 DATED = (
@@ -110,25 +110,70 @@ def test_a_column_that_rows_need_is_added_while_a_champion_serves(
     assert "schema_incompatible" in {gate.name for gate in judgement.results}
 
 
+AT = 'pd.to_datetime("2026-01-01") + pd.to_timedelta('
+TIMED = ORDERED.replace('key="plum",', 'key="plum", time="at",').replace(
+    SUGAR, SUGAR + f' "at": {AT}np.arange(320), "h"),'
+)
+SHARED = "evaluation=Evaluation("
+
+
 @pytest.mark.parametrize(
-    ("text", "role", "cells"),
+    ("text", "changes"),
     [
-        (ORDERED, 'time="at"', '"at": pd.to_datetime("2026-01-01") + pd.to_timedelta(noise.permutation(320), "h"),'),
-        (PLUMS, 'entity="tree"', '"tree": [f"t{n // 2}" for n in range(320)],'),
+        (
+            ORDERED,
+            [('key="plum",', 'key="plum", time="at",'), (SUGAR, SUGAR + f'"at": {AT}noise.permutation(320), "h"),')],
+        ),
+        (
+            PLUMS,
+            [
+                ('key="plum",', 'key="plum", entity="tree",'),
+                (SUGAR, SUGAR + '"tree": [f"t{n // 2}" for n in range(320)],'),
+            ],
+        ),
+        (TIMED, [("np.arange(320)", "np.where(np.arange(320) < 60, 400, 0) + np.arange(320)")]),
+        (PLUMS, [("judge=0.25", "judge=0.5"), *GROWN]),
+        (ORDERED, [(SHARED, SHARED + "exchangeable=True, ")]),
     ],
+    ids=["a time", "an entity", "rows touched since", "a larger share", "rows called exchangeable"],
 )
 def test_no_row_that_the_champion_learned_judges_though_the_roles_are_dealt_anew(
-    text: str, role: str, cells: str, home: Path, mlflow_url: str, tmp_path: Path
+    text: str, changes: list[tuple[str, str]], home: Path, mlflow_url: str, tmp_path: Path
 ) -> None:
     orchard = planted(home, mlflow_url, text)
     orchard.promote()
-    before = learned(orchard)
-    orchard.declare(('key="plum",', f'key="plum", {role},'), (SUGAR, SUGAR + cells))
+    before, snapshot = learned(orchard), Snapshot.from_json((orchard.trained / "snapshot.json").read_text())
+    own = orchard.declared
+    orchard.declare(*changes)
     trained_again(orchard, tmp_path / "two")
     assert before & keys(read_role(orchard.trained, orchard.declared.schema, "judge"))
     held = comparison.held_rows(orchard, orchard.declared, orchard.trained, orchard.serving)
     assert length(held.fresh) >= 10
     assert not before & keys(held.fresh)
+    (tmp_path / "anew").mkdir()
+    deal_again(orchard, own, tmp_path / "anew", snapshot)
+    assert not before & keys(read_role(tmp_path / "anew", own.schema, "judge"))
+
+
+def test_a_champion_whose_code_is_another_today_hinders_no_judging(home: Path, mlflow_url: str, tmp_path: Path) -> None:
+    derived = PLUMS.replace("Evaluation, Gates", "Evaluation, Features, Gates").replace(
+        "project = Project(",
+        'def ratio(rows):\n    return {{"ratio": rows["size"] - rows["sugar"]}}\n\n\n'
+        'project = Project(\n    features=Features(columns={{"ratio": Number()}}, compute=ratio),',
+    )
+    orchard = planted(home, mlflow_url, derived)
+    orchard.promote()
+    orchard.declare(*WIND, ('rows["size"] - rows["sugar"]', 'rows["wind"] - rows["sugar"]'))
+    trained_again(orchard, tmp_path / "two")
+    judgement = comparison.judge_version(orchard, orchard.declared, orchard.trained)
+    assert judgement.champion is not None
+    assert judgement.verdict in {"passed", "kept", "refused", "question"}
+
+
+def test_a_million_keys_are_looked_for_among_a_million() -> None:
+    known = np.array([f"row-{n}" for n in range(0, 2_000_000, 2)], dtype=TEXT)
+    found = among(np.array([f"row-{n}" for n in range(1_000_000)], dtype=object), known)
+    assert found.tolist() == [True, False] * 500_000
 
 
 def test_what_a_version_learned_from_does_not_judge_it_anew(home: Path, mlflow_url: str, tmp_path: Path) -> None:
@@ -141,17 +186,19 @@ def test_what_a_version_learned_from_does_not_judge_it_anew(home: Path, mlflow_u
     assert keys(read_role(tmp_path, orchard.declared.schema, "judge")) == judged | {f"n{n}" for n in range(20)}
 
 
+@pytest.mark.parametrize("changes", [(), GROWN], ids=["the same rows", "more rows"])
+@pytest.mark.parametrize("text", [PLUMS, ORDERED, TIMED], ids=["exchangeable", "in order", "in time"])
 def test_rows_without_what_a_version_learned_with_do_not_judge_it_anew(
-    home: Path, mlflow_url: str, tmp_path: Path
+    text: str, changes: tuple[tuple[str, str], ...], home: Path, mlflow_url: str, tmp_path: Path
 ) -> None:
     orchard = planted(
         home,
         mlflow_url,
-        ORDERED.replace(SIZE, SIZE + ' "wind": Number(nullable=True),').replace(SUGAR, SUGAR + ' "wind": size,'),
+        text.replace(SIZE, SIZE + ' "wind": Number(nullable=True),').replace(SUGAR, SUGAR + ' "wind": size,'),
     )
     own, snapshot = orchard.declared, Snapshot.from_json((orchard.trained / "snapshot.json").read_text())
     judged = keys(read_role(orchard.trained, own.schema, "judge"))
-    orchard.declare((' "wind": Number(nullable=True),', ""), *GROWN)
+    orchard.declare((' "wind": Number(nullable=True),', ""), (' "wind": size,', ""), *changes)
     ingest(orchard, orchard.name)
     deal_again(orchard, own, tmp_path, snapshot)
     rows = read_role(tmp_path, own.schema, "judge")
