@@ -16,6 +16,7 @@ FACTS = {
     "project_revision": "revision of the project file",
     "lock": "sha256 of requirements.lock",
     "seed": "seed",
+    "dealt": "rows were dealt out by",
     "weights": "sha256 of the weights",
     "manifest": "sha256 of the version's manifest",
     "device": "device",
