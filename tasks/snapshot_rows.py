@@ -14,6 +14,7 @@ from data.versions import DataRegistry, Snapshot
 BATCH = "_batch"  # the file a row came from, beside its columns
 TEXT = np.dtypes.StringDType()  # 16 bytes a key; as Python's own text it takes 70
 WHOLE = 2**28  # bytes of rows that are read once and kept; of more, those that are asked for are read each time
+TOGETHER = 2**16  # keys of many that are texts of their own at a time
 PIECE = 4  # row groups, 64 MB, that are read at a time: rows in no order are read as often as there are pieces
 
 
@@ -154,9 +155,15 @@ def gather(registry: DataRegistry, snapshot: Snapshot, schema: Schema, cache: Pa
 
 
 def among(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Tell which keys (N,) are among others (M,). numpy compares texts one by one with all: hours for a million."""
-    texts = set(known.tolist())
-    return np.fromiter((key in texts for key in keys.tolist()), bool, len(keys))
+    """Tell which keys (N,) are among others (M,); as Python's own texts the fewer of both are in memory.
+
+    numpy compares texts one by one with all others: hours for a million.
+    """
+    few, many = sorted((keys, known), key=len)
+    texts, shared = set(few.tolist()), set[str]()
+    for start in range(0, len(many), TOGETHER):
+        shared |= texts.intersection(many[start : start + TOGETHER].tolist())
+    return np.fromiter((key in shared for key in keys), bool, len(keys))
 
 
 def deciding(schema: Schema) -> list[str]:
