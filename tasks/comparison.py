@@ -197,7 +197,8 @@ def fresh_rows(
     if serving is None:
         return without_origin(judged)
     if not project.evaluation.exchangeable:
-        return without_origin(take(judged, unlearned(project, serving, judged, lambda: lineage)))
+        since = after_cut(project, serving, judged)
+        return without_origin(judged if since is None else take(judged, since))
     newest = newest_window_rows(resources, project, ("judge",))
     if newest is not None and enough(project, newest):
         return newest
@@ -212,9 +213,15 @@ def enough(project: Project, rows: Rows) -> bool:
 
 def unlearned(project: Project, generation: Generation, rows: Rows, lineage: Callable[[], Lineage]) -> np.ndarray:
     """Tell which rows, dealt out by time, a generation did not learn from, as a mask."""
-    if project.schema.time and not project.schema.ranking and generation.cut:
-        return np.asarray(rows[project.schema.time] > np.datetime64(generation.cut.replace(tzinfo=None)))
-    return ~lineage().learned(rows[project.schema.key])
+    since = after_cut(project, generation, rows)
+    return ~lineage().learned(rows[project.schema.key]) if since is None else since
+
+
+def after_cut(project: Project, generation: Generation, rows: Rows) -> np.ndarray | None:
+    """Tell which rows are newer than all that a generation learned from, as a mask; None where time can't tell."""
+    if not project.schema.time or project.schema.ranking or not generation.cut:
+        return None
+    return np.asarray(rows[project.schema.time] > np.datetime64(generation.cut.replace(tzinfo=None)))
 
 
 def newest_window_rows(resources: Resources, project: Project, roles: tuple[str, ...]) -> Rows | None:

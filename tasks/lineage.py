@@ -10,7 +10,6 @@ import numpy as np
 
 from data.errors import Corrupt, NoSuchVersion, WrittenBefore
 from data.schema import Schema
-from data.versions import Snapshot
 from monitoring.records import Generation
 from projects.declaration import Project
 from tasks.observing import cached_schema, logged_schema
@@ -50,7 +49,7 @@ def lineage_of(resources: Resources, project: Project, generation: Generation) -
 
     Raises: Corrupt, ServerUnavailable.
     """
-    snapshot = snapshot_made_from(resources, generation)
+    snapshot = snapshot_of(resources, generation.project, generation.version, generation.run_id)
     with TemporaryDirectory(dir=resources.settings.home, prefix=".lineage-") as scratch:
         own = as_made(resources, project, generation, Path(scratch) / "model")
         try:
@@ -84,11 +83,3 @@ def schema_of(resources: Resources, project: Project, generation: Generation, sc
     except (Corrupt, NoSuchVersion) as error:
         logger.warning("%s: generation %d can't be read: %s", generation.project, generation.number, error)
         return project.schema
-
-
-def snapshot_made_from(resources: Resources, generation: Generation) -> Snapshot:
-    """Return the snapshot that a generation learned from.
-
-    Raises: Corrupt.
-    """
-    return snapshot_of(resources, generation.project, generation.version, generation.run_id)

@@ -44,7 +44,7 @@ class SnapshotRows:
         together = concatenate(parts)
         parts.clear()
         self.places = newest_of_each_key(together, schema)
-        if short := [at for at in self.files_of(np.arange(len(self))) if self.missing[at] - schema.optional]:
+        if short := [at for at in self.files_short_of(np.arange(len(self))) if self.missing[at] - schema.optional]:
             needed = frozenset[str]().union(*(self.missing[at] for at in short))
             raise written_before(schema, [self.paths[at].stem for at in short], needed)
         self.known = take(together, self.places)
@@ -52,23 +52,26 @@ class SnapshotRows:
     def __len__(self) -> int:
         return len(self.places)
 
+    def files(self, which: np.ndarray) -> np.ndarray:
+        """Return of each of these rows (N,) the position in `paths` of its file."""
+        found: np.ndarray = np.searchsorted(self.starts, self.places[which], side="right") - 1
+        return found
+
     @property
     def complete(self) -> np.ndarray:
         """Tell which rows (N,) are in files that hold every column."""
-        whole = np.array([not missing for missing in self.missing], dtype=bool)
-        found: np.ndarray = whole[np.searchsorted(self.starts, self.places, side="right") - 1]
+        found: np.ndarray = np.array([not missing for missing in self.missing])[self.files(np.arange(len(self)))]
         return found
 
-    def files_of(self, which: np.ndarray) -> list[int]:
+    def files_short_of(self, which: np.ndarray) -> list[int]:
         """Return the positions in `paths` of files that lack columns and hold some of these rows (N,)."""
         if not any(self.missing):
             return []
-        found = np.unique(np.searchsorted(self.starts, self.places[which], side="right") - 1)
-        return [at for at in found.tolist() if self.missing[at]]
+        return [at for at in np.unique(self.files(which)).tolist() if self.missing[at]]
 
     def lacking(self, which: np.ndarray) -> frozenset[str]:
         """Return the columns that the file of one of these rows (N,) does not hold."""
-        return frozenset[str]().union(*(self.missing[at] for at in self.files_of(which)))
+        return frozenset[str]().union(*(self.missing[at] for at in self.files_short_of(which)))
 
     def given(self, name: str) -> np.ndarray:
         """Tell which rows (N,) have a value in a column of numbers or categories."""

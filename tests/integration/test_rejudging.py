@@ -14,7 +14,7 @@ from models.folder import MLMODEL, seal
 from models.predictor import manifest_sha256, read_version
 from tasks import promoting, promotion
 from tasks.comparison import unlearned
-from tasks.lineage import lineage_of, snapshot_made_from
+from tasks.lineage import lineage_of
 from tasks.rejudging import judge_anew
 from tasks.role_files import read_role
 
@@ -75,7 +75,7 @@ def test_what_the_registry_says_that_a_version_learned_from_is_held_to_the_ledge
         judge_anew(orchard, orchard.declared, waiting)
     (artifacts(mlflow_folder, orchard, champion) / "snapshot.json").write_text(nothing)
     with pytest.raises(Corrupt, match=r"snapshot\.json"):
-        snapshot_made_from(orchard, orchard.serving)
+        lineage_of(orchard, orchard.declared, orchard.serving)
     assert orchard.generations == [champion]
 
 
